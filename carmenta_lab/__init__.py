@@ -1,0 +1,1 @@
+"""Retrieval and context experiments over conversations kept in PostgreSQL."""

@@ -1,0 +1,140 @@
+"""The way to a database: engines for the owner and the application, and the session of one user."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from pgvector import HalfVector
+from pgvector.psycopg.halfvec import register_halfvec_info
+from psycopg.adapt import Loader
+from psycopg.pq import Format
+from psycopg.types import TypeInfo
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from carmenta_lab.postgres.hosts import Host
+from carmenta_lab.schema.base import APP, OWNER
+
+__all__ = ["Database", "HalfVector", "as_user", "engine", "open_database"]
+
+
+class _BinaryCursor(psycopg.Cursor[Any]):
+    """A cursor whose results travel in binary: vectors, uuids and times are not printed and parsed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.format = Format.BINARY
+
+
+class _TextInBinary(Loader):
+    """Types whose binary form is a version byte before the text: ltree, lquery, jsonpath."""
+
+    format = Format.BINARY
+
+    def load(self, data: Any) -> str:
+        return bytes(data)[1:].decode()
+
+
+def _adapters(host: Host) -> tuple[str, dict[str, int], TypeInfo | None]:
+    """The schema of the extensions, the oids of their types, and halfvec's type, asked once per engine."""
+    with psycopg.connect(_conninfo(host), **host.connect_args()) as connection:  # type: ignore[arg-type]
+        rows = connection.execute(
+            "SELECT t.typname, t.oid, t.typarray, n.nspname FROM pg_type t "
+            "JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typname IN ('halfvec', 'ltree')"
+        ).fetchall()
+    oids = {name: (oid, array, schema) for name, oid, array, schema in rows}
+    info = TypeInfo("halfvec", oids["halfvec"][0], oids["halfvec"][1]) if "halfvec" in oids else None
+    schema = oids["halfvec"][2] if "halfvec" in oids else "public"
+    return schema, {name: oid for name, (oid, _, _) in oids.items()}, info
+
+
+def _conninfo(host: Host) -> str:
+    return host.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
+    """An engine whose transactions run as `role` and see the extensions, wherever the host put them.
+
+    Behind a transaction pooler nothing is prepared and nothing is kept between transactions.
+    """
+    if host.pooled:
+        options.setdefault("poolclass", NullPool)
+    else:
+        options.setdefault("pool_pre_ping", True)
+    made = create_engine(host.url, connect_args=host.connect_args() | {"cursor_factory": _BinaryCursor}, **options)
+    schema, oids, halfvec = _adapters(host)
+
+    @event.listens_for(made, "connect")
+    def _register(connection: psycopg.Connection[Any], _: object) -> None:
+        if halfvec is not None:
+            register_halfvec_info(connection, halfvec)
+        if "ltree" in oids:
+            connection.adapters.register_loader(oids["ltree"], _TextInBinary)
+
+    settings = []
+    if role is not None and role != host.url.username:
+        settings.append(f"set_config('role', '{role}', true)")
+    if schema not in ("public", "pg_catalog"):
+        settings.append(f"set_config('search_path', current_setting('search_path') || ', \"{schema}\"', true)")
+    if settings:
+        statement = "SELECT " + ", ".join(settings)
+
+        @event.listens_for(made, "begin")
+        def _enter(connection: Any) -> None:
+            connection.exec_driver_sql(statement)
+
+    return made
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database, by its two roles."""
+
+    name: str
+    owner: Engine  # migrates and loads
+    app: Engine  # searches, under row-level security
+    direct: bool = True  # whether `app` keeps its connection between transactions
+
+    @contextmanager
+    def owner_session(self) -> Iterator[Session]:
+        """A transaction of the owner, committed at the end."""
+        with Session(self.owner) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def app_session(self) -> Iterator[Session]:
+        """A transaction of the application role, committed at the end; it sees nothing before `as_user`."""
+        with Session(self.app) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        """Close all pooled connections."""
+        self.owner.dispose()
+        self.app.dispose()
+
+
+def open_database(owner: Host, app: Host) -> Database:
+    """Engines for a prepared database; nothing is checked or migrated here."""
+    return Database(app.url.database or "", owner=engine(owner, OWNER), app=engine(app, APP), direct=not app.pooled)
+
+
+_ENTER = text(
+    "SELECT current_setting('role'), coalesce(current_setting('carmenta.user_id', true), ''), "
+    "set_config('role', :role, true), set_config('carmenta.user_id', :user_id, true)"
+)
+
+
+@contextmanager
+def as_user(session: Session, user_id: UUID) -> Iterator[Session]:
+    """Let a session act as the application role for one user, until the block or the transaction ends.
+
+    Transaction-local, so it holds through a transaction pooler, and nothing is left for the next borrower. The
+    block ends as it began; after an error the transaction is the caller's to roll back, which restores as well.
+    """
+    role, user, _, _ = session.execute(_ENTER, {"role": APP, "user_id": str(user_id)}).one()
+    yield session
+    session.execute(_ENTER, {"role": role, "user_id": user})

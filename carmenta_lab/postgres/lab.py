@@ -1,0 +1,104 @@
+"""One call to a database that is started, checked and migrated: the embedded server, or any by URL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import sql
+from sqlalchemy import URL, text
+
+from carmenta_lab.errors import DatabaseUnsuitable
+from carmenta_lab.postgres import embedded
+from carmenta_lab.postgres.connect import Database, open_database
+from carmenta_lab.postgres.hosts import Host, parse
+from carmenta_lab.postgres.migrate import head, migrate
+from carmenta_lab.postgres.roles import connect, set_up
+from carmenta_lab.schema.base import APP, OWNER
+from carmenta_lab.settings import Settings, read_settings
+
+DATABASE = "carmenta"
+"""The name of the database on the embedded server."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """The three logins of one database; by URL they may be one and the same."""
+
+    admin: Host  # may make roles and extensions
+    owner: Host
+    app: Host
+    passwords: Mapping[str, str] | None = None  # of the roles' own logins, on the embedded server
+
+    def database(self) -> Database:
+        """Engines for a prepared database."""
+        return open_database(self.owner, self.app)
+
+
+def embedded_way(home: Path, database: str = DATABASE) -> Way:
+    """Start the embedded server where it is not running, make the database where it is absent."""
+    server = embedded.start(home)
+    passwords = {role: embedded.secret(home, role) for role in (OWNER, APP)}
+
+    def host(user: str, password: str, name: str = database) -> Host:
+        place = {"host": str(server.socket_folder), "port": str(server.port)}
+        return Host(URL.create("postgresql+psycopg", user, password, database=name, query=place), pooled=False)
+
+    with connect(host("postgres", server.password, "postgres")) as connection:
+        rows = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+        if rows.fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    return Way(host("postgres", server.password), host(OWNER, passwords[OWNER]), host(APP, passwords[APP]), passwords)
+
+
+def way_by_url(settings: Settings) -> Way:
+    """The way to the server that CARMENTA_DATABASE_URL names."""
+    assert settings.database_url is not None
+    app = parse(settings.database_url.get_secret_value(), "CARMENTA_DATABASE_URL", settings.pool_mode)
+    if settings.direct_url is not None:
+        owner = parse(settings.direct_url.get_secret_value(), "CARMENTA_DIRECT_URL", "session")
+    elif app.pooled:
+        raise DatabaseUnsuitable(
+            f"{app.shown()} is a transaction pooler, through which nothing can be migrated or loaded: "
+            "set CARMENTA_DIRECT_URL to the database's direct address as well."
+        )
+    else:
+        owner = app
+    return Way(owner, owner, app)
+
+
+def find_way(settings: Settings | None = None) -> Way:
+    """The way that the environment names; starts the embedded server when it names none."""
+    settings = settings or read_settings()
+    return way_by_url(settings) if settings.database_url else embedded_way(settings.home_folder)
+
+
+def prepare(way: Way) -> Database:
+    """Set up and migrate where that is needed, and refuse a database that would not isolate users."""
+    if _revision(way) != head():
+        set_up(way.admin, way.passwords)
+        database = way.database()
+        migrate(database.owner)
+    else:
+        database = way.database()
+    with database.app.connect() as connection:
+        if not connection.scalar(text("SELECT row_security_active('carmenta.messages')")):
+            raise DatabaseUnsuitable(
+                f"row-level security does not bind the role {APP} on {way.app.shown()}: "
+                f"run ALTER ROLE {APP} NOSUPERUSER NOBYPASSRLS; and make {OWNER} the owner of the tables."
+            )
+    return database
+
+
+def _revision(way: Way) -> str | None:
+    with connect(way.admin) as connection:
+        found = connection.execute("SELECT to_regclass('carmenta.alembic_version') IS NOT NULL").fetchone()
+        if found is None or not found[0]:
+            return None
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
+        row = connection.execute("SELECT version_num FROM carmenta.alembic_version").fetchone()
+        return None if row is None else str(row[0])
+
+
+def open_lab(settings: Settings | None = None) -> Database:
+    """A database ready for use; starts the embedded server and migrates when that is needed."""
+    return prepare(find_way(settings))

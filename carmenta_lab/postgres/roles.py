@@ -1,0 +1,159 @@
+"""Preparing a database once: extensions, the two roles, and what the owner may do; by whoever may do it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable
+from carmenta_lab.postgres.hosts import Host
+from carmenta_lab.schema.base import APP, OWNER, PRODUCT
+
+EXTENSIONS = {"vector": (0, 7), "ltree": (1, 0), "pg_trgm": (1, 0)}
+"""What the schema needs -> the oldest version that will do."""
+
+LOCK = 0x6361726D656E7461
+"""Key of the advisory lock around set-up and migrations: concurrent CREATE EXTENSION races otherwise."""
+
+
+def connect(host: Host, autocommit: bool = True) -> psycopg.Connection[Any]:
+    """A raw connection; DatabaseUnavailable says in one sentence why there is none."""
+    url = host.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        return psycopg.connect(url, autocommit=autocommit, connect_timeout=10, **host.connect_args())  # type: ignore[arg-type]
+    except psycopg.Error as error:
+        raise DatabaseUnavailable(f"no connection to {host.shown()}: {_why(str(error))}") from None
+
+
+def _why(text: str) -> str:
+    known = {
+        "password authentication failed": "the user or the password is wrong.",
+        "does not exist": "the database or the user does not exist; create it, or correct the URL.",
+        "Connection refused": "nothing listens there; check host and port, and that the server runs.",
+        "could not translate host name": "the host's name cannot be resolved; check its spelling.",
+        "failed to resolve host": "the host's name cannot be resolved; check it, and write @ in a password as %40.",
+        "Network is unreachable": "the network is unreachable (an IPv6-only host? use its session pooler's address).",
+        "too many clients": "the server has no connection left; close some, or use its pooler.",
+        "server does not support SSL": "the URL asks for TLS and the server has none; drop sslmode from the URL.",
+        "SSL was required": "the URL asks for TLS and the server has none; drop sslmode from the URL.",
+        "invalid URI query parameter": "the URL has a parameter that PostgreSQL does not know; remove it.",
+        "timeout": "no answer within 10 seconds; check host, port and firewall.",
+    }
+    for sign, sentence in known.items():
+        if sign in text:
+            return sentence
+    return text.strip().splitlines()[-1].strip().rstrip(".") + "."
+
+
+def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
+    """Make a database ready to be migrated; doing it twice changes nothing.
+
+    `passwords` gives the roles a login of their own (the embedded server); without it they are roles that the
+    login of the URL takes on. DatabaseUnsuitable says what is missing and who could add it.
+    """
+    with connect(host, autocommit=False) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute("SET LOCAL client_min_messages = warning")
+        check_server(connection)
+        _extensions(connection)
+        for role in (OWNER, APP):
+            _role(connection, role, None if passwords is None else passwords[role])
+        _grants(connection)
+
+
+def check_server(connection: psycopg.Connection[Any]) -> None:
+    """Refuse a server that is too old."""
+    if connection.info.server_version < 150_000:
+        found = connection.info.parameter_status("server_version")
+        raise DatabaseUnsuitable(f"PostgreSQL 15 or newer is needed; this server is {found}.")
+
+
+def _try(connection: psycopg.Connection[Any], statement: sql.Composed | str, otherwise: str) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(statement)
+    except psycopg.Error as error:
+        raise DatabaseUnsuitable(f"{otherwise} ({str(error).strip().splitlines()[0]})") from None
+
+
+def _extensions(connection: psycopg.Connection[Any]) -> None:
+    rows = connection.execute(
+        "SELECT name, default_version, installed_version FROM pg_available_extensions WHERE name = ANY(%s)",
+        (list(EXTENSIONS),),
+    )
+    found = {name: (default, installed) for name, default, installed in rows}
+    for name, oldest in EXTENSIONS.items():
+        if name not in found:
+            raise DatabaseUnsuitable(
+                f"the extension {name} is not available on this server: install it there "
+                "(Debian: postgresql-NN-pgvector, postgresql-contrib), or allow it in the host's settings."
+            )
+        default, installed = found[name]
+        if installed is None:
+            _try(
+                connection,
+                f"CREATE EXTENSION IF NOT EXISTS {name}",
+                f"this login may not create the extension {name}: have an administrator run CREATE EXTENSION {name};",
+            )
+        version = tuple(int(part) for part in (installed or default).split(".")[:2])
+        if version < oldest:
+            wanted = ".".join(map(str, oldest))
+            raise DatabaseUnsuitable(
+                f"the extension {name} is {installed or default}, {wanted} or newer is needed: "
+                f"run ALTER EXTENSION {name} UPDATE;"
+            )
+
+
+def _role(connection: psycopg.Connection[Any], role: str, password: str | None) -> None:
+    row = connection.execute(
+        "SELECT rolsuper, rolbypassrls, pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = %s",
+        (role,),
+    ).fetchone()
+    name = sql.Identifier(role)
+    if row is None:
+        _try(
+            connection,
+            sql.SQL("CREATE ROLE {} NOSUPERUSER").format(name),
+            f"this login may not create roles: have an administrator run CREATE ROLE {role}; "
+            f"GRANT {role} TO {connection.info.user};",
+        )
+    elif row[0] or row[1]:
+        raise DatabaseUnsuitable(
+            f"the role {role} is a superuser or bypasses row-level security: "
+            f"run ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS;"
+        )
+    if password is not None:
+        connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(password)))
+        return
+    usable = connection.execute(
+        "SELECT current_user = %(role)s OR pg_has_role(current_user, %(role)s, %(kind)s)",
+        {"role": role, "kind": "SET" if connection.info.server_version >= 160_000 else "MEMBER"},
+    ).fetchone()
+    if usable is None or not usable[0]:
+        _try(
+            connection,
+            sql.SQL("GRANT {} TO CURRENT_USER").format(name),
+            f"this login may not act as {role}: have an administrator run GRANT {role} TO {connection.info.user};",
+        )
+
+
+def _grants(connection: psycopg.Connection[Any]) -> None:
+    database = sql.Identifier(connection.info.dbname)
+    row = connection.execute("SELECT has_database_privilege(%s, current_database(), 'CREATE')", (OWNER,)).fetchone()
+    if row is None or not row[0]:
+        _try(
+            connection,
+            sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(OWNER)),
+            f"{OWNER} may not create schemas here: have the database's owner run GRANT CREATE ON DATABASE TO {OWNER};",
+        )
+    rows = connection.execute(
+        "SELECT nspname, nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", (PRODUCT,)
+    )
+    schema = rows.fetchone()
+    if schema is None:
+        connection.execute(f"CREATE SCHEMA {PRODUCT} AUTHORIZATION {OWNER}")
+    elif schema[1] != OWNER:
+        raise DatabaseUnsuitable(
+            f"the schema {PRODUCT} belongs to {schema[1]}, not to {OWNER}: use another database, or give it to {OWNER}."
+        )

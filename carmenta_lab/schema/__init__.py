@@ -1,0 +1,17 @@
+"""The tables, one file per domain, and the metadata that holds them all."""
+
+from carmenta_lab.schema import conversations, identity, knowledge, lab, memory, passages
+from carmenta_lab.schema.base import Base
+
+metadata = Base.metadata
+DOMAINS = {
+    "identity": identity,
+    "conversations": conversations,
+    "memory": memory,
+    "knowledge": knowledge,
+    "retrieval": passages,
+    "lab": lab,
+}
+"""Domain -> module; the order is that of the reading."""
+
+__all__ = ["DOMAINS", "Base", "metadata"]

@@ -1,0 +1,112 @@
+"""What all tables share: naming, types, the owner's key, and the policies that isolate users."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import DDL, MetaData, Table, Text, event
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+OWNER = "carmenta_owner"
+"""Owns, migrates and loads; no superuser."""
+APP = "carmenta_app"
+"""Does everything else, under row-level security."""
+PRODUCT = "carmenta"
+"""The PostgreSQL schema of the product's data layer."""
+LAB = "lab"
+"""The PostgreSQL schema of datasets, queries, judgements and runs."""
+
+LANGUAGES = {
+    "da": "danish",
+    "de": "german",
+    "en": "english",
+    "es": "spanish",
+    "fi": "finnish",
+    "fr": "french",
+    "it": "italian",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "sv": "swedish",
+}
+"""ISO 639-1 code -> text-search configuration; any other code is searched with 'simple'."""
+
+INDEXED_CHARACTERS = 200_000
+"""Only so much of one text is indexed for search: a tsvector holds at most 1 MB of lexemes."""
+
+
+def tsvector_of(column: str) -> str:
+    """The expression of a generated tsvector: literal configurations, because a regconfig column stops pg_upgrade."""
+    cases = " ".join(
+        f"WHEN '{code}' THEN to_tsvector('pg_catalog.{name}'::regconfig, left({column}, {INDEXED_CHARACTERS}))"
+        for code, name in LANGUAGES.items()
+    )
+    rest = f"to_tsvector('pg_catalog.simple'::regconfig, left({column}, {INDEXED_CHARACTERS}))"
+    return f"CASE language {cases} ELSE {rest} END"
+
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """Base of all tables: `str` is TEXT, `datetime` has a zone, constraints have predictable names."""
+
+    metadata = MetaData(naming_convention=NAMING, schema=PRODUCT)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: TIMESTAMP(timezone=True), str: Text}
+
+
+class UserOwned(MappedAsDataclass, kw_only=True):
+    """The key of every user-owned table: one index serves identity, isolation and locality."""
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-2)
+    id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
+
+
+FUNCTIONS = f"""
+CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN nullif(current_setting('carmenta.user_id', true), '')::uuid
+"""
+
+
+def isolate(table: str, column: str = "user_id") -> list[str]:
+    """Statements that make a table show the application role only the rows of the current user.
+
+    Row-level security is forced, so that the owner is subject to it as well; a policy of its own shows the
+    owner every row. Without a current user the application role sees nothing.
+    """
+    name = f"{PRODUCT}.{table}"
+    mine = f"{column} = (SELECT {PRODUCT}.current_user_id())"
+    return [
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY owner_all ON {name} TO {OWNER} USING (true) WITH CHECK (true)",
+        f"CREATE POLICY app_own_rows ON {name} TO {APP} USING ({mine}) WITH CHECK ({mine})",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {APP}",
+    ]
+
+
+def after_create(table: Table, *statements: str) -> None:
+    """Have statements run whenever the metadata creates the table."""
+    for statement in statements:
+        event.listen(table, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
+
+
+def isolated(table: Table, column: str = "user_id") -> None:
+    """Have `isolate` run whenever the metadata creates the table."""
+    after_create(table, *isolate(table.name, column))
+
+
+@event.listens_for(Base.metadata, "before_create")
+def _create_functions(_: MetaData, connection: Connection, **__: Any) -> None:
+    connection.exec_driver_sql(FUNCTIONS)
+    for schema in (PRODUCT, LAB):
+        connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {APP}")

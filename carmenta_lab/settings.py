@@ -1,0 +1,46 @@
+"""What the environment says (`CARMENTA_*`), read into a frozen value."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from carmenta_lab import resources
+from carmenta_lab.errors import UsageError
+
+
+def default_home() -> Path:
+    """`.carmenta` in the clone; for an installed wheel, or a clone one cannot write, the user's data folder."""
+    root = resources.clone()
+    if root is not None and os.access(root, os.W_OK):
+        return root / ".carmenta"
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "carmenta"
+
+
+class Settings(BaseSettings):
+    """The environment of this process; every field is read from `CARMENTA_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CARMENTA_", frozen=True, extra="ignore")
+
+    home: Path | None = None  # where the embedded server keeps its data; see `home_folder`
+    database_url: SecretStr | None = None  # any PostgreSQL instead of the embedded one
+    direct_url: SecretStr | None = None  # the same database past its pooler: migrations and loads
+    pool_mode: Literal["auto", "session", "transaction"] = "auto"
+
+    @property
+    def home_folder(self) -> Path:
+        """Absolute folder of everything this program stores on this machine."""
+        return (self.home.expanduser() if self.home else default_home()).absolute()
+
+
+def read_settings() -> Settings:
+    """Read the environment; UsageError names the variable that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"CARMENTA_{'_'.join(str(part) for part in first['loc']).upper()}"
+        raise UsageError(f"{name}: {first['msg']}.") from None
