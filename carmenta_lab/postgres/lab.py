@@ -8,8 +8,8 @@ from psycopg import sql
 from sqlalchemy import URL, text
 
 from carmenta_lab.errors import DatabaseUnsuitable
-from carmenta_lab.postgres import embedded
 from carmenta_lab.postgres.connect import Database, open_database
+from carmenta_lab.postgres.embedded import secret, start
 from carmenta_lab.postgres.hosts import Host, parse
 from carmenta_lab.postgres.migrate import head, migrate
 from carmenta_lab.postgres.roles import connect, set_up
@@ -36,8 +36,8 @@ class Way:
 
 def embedded_way(home: Path, database: str = DATABASE) -> Way:
     """Start the embedded server where it is not running, make the database where it is absent."""
-    server = embedded.start(home)
-    passwords = {role: embedded.secret(home, role) for role in (OWNER, APP)}
+    server = start(home)
+    passwords = {role: secret(home, role) for role in (OWNER, APP)}
 
     def host(user: str, password: str, name: str = database) -> Host:
         place = {"host": str(server.socket_folder), "port": str(server.port)}

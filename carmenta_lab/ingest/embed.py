@@ -1,0 +1,111 @@
+"""Vectors for the passages that lack one, and the narrow table that holds a model's vectors."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from pgvector import HalfVector
+from psycopg import sql
+from sqlalchemy import Engine, select, text
+from sqlalchemy.schema import CreateTable
+
+from carmenta_lab.embedding import Embedder
+from carmenta_lab.errors import DimensionMismatch
+from carmenta_lab.ingest.staging import copy
+from carmenta_lab.postgres.roles import LOCK
+from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.passages import embedding_ddl, embedding_models, embedding_table
+
+UNITS = ("turn", "memory", "section")
+"""The units that get a vector."""
+
+BLOCK_PASSAGES = 2_048
+
+_COLUMNS = (
+    ("user_id", "uuid"),
+    ("passage_id", "uuid"),
+    ("source_id", "uuid"),
+    ("created_at", "timestamptz"),
+    ("unit", "text"),
+    ("embedding", "halfvec"),
+)
+
+
+def table_name(model: str) -> str:
+    """The name of the table of a model's vectors."""
+    return "embeddings_" + re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")[:48]
+
+
+def register(owner: Engine, model: str, dim: int) -> str:
+    """Make a model known and create its table, once; returns the table's name.
+
+    DimensionMismatch when the model is known with another dimension.
+    """
+    name = table_name(model)
+    with owner.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        known = connection.scalar(select(embedding_models.c.dim).where(embedding_models.c.name == model))
+        if known is not None and known != dim:
+            raise DimensionMismatch(known, dim, f"the model {model}")
+        if known is None:
+            connection.execute(CreateTable(embedding_table(name, dim)))
+            for statement in embedding_ddl(name):
+                connection.exec_driver_sql(statement)
+            connection.execute(embedding_models.insert().values(name=model, dim=dim, table_name=name))
+    return name
+
+
+def lacking(connection: psycopg.Connection[Any], table: str, users: Sequence[UUID]) -> int:
+    """How many passages of these users have no vector in the table."""
+    row = connection.execute(_lacking("count(*)", table, ""), {"users": list(users), "units": list(UNITS)}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _lacking(what: str, table: str, rest: str) -> str:
+    return (
+        f"SELECT {what} FROM {PRODUCT}.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit = ANY(%(units)s) "
+        f"AND NOT EXISTS (SELECT FROM {PRODUCT}.{table} e WHERE e.user_id = p.user_id AND e.passage_id = p.id) {rest}"
+    )
+
+
+def embed_lacking(
+    connection: psycopg.Connection[Any],
+    table: str,
+    embedder: Embedder,
+    users: Sequence[UUID],
+    committed: Callable[[], None],
+    progress: Callable[[int], object],
+) -> int:
+    """Embed what lacks a vector; returns how many passages that were. Each block is a transaction.
+
+    Rows are written in the order of users, which is the order in which they are read. COPY does not write into a
+    table with row-level security, so each block passes a temporary table.
+    """
+    statement = _lacking(
+        "p.user_id, p.id, p.source_id, p.created_at, p.unit, p.content",
+        table,
+        "AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
+    )
+    columns = ", ".join(name for name, _ in _COLUMNS)
+    connection.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS stage_vectors ON COMMIT DELETE ROWS AS "
+        f"SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA"
+    )
+    last = (UUID(int=0), UUID(int=0))
+    done = 0
+    while True:
+        values = {"users": list(users), "units": list(UNITS), "user": last[0], "id": last[1], "block": BLOCK_PASSAGES}
+        rows = connection.execute(statement, values).fetchall()
+        if not rows:
+            connection.execute("DROP TABLE stage_vectors")
+            return done
+        vectors = embedder.embed([row[5] for row in rows], progress)
+        copied = ((*row[:5], HalfVector(vector)) for row, vector in zip(rows, vectors, strict=True))
+        copy(connection, sql.Identifier("stage_vectors"), _COLUMNS, copied)
+        connection.execute(f"INSERT INTO {PRODUCT}.{table} ({columns}) SELECT {columns} FROM stage_vectors")
+        committed()
+        last = rows[-1][0], rows[-1][1]
+        done += len(rows)

@@ -1,0 +1,33 @@
+"""From the ids of a folder to uuids: stable, and apart from those of every other dataset."""
+
+import hashlib
+from datetime import datetime
+from uuid import UUID
+
+ROOT = UUID("8a1f2c0e-5d7b-5e3a-9c44-6b0f1e2d3c4b").bytes
+"""Namespace of the names of all datasets."""
+
+
+def _uuid5(namespace: bytes, name: str) -> UUID:
+    """As `uuid.uuid5`, at a third of its cost."""
+    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(digest))
+
+
+class Ids:
+    """The uuids of one dataset, by kind ("user", "conversation", "message", ...) and the id as given."""
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = _uuid5(ROOT, dataset)
+        self._namespace = self.dataset.bytes
+
+    def of(self, kind: str, given: str) -> UUID:
+        """The uuid of one thing."""
+        return _uuid5(self._namespace, f"{kind}:{given}")
+
+
+def passage_id(source: UUID, unit: str, ordinal: int, content: str, created_at: datetime | None) -> UUID:
+    """The uuid of a passage: another text or time is another passage, so that no vector can be stale."""
+    return _uuid5(source.bytes, f"{unit}:{ordinal}:{created_at}:{content}")

@@ -1,0 +1,201 @@
+"""A folder into the database: identity, staging, checks, rows, passages, vectors; resumable and idempotent."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from sqlalchemy import Connection
+
+from carmenta_lab.datasets import Reject, content_hash, find, write_rejects
+from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
+from carmenta_lab.errors import DatasetError, UsageError
+from carmenta_lab.ingest import cut
+from carmenta_lab.ingest.apply import Changes, apply
+from carmenta_lab.ingest.checks import check
+from carmenta_lab.ingest.collect import Collector
+from carmenta_lab.ingest.embed import embed_lacking, lacking, register
+from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.ingest.staging import Stage
+from carmenta_lab.postgres.connect import Database
+
+Progress = Callable[[str, int, int | None], object]
+"""Called with the stage's name, how many rows were done since the last call, and how many there are if known."""
+
+
+@dataclass
+class LoadReport:
+    """What a load did."""
+
+    dataset: str
+    folder: Path
+    unchanged: bool = False  # the same content was there already
+    changes: Changes = field(default_factory=Changes)
+    rejects: list[Reject] = field(default_factory=list)
+    rejects_file: Path | None = None
+    mended: dict[str, int] = field(default_factory=dict)  # what was mended -> how often
+    embedded: int = 0  # passages that got a vector
+
+
+def load(
+    database: Database,
+    dataset: str | Path,
+    name: str | None = None,
+    *,
+    models: tuple[str, ...] = (DEFAULT_MODEL,),
+    reject_scope: Literal["line", "conversation"] = "line",
+    rejects_folder: Path | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> LoadReport:
+    """Bring the database to match a folder; loading the same folder twice changes nothing.
+
+    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. Bad lines are
+    left out, listed in the report and, when `rejects_folder` is given, written to a file there. UsageError when
+    the name is taken by a dataset from elsewhere.
+    """
+    folder = find(dataset)
+    name = name or folder.name
+    if not name.strip() or len(name) > 200:
+        raise UsageError("the dataset's name must have 1 to 200 characters; give one with --name.")
+    report = LoadReport(name, folder)
+    digest = f"{content_hash(folder)}/{cut.VERSION}"
+    with database.owner.connect() as connection, _alone(connection, Ids(name)) as raw:
+        known = _known(raw, name, folder, digest)
+        report.unchanged = known == digest
+        if not report.unchanged:
+            _load_rows(connection, raw, report, digest, reject_scope, again=known is not None, progress=progress)
+            if rejects_folder is not None:
+                rejects_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                file = rejects_folder / f"{Ids(name).dataset}.rejects.jsonl"
+                file.unlink(missing_ok=True)
+                report.rejects_file = file if write_rejects(file, report.rejects) else None
+        for model in models:
+            report.embedded += _embed(database, connection, raw, name, model, progress)
+        if not report.unchanged or report.embedded:
+            for table in ("conversations", "messages", "memories", "documents", "passages"):
+                raw.execute(f"ANALYZE carmenta.{table}")
+        connection.commit()
+    return report
+
+
+@contextmanager
+def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]]:
+    """The raw connection, with nobody else loading this dataset; staging tables are gone afterwards."""
+    key = int.from_bytes(ids.dataset.bytes[:8], "big", signed=True)
+    connection.begin()
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    raw.execute("SELECT pg_advisory_lock(%s)", (key,))
+    try:
+        yield raw
+    finally:
+        if raw.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            raw.rollback()
+        if not raw.closed:
+            raw.execute("SELECT pg_advisory_unlock(%s)", (key,))
+            connection.commit()
+
+
+def _commit(connection: Connection) -> None:
+    """End the transaction and begin the next, as the owner again."""
+    connection.commit()
+    connection.begin()
+
+
+def _known(raw: psycopg.Connection[Any], name: str, folder: Path, digest: str) -> str | None:
+    """The hash of the loaded dataset of this name ('' when a load was cut off), None when there is none."""
+    row = raw.execute("SELECT origin, content_hash FROM lab.datasets WHERE name = %s", (name,)).fetchone()
+    if row is None:
+        return None
+    origin, known = row
+    if origin != str(folder) and known != digest and Path(origin).is_dir():
+        raise UsageError(
+            f"a dataset {name!r} was loaded from {origin}; {folder} is another folder with other content: "
+            "load it under another name with --name."
+        )
+    return known or ""
+
+
+def _load_rows(
+    connection: Connection,
+    raw: psycopg.Connection[Any],
+    report: LoadReport,
+    digest: str,
+    reject_scope: str,
+    *,
+    again: bool,
+    progress: Progress,
+) -> None:
+    ids = Ids(report.dataset)
+    raw.execute(
+        "INSERT INTO lab.datasets (id, name, origin) VALUES (%s, %s, %s) "
+        "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL",
+        (ids.dataset, report.dataset, str(report.folder)),
+    )
+    stage = Stage(raw)
+    try:
+        collector = Collector(report.folder, ids, stage, lambda count: progress("reading", count, None))
+        collector.collect()
+        if not collector.users:
+            first = f" The first: {collector.rejects[0]}." if collector.rejects else ""
+            raise DatasetError(f"{report.folder} holds no line that can be loaded.{first}")
+        found, report.mended = check(raw, ids, collector.rejects, reject_scope == "conversation")
+        report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
+        row = raw.execute("SELECT count(*) FROM stage_messages").fetchone()
+        total = int(row[0]) if row else 0
+        _commit(connection)
+        report.changes = apply(
+            raw,
+            ids.dataset,
+            report.dataset,
+            again,
+            lambda: _commit(connection),
+            lambda count: progress("writing", count, total),
+        )
+        counts = {
+            table: _count(raw, table) for table in ("users", "conversations", "messages", "documents", "memories")
+        }
+        counts |= {table: _count(raw, table) for table in ("profiles", "queries", "qrels")}
+        raw.execute(
+            "UPDATE lab.datasets SET content_hash = %s, counts = %s, loaded_at = now() WHERE id = %s",
+            (digest, psycopg.types.json.Jsonb(counts | {"rejects": len(report.rejects)}), ids.dataset),
+        )
+    except BaseException:
+        raw.rollback()
+        connection.rollback()
+        connection.begin()
+        raise
+    finally:
+        stage.drop()
+    _commit(connection)
+
+
+def _count(raw: psycopg.Connection[Any], table: str) -> int:
+    row = raw.execute(f"SELECT count(*) FROM stage_{table}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _embed(
+    database: Database, connection: Connection, raw: psycopg.Connection[Any], name: str, model: str, progress: Progress
+) -> int:
+    rows = raw.execute("SELECT id FROM carmenta.users WHERE source = %s", (name,)).fetchall()
+    users = [row[0] for row in rows]
+    row = raw.execute("SELECT table_name FROM carmenta.embedding_models WHERE name = %s", (model,)).fetchone()
+    if row is not None and not lacking(raw, row[0], users):
+        return 0
+    embedder = load_embedder(model)
+    table = register(database.owner, model, embedder.dim)
+    missing = lacking(raw, table, users)
+    done = embed_lacking(
+        raw,
+        table,
+        embedder,
+        users,
+        lambda: _commit(connection),
+        lambda count: progress("embedding", count, missing),
+    )
+    if done:
+        raw.execute(f"ANALYZE carmenta.{table}")
+    return done

@@ -1,0 +1,86 @@
+"""Temporary tables that a folder streams into, by binary COPY, before anything is decided."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+BATCH_ROWS = 5_000
+
+TABLES = {
+    "users": "id uuid, external_id text",
+    "conversations": "id uuid, user_id uuid, external_id text, title text, status text, visibility text, batch int4",
+    "messages": "line int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, role text, "
+    "author text, model text, parts jsonb, content text, content_for_llm text, language text, external_id text, "
+    "created_at timestamptz, header text, passage_id uuid",
+    "attachments": "line int4, id uuid, user_id uuid, message_id uuid, name text, media_type text, bucket text, "
+    "key text, size_bytes int8, sha256 bytea",
+    "passages": "line int4, user_id uuid, id uuid, unit text, ordinal int4, content text, message_id uuid, "
+    "memory_id uuid, document_id uuid, author text, language text, created_at timestamptz",
+    "documents": "line int4, id uuid, user_id uuid, path text, name text, content text, tags text[], source_type text, "
+    "language text, external_id text, created_at timestamptz",
+    "memories": "line int4, id uuid, user_id uuid, category text, content text, confidence float4, "
+    "source_message_id uuid, superseded_by uuid, language text, external_id text, created_at timestamptz",
+    "profiles": "line int4, id uuid, user_id uuid, content text",
+    "queries": "line int4, query_id text, user_id uuid, content text, category text, asked_at timestamptz, "
+    "answers text[], language text",
+    "qrels": "line int4, query_id text, target_id text, message_id uuid, memory_id uuid, document_id uuid, "
+    "relevance int4",
+}
+"""Name without its prefix `stage_` -> columns."""
+
+
+def jsonb(value: object) -> Jsonb | None:
+    """A value for a jsonb column."""
+    return None if value is None else Jsonb(value, dumps=msgspec.json.encode)
+
+
+def copy(
+    connection: psycopg.Connection[Any], table: sql.Composable, columns: Sequence[tuple[str, str]], rows: Iterable[Any]
+) -> None:
+    """Binary COPY of rows into (name, type) columns of a table."""
+    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
+    with connection.cursor() as cursor, cursor.copy(statement) as stream:
+        stream.set_types([kind for _, kind in columns])
+        for row in rows:
+            stream.write_row(row)
+
+
+class Stage:
+    """The staging tables of one session; rows are gathered and copied in batches, so memory stays flat."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self._rows: dict[str, list[Any]] = {name: [] for name in TABLES}
+        self._columns: dict[str, list[tuple[str, str]]] = {}
+        for name, columns in TABLES.items():
+            connection.execute(f"CREATE TEMP TABLE stage_{name} ({columns})")
+            pairs = [column.split() for column in columns.split(", ")]
+            self._columns[name] = [(column, kind) for column, kind in pairs if column != "batch"]
+
+    def add(self, table: str, row: Sequence[Any]) -> None:
+        """Put one row, its values in the order of the table's columns."""
+        rows = self._rows[table]
+        rows.append(row)
+        if len(rows) >= BATCH_ROWS:
+            self._flush(table)
+
+    def finish(self) -> None:
+        """Copy what is left and let the planner know."""
+        for table in self._rows:
+            self._flush(table)
+            self.connection.execute(f"ANALYZE stage_{table}")
+
+    def drop(self) -> None:
+        """Remove the tables."""
+        for name in TABLES:
+            self.connection.execute(f"DROP TABLE IF EXISTS stage_{name}")
+
+    def _flush(self, table: str) -> None:
+        if rows := self._rows[table]:
+            copy(self.connection, sql.Identifier(f"stage_{table}"), self._columns[table], rows)
+            rows.clear()
