@@ -97,7 +97,7 @@ class EmbeddingModel(Base):
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
 
 
-def embedding_table(name: str, dim: int, metadata: MetaData | None = None) -> Table:
+def embedding_table(name: str, dim: int | None, metadata: MetaData | None = None) -> Table:
     """The narrow table of one model's vectors: what a search reads, and nothing else.
 
     The columns a search filters or groups by are kept beside the vector, so that neither an exact scan nor an

@@ -1,0 +1,45 @@
+"""Files to records: which dataset is meant, and which records and rejects do its lines give?"""
+
+from carmenta_lab.datasets.folder import FILES, content_hash, find, names
+from carmenta_lab.datasets.kinds import (
+    Artifact,
+    Attachment,
+    Conversation,
+    Document,
+    Feedback,
+    Judgement,
+    Memory,
+    Message,
+    Profile,
+    QueryLine,
+    Record,
+    Tag,
+    Vote,
+)
+from carmenta_lab.datasets.parts import flatten
+from carmenta_lab.datasets.reading import read
+from carmenta_lab.datasets.rejects import Reject, write_rejects
+
+__all__ = [
+    "FILES",
+    "Artifact",
+    "Attachment",
+    "Conversation",
+    "Document",
+    "Feedback",
+    "Judgement",
+    "Memory",
+    "Message",
+    "Profile",
+    "QueryLine",
+    "Record",
+    "Reject",
+    "Tag",
+    "Vote",
+    "content_hash",
+    "find",
+    "flatten",
+    "names",
+    "read",
+    "write_rejects",
+]

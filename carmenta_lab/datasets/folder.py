@@ -1,0 +1,67 @@
+"""Which folder is meant by a name or a path, and has its content changed?"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from carmenta_lab import resources
+from carmenta_lab.datasets.kinds import KINDS, Document, Message
+from carmenta_lab.errors import DatasetError, UnknownName, UsageError
+
+FILES = tuple(kind.FILE for kind in KINDS)
+"""The files that are read, in the order of the hash; whatever else lies in the folder is ignored."""
+
+REQUIRED = (Message.FILE, Document.FILE)
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether one of the two files of which a dataset has at least one is there."""
+    return any(os.path.isfile(folder / name) for name in REQUIRED)
+
+
+def names() -> list[str]:
+    """Names of the datasets that are found without a path, sorted."""
+    shelves = [shelf for shelf in _shelves() if os.path.isdir(shelf) and os.access(shelf, os.R_OK)]
+    return sorted({folder.name for shelf in shelves for folder in shelf.iterdir() if is_dataset(folder)})
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The absolute folder of a dataset: a name under the project's data, `data/` here, or any path.
+
+    UsageError when there is no such folder, DatasetError when it holds no messages and no documents.
+    """
+    given = os.fspath(name_or_path)
+    if not given.strip():
+        raise UsageError("the dataset's name is empty; give a name or the path of a folder.")
+    plain = os.path.basename(given) == given and given not in (os.curdir, os.pardir)
+    candidates = [shelf / given for shelf in _shelves()] if plain else []
+    candidates.append(Path(os.path.expanduser(given)))
+    folder = next((path for path in candidates if os.path.isdir(path)), None)
+    if folder is None and os.path.isfile(candidates[-1]):
+        raise UsageError(f"{given} is a file; give the folder that holds it.")
+    if folder is None and plain:
+        raise UnknownName("dataset", given, names())
+    if folder is None:
+        raise UsageError(f"there is no folder {given}; known by name: {', '.join(names()) or 'none'}.")
+    if not is_dataset(folder):
+        raise DatasetError(f"{folder} holds neither {' nor '.join(REQUIRED)}; a dataset has at least one.")
+    return Path(os.path.abspath(folder))  # not resolved: a link's own name is the dataset's
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256, in hexadecimal, over the names and bytes of the known files that exist."""
+    whole = hashlib.sha256()
+    for name in FILES:
+        path = folder / name
+        try:
+            with path.open("rb") as file:
+                whole.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return whole.hexdigest()
+
+
+def _shelves() -> tuple[Path, Path]:
+    return resources.datasets(), Path("data")

@@ -1,0 +1,73 @@
+"""Several rankings of one question merged into one, in the statement that makes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import Session
+
+from carmenta_lab.records import Query
+from carmenta_lab.retrieval.retriever import Retriever, at_most
+
+
+@dataclass(frozen=True)
+class ReciprocalRankFusion:
+    """Score a source by the sum of 1 / (60 + its rank) over the parts that found it.
+
+    Cormack, Clarke and Buettcher, SIGIR 2009. Ranks are those of sources, from 1: a source counts once a part,
+    with its best passage. Each part contributes its first `depth` passages.
+    """
+
+    parts: tuple[tuple[str, Retriever], ...]  # name -> retriever
+    constant: int = 60
+    depth: int = 40
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units of all parts."""
+        return tuple(dict.fromkeys(unit for _, part in self.parts for unit in part.units))
+
+    @property
+    def model(self) -> str | None:
+        """The model of the part that has one; parts share the question's vector."""
+        return next((part.model for _, part in self.parts if part.model), None)
+
+    def route(self, session: Session, query: Query) -> str:
+        """The parts' routes, joined by +."""
+        return "+".join(part.route(session, query) for _, part in self.parts)
+
+    def statement(self, route: str, limit: int | None = None) -> Select[Any]:
+        """One SELECT whose CTEs are the parts."""
+        return _statement(self, route, limit)
+
+    def settings(self, route: str) -> Mapping[str, str]:
+        """Those of the parts."""
+        routes = route.split("+")
+        return {k: v for (_, part), way in zip(self.parts, routes, strict=True) for k, v in part.settings(way).items()}
+
+
+@cache
+def _statement(fusion: ReciprocalRankFusion, route: str, limit: int | None) -> Select[Any]:
+    ranked = []
+    for (name, part), way in zip(fusion.parts, route.split("+"), strict=True):
+        passages = part.statement(way, fusion.depth).cte(name)
+        sources = (
+            select(passages.c.passage_id, passages.c.source_id, passages.c.unit, passages.c.score)
+            .distinct(passages.c.source_id)
+            .order_by(passages.c.source_id, passages.c.score.desc(), passages.c.passage_id)
+            .subquery()
+        )
+        rank = func.row_number().over(order_by=(sources.c.score.desc(), sources.c.passage_id))
+        ranked.append(select(sources, rank.label("rank"), literal(name).label("part")))
+    every = union_all(*ranked).subquery("every")
+    score = func.sum(1.0 / (fusion.constant + every.c.rank)).label("score")
+    best = func.array_agg(aggregate_order_by(every.c.passage_id, every.c.rank, every.c.passage_id))[1]
+    unit = func.array_agg(aggregate_order_by(every.c.unit, every.c.rank, every.c.passage_id))[1]
+    columns = [func.max(every.c.score).filter(every.c.part == name).label(name) for name, _ in fusion.parts]
+    fused = select(best.label("passage_id"), every.c.source_id, unit.label("unit"), score, *columns).group_by(
+        every.c.source_id
+    )
+    return fused.order_by(score.desc(), every.c.source_id).limit(at_most(limit))

@@ -1,0 +1,85 @@
+"""What every retriever is: parameters that become one SELECT, and the way it is to be run."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, literal, or_
+from sqlalchemy import UUID as UUIDType
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import FromClause
+
+from carmenta_lab.records import Query, SourceKind
+from carmenta_lab.schema.vector import HalfVec
+
+SEARCHED = ("turn", "memory", "section")
+"""The units a strategy searches unless it names others."""
+
+KINDS: Mapping[str, SourceKind] = {
+    "turn": "message",
+    "window": "message",
+    "conversation": "message",
+    "memory": "memory",
+    "section": "document",
+}
+"""What a hit in a passage of this unit stands for."""
+
+END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+
+USER = bindparam("user_id", type_=UUIDType)
+ASKED_AT = bindparam("asked_at", type_=TIMESTAMP(timezone=True))
+LIMIT = bindparam("limit", type_=Integer)
+VECTOR = bindparam("vector", type_=HalfVec())
+CONFIG = bindparam("config", type_=Text)
+TEXT = bindparam("text", type_=Text)
+
+
+class Retriever(Protocol):
+    """Ranks the passages of one user; a frozen value, so that printed it is its configuration."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units it searches."""
+
+    @property
+    def model(self) -> str | None:
+        """The embedding model whose vector of the query it needs."""
+
+    def route(self, session: Session, query: Query) -> str:
+        """How this query is to be searched, decided from counted rows; a word that `statement` knows."""
+
+    def statement(self, route: str, limit: int | None = None) -> Select[Any]:
+        """Passages best first: passage_id, source_id, unit, score (larger is better), then a column a part.
+
+        Parameters: user_id, asked_at, limit (unless it is given here), and as needed vector, text, config. Pure:
+        compiled and explained without rows. Equal scores are ordered by id.
+        """
+
+    def settings(self, route: str) -> Mapping[str, str]:
+        """Settings that the statement needs, by name."""
+
+
+def visible(table: FromClause, units: tuple[str, ...]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions that confine a search to the user, the units, and what was there when the question was asked.
+
+    The user is named although row-level security names him as well: the condition is an index condition, and
+    holds as owner too.
+    """
+    allowed = bindparam("units_" + "_".join(units), list(units), type_=ARRAY(Text))
+    return (
+        table.c.user_id == USER,
+        table.c.unit == allowed.any_(),
+        or_(table.c.created_at.is_(None), table.c.created_at <= ASKED_AT),
+    )
+
+
+def at_most(limit: int | None) -> ColumnElement[int]:
+    """The LIMIT of a statement: fixed, or the parameter `limit`."""
+    return LIMIT if limit is None else literal(limit)
+
+
+def kinds(retriever: Retriever) -> set[SourceKind]:
+    """The kinds of sources a retriever can find."""
+    return {KINDS[unit] for unit in retriever.units}
