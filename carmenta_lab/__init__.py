@@ -1,1 +1,73 @@
-"""Retrieval and context experiments over conversations kept in PostgreSQL."""
+"""Retrieval and context experiments over conversations kept in PostgreSQL.
+
+lab = open_lab()                                      # starts the embedded server, migrates
+load(lab, "sample")                                   # a folder under data/, or any path
+result = compare(lab, "sample", ["vector_exact", "hybrid_rrf"])
+result.quality                                        # strategy, measure, mean, low, high
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from carmenta_lab import figures
+    from carmenta_lab.context import Context, assemble
+    from carmenta_lab.experiment.compare import Comparison, compare
+    from carmenta_lab.extension import load_ipython_extension
+    from carmenta_lab.ingest.load import LoadReport, load
+    from carmenta_lab.ingest.lookup import find_conversation, find_user
+    from carmenta_lab.postgres.connect import Database, as_user
+    from carmenta_lab.postgres.lab import open_lab
+    from carmenta_lab.postgres.migrate import migrate
+    from carmenta_lab.records import Hit, Query, Ranking
+    from carmenta_lab.retrieval.search import search
+
+__all__ = [
+    "Comparison",
+    "Context",
+    "Database",
+    "Hit",
+    "LoadReport",
+    "Query",
+    "Ranking",
+    "as_user",
+    "assemble",
+    "compare",
+    "figures",
+    "find_conversation",
+    "find_user",
+    "load",
+    "load_ipython_extension",
+    "migrate",
+    "open_lab",
+    "search",
+]
+
+_HOMES = {
+    "Comparison": "experiment",
+    "Context": "context",
+    "Database": "postgres",
+    "Hit": "records",
+    "LoadReport": "ingest",
+    "Query": "records",
+    "Ranking": "records",
+    "as_user": "postgres",
+    "assemble": "context",
+    "compare": "experiment",
+    "find_conversation": "ingest.lookup",
+    "find_user": "ingest.lookup",
+    "load": "ingest",
+    "load_ipython_extension": "extension",
+    "migrate": "postgres",
+    "open_lab": "postgres",
+    "search": "retrieval",
+}
+"""Public name -> the module it comes from, imported at first use: starting a command must not import pandas."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module("carmenta_lab.figures")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,77 @@
+"""The questions of a loaded dataset and their judgements, as the lab keeps them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from carmenta_lab.errors import DatasetError, UnknownName
+from carmenta_lab.records import Qrels, Query, SourceKind
+from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.lab import datasets, qrels, queries
+from carmenta_lab.schema.passages import passages
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a run answers, and what it is judged by."""
+
+    dataset: str
+    dataset_id: UUID
+    queries: tuple[Query, ...]  # in the order of their file
+    judgements: dict[str, dict[UUID, tuple[SourceKind, int]]]  # every query has an entry, if an empty one
+    user_names: dict[UUID, str]  # as the dataset gives them
+    passages: dict[UUID, int]  # passages of each user
+
+    def qrels(self, kinds: set[SourceKind]) -> Qrels:
+        """Relevance of the targets of these kinds."""
+        return {
+            query: {source: relevance for source, (kind, relevance) in judged.items() if kind in kinds}
+            for query, judged in self.judgements.items()
+        }
+
+    def coverage(self, kinds: set[SourceKind]) -> float:
+        """Share of the relevant targets that are of these kinds, and so can be found at all."""
+        every = [kind for judged in self.judgements.values() for kind, relevance in judged.values() if relevance > 0]
+        return sum(kind in kinds for kind in every) / len(every) if every else 0.0
+
+
+def read_questions(session: Session, dataset: str) -> Questions:
+    """The questions of a dataset, read by the owner; DatasetError when there is none with a relevant target."""
+    found = session.execute(select(datasets.c.id).where(datasets.c.name == dataset)).scalar()
+    if found is None:
+        raise UnknownName("loaded dataset", dataset, session.scalars(select(datasets.c.name)))
+    columns = (queries.c.query_id, queries.c.user_id, queries.c.content, queries.c.category)
+    rows = session.execute(
+        select(*columns, queries.c.asked_at, queries.c.answers, queries.c.language)
+        .where(queries.c.dataset_id == found)
+        .order_by(queries.c.position)
+    )
+    asked = tuple(
+        Query(query_id, user_id, text, category, asked_at, tuple(answers), language)
+        for query_id, user_id, text, category, asked_at, answers, language in rows
+    )
+    judgements: dict[str, dict[UUID, tuple[SourceKind, int]]] = {query.query_id: {} for query in asked}
+    for query_id, source, kind, relevance in session.execute(
+        select(qrels.c.query_id, qrels.c.source_id, qrels.c.source_kind, qrels.c.relevance)
+        .where(qrels.c.dataset_id == found)
+        .order_by(qrels.c.query_id, qrels.c.source_id)
+    ):
+        judgements[query_id][source] = (kind, relevance)
+    if not any(relevance > 0 for judged in judgements.values() for _, relevance in judged.values()):
+        raise DatasetError(f"the dataset {dataset} has no judged question: queries.jsonl and qrels.tsv are needed.")
+    names = session.execute(select(users.c.id, users.c.external_id).where(users.c.source == dataset))
+    user_names = {row.id: str(row.external_id) for row in names}
+    counts = session.execute(
+        select(passages.c.user_id, func.count())
+        .where(passages.c.user_id.in_(list(user_names)))
+        .group_by(passages.c.user_id)
+    )
+    return Questions(dataset, found, asked, judgements, user_names, {row[0]: row[1] for row in counts})
+
+
+def vectors_needed(models: Sequence[str | None]) -> tuple[str, ...]:
+    """The embedding models among them, each once."""
+    return tuple(dict.fromkeys(model for model in models if model))

@@ -1,0 +1,164 @@
+"""Executing notebooks headlessly: checked parameters in, executed notebooks, HTML and an index out."""
+
+import html
+import json
+import keyword
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carmenta_lab import resources
+from carmenta_lab.errors import NotebookFailed, UnknownName, UsageError
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One notebook that ran."""
+
+    name: str
+    title: str
+    notebook: Path
+    html: Path
+    error: str  # "" when it ran to its end
+
+
+def names() -> list[str]:
+    """Names of the notebooks, in their order."""
+    return sorted(path.stem for path in resources.notebooks().glob("*.ipynb"))
+
+
+def find(name: str) -> Path:
+    """The notebook of a name ("03_retrieval", "03" or "retrieval"), or of a path to a file."""
+    if name.endswith(".ipynb"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"there is no notebook {name}; known by name: {', '.join(names())}.")
+        return path
+    for known in names():
+        if name in (known, *known.split("_", 1)):
+            return resources.notebooks() / f"{known}.ipynb"
+    raise UnknownName("notebook", name, names())
+
+
+def parameters_of(notebook: Path) -> dict[str, tuple[str, Any]]:
+    """Name -> (type, default) of a notebook's parameters."""
+    import papermill
+
+    try:
+        found = papermill.inspect_notebook(str(notebook))
+    except Exception as error:
+        raise UsageError(f"{notebook} is not a notebook that can be read: {error}.") from None
+    return {name: (str(p["inferred_type_name"]), p["default"]) for name, p in found.items()}
+
+
+def _typed(name: str, kind: str, value: str) -> Any:
+    """The value of a parameter given as text; UsageError when it is not of the notebook's type."""
+    plain = kind.replace(" ", "")
+    try:
+        if plain in ("int", "float"):
+            return {"int": int, "float": float}[plain](value)
+        if plain == "bool":
+            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+        if plain.startswith("list"):
+            items = json.loads(value) if value.startswith("[") else [part.strip() for part in value.split(",") if part]
+            inner = plain[5:-1] if plain.endswith("]") else "str"
+            return [_typed(name, inner, str(item)) for item in items]
+        if plain.removesuffix("|None") == "str" or plain in ("None", "str"):
+            return value
+    except (KeyError, ValueError):
+        raise UsageError(f"the parameter {name} must be of the type {kind}, not {value!r}.") from None
+    raise UsageError(f"the parameter {name} is of the type {kind}, which cannot be given on the command line.")
+
+
+def check(notebooks: Sequence[Path], given: Mapping[str, str]) -> dict[Path, dict[str, Any]]:
+    """The typed parameters of each notebook; refuses a name that none of them knows and a value of another type.
+
+    Papermill itself would only warn of an unknown name, and would run a name as code.
+    """
+    known = {path: parameters_of(path) for path in notebooks}
+    every = {name for parameters in known.values() for name in parameters}
+    for name in given:
+        if not name.isidentifier() or keyword.iskeyword(name) or name not in every:
+            raise UnknownName("parameter", name, every)
+    return {
+        path: {name: _typed(name, parameters[name][0], value) for name, value in given.items() if name in parameters}
+        for path, parameters in known.items()
+    }
+
+
+def run(
+    notebooks: Sequence[str] = (),
+    parameters: Mapping[str, str] | None = None,
+    out: Path = Path("runs"),
+    progress: Callable[[str, int, int], object] = lambda name, done, total: None,
+) -> list[Executed]:
+    """Execute notebooks (all of them when none is named) into a folder; the index is written last.
+
+    NotebookFailed after all have run, when one ended with an error; its output is kept up to the error.
+    """
+    paths = [find(name) for name in (notebooks or names())]
+    values = check(paths, parameters or {})
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder {out} cannot be made: {error.strerror}; name another with --out.") from None
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    done = []
+    for number, path in enumerate(paths):
+        progress(path.stem, number, len(paths))
+        done.append(_execute(path, values[path], out))
+    progress("", len(paths), len(paths))
+    (out / "index.html").write_text(_index(done, parameters or {}), encoding="utf-8")
+    failed = [executed for executed in done if executed.error]
+    if failed:
+        raise NotebookFailed("; ".join(f"{executed.name} failed: {executed.error}" for executed in failed))
+    return done
+
+
+def _execute(path: Path, values: dict[str, Any], out: Path) -> Executed:
+    import nbformat
+    import papermill
+    from nbconvert import HTMLExporter
+    from papermill.exceptions import PapermillExecutionError
+
+    target = out / path.name
+    error = ""
+    try:
+        papermill.execute_notebook(
+            str(path), str(target), parameters=values, progress_bar=False, cwd=str(out), kernel_name="python3"
+        )
+    except PapermillExecutionError as problem:
+        error = f"cell {problem.exec_count}: {problem.ename}: {str(problem.evalue).splitlines()[0]}"
+    notebook = nbformat.read(str(target), as_version=4)  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter(template_name="lab")  # type: ignore[no-untyped-call]
+    body, _ = exporter.from_notebook_node(notebook)
+    page = target.with_suffix(".html")
+    page.write_text(body, encoding="utf-8")
+    return Executed(path.stem, _title(notebook), target, page, error)
+
+
+def _title(notebook: Any) -> str:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            return str(cell.source.splitlines()[0][2:])
+    return ""
+
+
+def _index(done: Sequence[Executed], parameters: Mapping[str, str]) -> str:
+    rows = "\n".join(
+        f'<li><a href="{html.escape(e.html.name)}">{html.escape(e.name)}</a> {html.escape(e.title)}'
+        f' <a href="{html.escape(e.notebook.name)}">.ipynb</a>'
+        + (f' <strong class="failed">failed: {html.escape(e.error)}</strong>' if e.error else "")
+        + "</li>"
+        for e in done
+    )
+    given = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "defaults"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>carmenta_lab</title>'
+        '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}'
+        "body{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem}"
+        ".failed{color:#c33}</style></head><body>\n<h1>carmenta_lab</h1>\n"
+        f"<p>Parameters: {html.escape(given)}.</p>\n<ol>\n{rows}\n</ol>\n</body></html>\n"
+    )

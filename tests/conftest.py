@@ -1,0 +1,137 @@
+"""A server of the tests' own, and databases cloned from templates that are migrated and loaded once."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from carmenta_lab.ingest import load
+from carmenta_lab.postgres import Database, embedded
+from carmenta_lab.postgres.lab import Way, embedded_way, prepare, way_by_url
+from carmenta_lab.postgres.roles import connect
+from carmenta_lab.settings import Settings
+
+URL = os.environ.get("CARMENTA_TEST_DATABASE_URL")
+"""Runs the suite on another server; its login must be allowed to create databases and roles."""
+
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid4().hex)[:8]
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run share."""
+    base = factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+class Cluster:
+    """The server of the tests: makes, clones and drops databases."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "carmenta-home"
+        self.lock = folder / "carmenta-templates.lock"
+
+    def way(self, name: str) -> Way:
+        """The way to a database of that name, made where it is absent."""
+        if URL is None:
+            return embedded_way(self.home, name)
+        way = way_by_url(Settings(database_url=URL))
+        with connect(way.admin) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        hosts = {role: replace(getattr(way, role), url=getattr(way, role).url.set(database=name)) for role in ROLES}
+        return replace(way, **hosts)
+
+    def template(self, name: str, dataset: str | None) -> str:
+        """The name of a migrated database, with a dataset loaded if one is named; made once a run."""
+        full = f"carmenta_{RUN}_{name}"
+        with self.lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            done = self.lock.with_suffix(f".{name}")
+            if not done.exists():
+                database = prepare(self.way(full))
+                if dataset is not None:
+                    load(database, dataset)
+                database.dispose()
+                done.touch()
+        return full
+
+    def clone(self, template: str) -> Way:
+        """A copy of a template under a name of its own."""
+        name = f"carmenta_{RUN}_{uuid4().hex[:12]}"
+        with self._elsewhere(self.way(template)) as connection:
+            names = sql.Identifier(name), sql.Identifier(template)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        return self.way(name)
+
+    def drop(self, way: Way) -> None:
+        """Remove a database."""
+        with self._elsewhere(way) as connection:
+            name = sql.Identifier(way.admin.url.database or "")
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    @staticmethod
+    def _elsewhere(way: Way) -> psycopg.Connection[Any]:
+        """The administrator in a database that is neither made nor dropped."""
+        return connect(replace(way.admin, url=way.admin.url.set(database="postgres")))
+
+
+ROLES = ("admin", "owner", "app")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The server of this run."""
+    return Cluster(_shared(tmp_path_factory))
+
+
+@pytest.fixture
+def way(cluster: Cluster) -> Iterator[Way]:
+    """The way to an empty, migrated database of the test's own."""
+    found = cluster.clone(cluster.template("empty", None))
+    yield found
+    cluster.drop(found)
+
+
+@pytest.fixture
+def database(way: Way) -> Iterator[Database]:
+    """An empty, migrated database of the test's own."""
+    found = prepare(way)
+    yield found
+    found.dispose()
+
+
+@pytest.fixture(scope="session")
+def sample(cluster: Cluster) -> Iterator[Database]:
+    """A database with the sample loaded; shared, so tests leave it as it is."""
+    found = prepare(cluster.way(cluster.template("sample", "sample")))
+    yield found
+    found.dispose()
+
+
+@pytest.fixture
+def own_sample(cluster: Cluster) -> Iterator[Database]:
+    """A copy of the loaded sample that a test may change."""
+    copied = cluster.clone(cluster.template("sample", "sample"))
+    found = prepare(copied)
+    yield found
+    found.dispose()
+    cluster.drop(copied)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the server down with the run: in the process that started the workers, or the only one."""
+    if hasattr(session.config, "workerinput"):
+        return
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    home = factory.getbasetemp() / "carmenta-home"
+    if URL is None and home.exists():
+        embedded.destroy(home)
+        shutil.rmtree(home, ignore_errors=True)
