@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from carmenta_lab import figures
-    from carmenta_lab.context import Context, assemble
+    from carmenta_lab.context.assemble import assemble
+    from carmenta_lab.context.value import Context
     from carmenta_lab.experiment.compare import Comparison, compare
     from carmenta_lab.extension import load_ipython_extension
     from carmenta_lab.ingest.load import LoadReport, load

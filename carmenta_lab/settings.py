@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CARMENTA_", frozen=True, extra="ignore")
 
     home: Path | None = None  # where the embedded server keeps its data; see `home_folder`
+    database: str = "carmenta"  # the database on the embedded server
     database_url: SecretStr | None = None  # any PostgreSQL instead of the embedded one
     direct_url: SecretStr | None = None  # the same database past its pooler: migrations and loads
     pool_mode: Literal["auto", "session", "transaction"] = "auto"

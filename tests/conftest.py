@@ -16,7 +16,7 @@ from psycopg import sql
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database, embedded
 from carmenta_lab.postgres.lab import Way, embedded_way, prepare, way_by_url
-from carmenta_lab.postgres.roles import connect
+from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.settings import Settings
 
 URL = os.environ.get("CARMENTA_TEST_DATABASE_URL")
@@ -63,13 +63,23 @@ class Cluster:
                 done.touch()
         return full
 
+    def environment(self, way: Way) -> dict[str, str]:
+        """What a process of its own needs to find a database."""
+        found = {k: v for k, v in os.environ.items() if not k.startswith("CARMENTA_")}
+        if URL is None:
+            return found | {"CARMENTA_HOME": str(self.home), "CARMENTA_DATABASE": way.app.url.database or ""}
+        url = way.app.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return found | {"CARMENTA_DATABASE_URL": url, "CARMENTA_HOME": str(self.home)}
+
     def clone(self, template: str) -> Way:
         """A copy of a template under a name of its own."""
         name = f"carmenta_{RUN}_{uuid4().hex[:12]}"
         with self._elsewhere(self.way(template)) as connection:
             names = sql.Identifier(name), sql.Identifier(template)
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-        return self.way(name)
+        found = self.way(name)
+        set_up(found.admin, found.passwords)  # what is granted on a database is not copied with it
+        return found
 
     def drop(self, way: Way) -> None:
         """Remove a database."""
@@ -124,6 +134,20 @@ def own_sample(cluster: Cluster) -> Iterator[Database]:
     yield found
     found.dispose()
     cluster.drop(copied)
+
+
+@pytest.fixture
+def own_environment(cluster: Cluster) -> Iterator[dict[str, str]]:
+    """The environment of a process whose database is a copy of the loaded sample."""
+    copied = cluster.clone(cluster.template("sample", "sample"))
+    yield cluster.environment(copied)
+    cluster.drop(copied)
+
+
+@pytest.fixture
+def empty_environment(cluster: Cluster, way: Way) -> dict[str, str]:
+    """The environment of a process whose database is empty."""
+    return cluster.environment(way)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,8 +1,96 @@
 """The way to a database: URLs, roles, migrations, and the session of one user."""
 
-from sqlalchemy import text
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
 
-from carmenta_lab.postgres import Database
+import psycopg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import insert, select, text
+
+from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
+from carmenta_lab.ingest.embed import register
+from carmenta_lab.postgres import Database, as_user, migrate, prepare
+from carmenta_lab.postgres.hosts import parse
+from carmenta_lab.postgres.lab import Way, way_by_url
+from carmenta_lab.postgres.migrate import current, head, offline_sql
+from carmenta_lab.postgres.roles import connect, set_up
+from carmenta_lab.schema import metadata
+from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.passages import embedding_table
+from carmenta_lab.schema.vector import HalfVec
+from carmenta_lab.settings import Settings
+
+CATALOGUE = Path(__file__).parent / "catalogue.sql"
+
+
+@pytest.mark.parametrize(
+    ("url", "pooled"),
+    [
+        ("postgres://u:p@localhost:5432/db", False),
+        ("postgresql://u:p@localhost/db?sslmode=disable", False),
+        ("postgresql+psycopg://u:p@localhost/db", False),
+        ("psql 'postgresql://u:p@localhost/db'", False),
+        ("postgresql://u:p@localhost:6543/db", True),
+        ("postgresql://u:p@localhost:6432/db", True),
+        ("postgresql://u:p@localhost/db?pgbouncer=true&schema=public&pool_timeout=3", True),
+        ("postgresql://u:p@ep-cool-pooler.eu.neon.tech/db?sslmode=require", True),
+        ("postgresql://postgres.ref:p@aws-0-eu.pooler.supabase.com:5432/postgres", False),
+        ("postgresql://postgres.ref:p@aws-0-eu.pooler.supabase.com:6543/postgres", True),
+    ],
+)
+def test_a_url_is_read_as_people_paste_it(url: str, pooled: bool) -> None:
+    host = parse(url)
+    assert host.url.drivername == "postgresql+psycopg"
+    assert not {"pgbouncer", "schema", "pool_timeout"} & set(host.url.query)
+    assert host.pooled is pooled
+    assert host.connect_args() == ({"prepare_threshold": None} if pooled else {})
+    assert ":p@" not in host.shown()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u@h/db", "expected a URL like postgresql://"),
+        ("postgresql://u:[YOUR-PASSWORD]@h/db", "placeholder"),
+        ("postgresql://u:p@ss@h/db", "%40"),
+        ("postgresql://u:p@h", "names no database"),
+        ("postgresql://u:p@h:port/db", "not a URL"),
+    ],
+)
+def test_a_wrong_url_gets_one_sentence(url: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        parse(url)
+    assert "CARMENTA_DATABASE_URL" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_pooler_without_a_direct_url_is_refused() -> None:
+    with pytest.raises(DatabaseUnsuitable, match="CARMENTA_DIRECT_URL"):
+        way_by_url(Settings(database_url=SecretStr("postgresql://u:p@h:6543/db")))
+
+
+def test_the_pool_mode_can_be_forced() -> None:
+    assert parse("postgresql://u:p@h/db", pool_mode="transaction").pooled
+    assert not parse("postgresql://u:p@h:6543/db", pool_mode="session").pooled
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"password": "wrong"}, "user or the password is wrong"),
+        ({"database": "nowhere"}, "does not exist"),
+        ({"host": "127.0.0.1", "port": 1, "query": {}}, "nothing listens there"),
+    ],
+)
+def test_no_connection_says_why_in_a_sentence(way: Way, change: dict[str, object], says: str) -> None:
+    host = replace(way.owner, url=way.owner.url.set(**change))  # type: ignore[arg-type]
+    with pytest.raises(DatabaseUnavailable, match=says) as caught:
+        connect(host)
+    assert "wrong@" not in str(caught.value)
 
 
 def test_the_application_sees_nothing_before_it_acts_for_somebody(database: Database) -> None:
@@ -10,3 +98,236 @@ def test_the_application_sees_nothing_before_it_acts_for_somebody(database: Data
         session.execute(text("INSERT INTO carmenta.users (id, name) VALUES (gen_random_uuid(), 'x')"))
     with database.app_session() as session:
         assert session.scalar(text("SELECT count(*) FROM carmenta.users")) == 0
+
+
+def test_a_user_sees_only_own_rows_and_only_within_the_block(database: Database) -> None:
+    ann, bob = uuid4(), uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": bob, "name": "Bob"}])
+    with database.app_session() as session:
+        with as_user(session, ann):
+            assert session.scalars(select(users.c.name)).all() == ["Ann"]
+            with as_user(session, bob):
+                assert session.scalars(select(users.c.name)).all() == ["Bob"]
+            assert session.scalars(select(users.c.name)).all() == ["Ann"]
+        assert session.scalars(select(users.c.name)).all() == []
+
+
+def test_the_owner_acting_for_a_user_is_bound_as_well(database: Database) -> None:
+    ann = uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": uuid4(), "name": "Bob"}])
+        with as_user(session, ann):
+            assert session.scalar(text("SELECT current_user")) == "carmenta_app"
+            assert session.scalars(select(users.c.name)).all() == ["Ann"]
+        assert session.scalar(text("SELECT current_user")) == "carmenta_owner"
+        assert len(session.scalars(select(users.c.name)).all()) == 2
+
+
+def test_nobody_writes_rows_of_another(database: Database) -> None:
+    ann, bob = uuid4(), uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": bob, "name": "Bob"}])
+    with pytest.raises(Exception, match="row-level security"), database.app_session() as session, as_user(session, ann):
+        session.execute(
+            text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:bob, gen_random_uuid())"), {"bob": bob}
+        )
+
+
+def test_every_table_of_users_is_isolated(database: Database) -> None:
+    with database.owner_session() as session:
+        rows = session.execute(
+            text(
+                "SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced, "
+                "(SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid) AS policies "
+                "FROM pg_class c WHERE c.relnamespace = 'carmenta'::regnamespace AND c.relkind = 'r'"
+            )
+        ).all()
+    open_ones = {row.relname for row in rows if not row.forced or row.policies != 2}
+    assert open_ones == {"alembic_version", "embedding_models"}
+
+
+def test_no_role_of_ours_is_a_superuser_or_bypasses_policies(database: Database) -> None:
+    with database.owner_session() as session:
+        rows = session.execute(
+            text("SELECT rolname FROM pg_roles WHERE rolname LIKE 'carmenta%' AND (rolsuper OR rolbypassrls)")
+        )
+        assert rows.all() == []
+
+
+def test_a_vector_travels_in_binary_both_ways(database: Database) -> None:
+    import numpy as np
+
+    name = register(database.owner, "tiny", 3)
+    table = embedding_table(name, 3)
+    user, source = uuid4(), uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users).values(id=user, name="Ann"))
+        session.execute(
+            text("INSERT INTO carmenta.memories (user_id, id, category, content) VALUES (:u, :s, 'personal', 'x')"),
+            {"u": user, "s": source},
+        )
+        session.execute(
+            text(
+                "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id) "
+                "VALUES (:u, :s, 'memory', 0, 'x', :s)"
+            ),
+            {"u": user, "s": source},
+        )
+        value = np.array([0.6, 0.8, 0.0], np.float32)
+        keys = {"user_id": user, "passage_id": source, "source_id": source, "unit": "memory"}
+        session.execute(insert(table).values(**keys, embedding=value))
+        found = session.scalar(select(table.c.embedding))
+        raw = session.connection().connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        assert raw.execute("SELECT 1").format == psycopg.pq.Format.BINARY
+    assert isinstance(table.c.embedding.type, HalfVec)
+    assert found is not None
+    assert found.dtype == np.float32
+    assert np.allclose(found, value, atol=1e-3)
+
+
+def _catalogue(database: Database) -> list[tuple[object, ...]]:
+    with database.owner.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(CATALOGUE.read_text().replace("%", "%%"))]
+
+
+def test_the_migrated_catalogue_equals_that_of_the_metadata(database: Database, way: Way) -> None:
+    migrated = _catalogue(database)
+    assert len(migrated) > 200
+    migrate(database.owner, "base")
+    with database.owner.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA lab")
+        metadata.create_all(connection)
+    created = _catalogue(database)
+    assert [row for row in migrated if row not in created] == []
+    assert [row for row in created if row not in migrated] == []
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])
+def test_a_revision_goes_down_as_it_came_up(database: Database, revision: str) -> None:
+    migrate(database.owner, revision)
+    before = _catalogue(database)
+    if revision != head():
+        migrate(database.owner, f"{int(revision) + 1:04d}")
+        assert _catalogue(database) != before
+        migrate(database.owner, revision)
+    else:
+        migrate(database.owner, "base")
+        migrate(database.owner, revision)
+    assert _catalogue(database) == before
+
+
+def test_migrating_twice_does_nothing_and_base_removes_everything(database: Database) -> None:
+    register(database.owner, "some model", 3)
+    assert migrate(database.owner) == (head(), head())
+    assert migrate(database.owner, "base") == (head(), None)
+    with database.owner.connect() as connection:
+        left = connection.exec_driver_sql(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'carmenta'::regnamespace AND relkind = 'r'"
+        ).scalar()
+        assert left == 1  # Alembic's own
+        assert current(connection) is None
+
+
+def test_an_unknown_revision_is_refused_with_the_known_ones(database: Database) -> None:
+    with pytest.raises(UsageError, match="Known: base, 0001"):
+        migrate(database.owner, "9999")
+
+
+def test_a_database_from_the_future_is_refused(database: Database) -> None:
+    with database.owner.begin() as connection:
+        connection.exec_driver_sql("UPDATE carmenta.alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseUnsuitable, match="update carmenta_lab"):
+        migrate(database.owner)
+
+
+def test_the_offline_sql_builds_the_same_catalogue(database: Database, way: Way) -> None:
+    migrated = _catalogue(database)
+    migrate(database.owner, "base")
+    with connect(way.owner) as connection:
+        connection.execute("SET ROLE carmenta_owner")
+        connection.execute("DROP TABLE carmenta.alembic_version")
+        connection.execute(offline_sql().encode())
+    assert _catalogue(database) == migrated
+
+
+def test_setting_up_twice_changes_nothing(way: Way) -> None:
+    set_up(way.admin, way.passwords)
+    set_up(way.admin, way.passwords)
+    prepare(way).dispose()
+
+
+def test_a_role_that_bypasses_isolation_is_refused(way: Way) -> None:
+    with connect(way.admin, autocommit=False) as connection:
+        may = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+        if not may or not may[0]:
+            pytest.skip("only a superuser can make such a role")
+    # in a transaction of its own that is rolled back, so that other tests never see it
+    from carmenta_lab.postgres import roles
+
+    with connect(way.admin, autocommit=False) as connection:
+        connection.execute("ALTER ROLE carmenta_app BYPASSRLS")
+        with pytest.raises(DatabaseUnsuitable, match="NOBYPASSRLS"):
+            roles._role(connection, "carmenta_app", None)
+        connection.rollback()
+
+
+def test_a_missing_extension_is_named(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    from carmenta_lab.postgres import roles
+
+    monkeypatch.setitem(roles.EXTENSIONS, "no_such_extension", (1, 0))
+    with pytest.raises(DatabaseUnsuitable, match="no_such_extension is not available"):
+        set_up(way.admin, way.passwords)
+
+
+def test_an_old_extension_is_named_with_what_is_needed(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    from carmenta_lab.postgres import roles
+
+    monkeypatch.setitem(roles.EXTENSIONS, "vector", (99, 0))
+    with pytest.raises(DatabaseUnsuitable, match=r"99\.0 or newer is needed"):
+        set_up(way.admin, way.passwords)
+
+
+def test_a_login_that_may_not_create_roles_is_told_what_to_ask_for(way: Way) -> None:
+    from carmenta_lab.postgres import roles
+
+    with connect(way.owner, autocommit=False) as connection:
+        if connection.execute("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user").fetchone() != (False,):
+            pytest.skip("this login may create roles")
+        with pytest.raises(DatabaseUnsuitable, match="have an administrator run CREATE ROLE somebody"):
+            roles._role(connection, "somebody", None)
+
+
+def test_two_migrators_at_once_end_with_one_schema(cluster, way: Way, database: Database) -> None:  # type: ignore[no-untyped-def]
+    migrate(database.owner, "base")
+    code = (
+        "import sys; from carmenta_lab.postgres.lab import find_way; from carmenta_lab.postgres.migrate import migrate;"
+        "migrate(find_way().database().owner)"
+    )
+    home = cluster.environment(way)
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=home, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    with database.owner.connect() as connection:
+        assert current(connection) == head()
+
+
+def test_extensions_in_a_schema_of_their_own_are_found(cluster) -> None:  # type: ignore[no-untyped-def]
+    name = f"carmenta_{uuid4().hex[:12]}"
+    way = cluster.way(name)
+    try:
+        with connect(way.admin) as connection:
+            connection.execute("CREATE SCHEMA extensions")
+            for extension in ("vector", "ltree", "pg_trgm"):
+                connection.execute(f"CREATE EXTENSION {extension} SCHEMA extensions")
+            connection.execute("GRANT USAGE ON SCHEMA extensions TO PUBLIC")
+        database = prepare(way)
+        register(database.owner, "tiny", 3)
+        with database.app_session() as session, as_user(session, uuid4()):
+            assert session.scalar(text("SELECT '[1,2,3]'::halfvec <=> '[1,2,3]'::halfvec")) == pytest.approx(
+                0, abs=1e-6
+            )
+        database.dispose()
+    finally:
+        cluster.drop(way)

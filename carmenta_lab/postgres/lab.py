@@ -1,10 +1,12 @@
 """One call to a database that is started, checked and migrated: the embedded server, or any by URL."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from psycopg import sql
+from psycopg.errors import DuplicateDatabase, UniqueViolation
 from sqlalchemy import URL, text
 
 from carmenta_lab.errors import DatabaseUnsuitable
@@ -16,9 +18,6 @@ from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.schema.base import APP, OWNER
 from carmenta_lab.settings import Settings, read_settings
 
-DATABASE = "carmenta"
-"""The name of the database on the embedded server."""
-
 
 @dataclass(frozen=True)
 class Way:
@@ -27,14 +26,16 @@ class Way:
     admin: Host  # may make roles and extensions
     owner: Host
     app: Host
-    passwords: Mapping[str, str] | None = None  # of the roles' own logins, on the embedded server
+    passwords: Mapping[str, str] | None = field(
+        default=None, repr=False
+    )  # of the roles' own logins, on the embedded server
 
     def database(self) -> Database:
         """Engines for a prepared database."""
         return open_database(self.owner, self.app)
 
 
-def embedded_way(home: Path, database: str = DATABASE) -> Way:
+def embedded_way(home: Path, database: str = "carmenta") -> Way:
     """Start the embedded server where it is not running, make the database where it is absent."""
     server = start(home)
     passwords = {role: secret(home, role) for role in (OWNER, APP)}
@@ -46,7 +47,8 @@ def embedded_way(home: Path, database: str = DATABASE) -> Way:
     with connect(host("postgres", server.password, "postgres")) as connection:
         rows = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
         if rows.fetchone() is None:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+            with suppress(DuplicateDatabase, UniqueViolation):  # another process was quicker
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     return Way(host("postgres", server.password), host(OWNER, passwords[OWNER]), host(APP, passwords[APP]), passwords)
 
 
@@ -69,12 +71,12 @@ def way_by_url(settings: Settings) -> Way:
 def find_way(settings: Settings | None = None) -> Way:
     """The way that the environment names; starts the embedded server when it names none."""
     settings = settings or read_settings()
-    return way_by_url(settings) if settings.database_url else embedded_way(settings.home_folder)
+    return way_by_url(settings) if settings.database_url else embedded_way(settings.home_folder, settings.database)
 
 
 def prepare(way: Way) -> Database:
     """Set up and migrate where that is needed, and refuse a database that would not isolate users."""
-    if _revision(way) != head():
+    if revision(way) != head():
         set_up(way.admin, way.passwords)
         database = way.database()
         migrate(database.owner)
@@ -89,7 +91,8 @@ def prepare(way: Way) -> Database:
     return database
 
 
-def _revision(way: Way) -> str | None:
+def revision(way: Way) -> str | None:
+    """The revision of a database; None where nothing was migrated. Changes nothing."""
     with connect(way.admin) as connection:
         found = connection.execute("SELECT to_regclass('carmenta.alembic_version') IS NOT NULL").fetchone()
         if found is None or not found[0]:

@@ -59,6 +59,7 @@ def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
         _extensions(connection)
         for role in (OWNER, APP):
             _role(connection, role, None if passwords is None else passwords[role])
+        _membership(connection)
         _grants(connection)
 
 
@@ -135,6 +136,17 @@ def _role(connection: psycopg.Connection[Any], role: str, password: str | None) 
             connection,
             sql.SQL("GRANT {} TO CURRENT_USER").format(name),
             f"this login may not act as {role}: have an administrator run GRANT {role} TO {connection.info.user};",
+        )
+
+
+def _membership(connection: psycopg.Connection[Any]) -> None:
+    """Let the owner act as the application for one user."""
+    member = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (OWNER, APP)).fetchone()
+    if member is None or not member[0]:
+        _try(
+            connection,
+            sql.SQL("GRANT {} TO {}").format(sql.Identifier(APP), sql.Identifier(OWNER)),
+            f"{OWNER} may not act as {APP}: have an administrator run GRANT {APP} TO {OWNER};",
         )
 
 

@@ -1,0 +1,60 @@
+"""Ours against the bare limit, in one run: alternating, after a warm-up, medians."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Result:
+    """One comparison; times in milliseconds, medians of `repeats`."""
+
+    name: str
+    limit_ms: float
+    ours_ms: float
+    rows: int
+    repeats: int
+    what: str  # what the limit is
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the limit: 1.0 costs nothing, 1.3 costs 30 % more."""
+        return self.ours_ms / self.limit_ms
+
+    @property
+    def throughput(self) -> float:
+        """The share of the limit's speed that is kept: 1 / ratio."""
+        return self.limit_ms / self.ours_ms
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values."""
+        return {
+            "limit": self.limit_ms,
+            "ours": self.ours_ms,
+            "unit": "ms",
+            "ratio": self.ratio,
+            "throughput": self.throughput,
+            "rows": self.rows,
+            "repeats": self.repeats,
+            "what": self.what,
+        }
+
+
+def alternate(
+    limit: Callable[[], object],
+    ours: Callable[[], object],
+    repeats: int,
+    before: Callable[[], object] = lambda: None,
+    warm_up: int = 1,
+) -> tuple[float, float]:
+    """Median milliseconds of both, in turns so that a slow minute meets both; `before` runs untimed before each."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for turn in range(warm_up + repeats):
+        for place, work in enumerate((limit, ours)):
+            before()
+            start = time.perf_counter()
+            work()
+            if turn >= warm_up:
+                spent[place].append((time.perf_counter() - start) * 1000)
+    return median(spent[0]), median(spent[1])

@@ -1,0 +1,268 @@
+"""The command line: `carmenta-lab COMMAND`; errors are one sentence, exit code 2 for usage and 1 for failure."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from carmenta_lab.cli_db import app as db_app
+from carmenta_lab.cli_progress import loading, steps
+from carmenta_lab.errors import CarmentaError, UsageError
+from carmenta_lab.settings import read_settings
+
+app = typer.Typer(
+    help="Design, try out and measure the PostgreSQL data layer of an assistant that remembers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(db_app, name="db")
+
+Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
+User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]
+InDataset = Annotated[str | None, typer.Option("--dataset", help="The dataset of the user, where several have one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"-p expects name=value, found {text!r}.")
+        pairs[name.strip()] = value
+    return pairs
+
+
+@app.command()
+def run(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Names such as 03_retrieval; all when none.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value; lists as a,b,c.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the executed notebooks and index.html.")] = Path("runs"),
+) -> None:
+    """Execute notebooks: the executed files, an HTML page of each, and an index.html.
+
+    Example: `carmenta-lab run 03_retrieval -p k=20 -p strategies=vector_exact,hybrid_rrf --out runs`
+    """
+    from carmenta_lab import runner
+    from carmenta_lab.postgres.lab import open_lab
+
+    values = _parameters(parameter or [])
+    runner.check([runner.find(name) for name in (notebooks or runner.names())], values)
+    with steps("starting the database"):
+        open_lab().dispose()
+    with steps("executing") as progress:
+        done = runner.run(notebooks or (), values, out, progress)
+    for executed in done:
+        typer.echo(f"{executed.html}  {executed.title}")
+    typer.echo(f"{out / 'index.html'}")
+
+
+@app.command()
+def load(
+    folder: Annotated[str, typer.Argument(help="A dataset under data/ by name, or the path of a folder.")],
+    name: Annotated[str | None, typer.Option(help="The dataset's name; the folder's unless given.")] = None,
+    reject_scope: Annotated[str, typer.Option(help="What a bad line takes along: line or conversation.")] = "line",
+    as_json: Json = False,
+) -> None:
+    """Bring the database to match a dataset folder; twice changes nothing.
+
+    Example: `carmenta-lab load ./my-chats --name chats`
+    """
+    from carmenta_lab.postgres.lab import open_lab
+
+    if reject_scope not in ("line", "conversation"):
+        raise UsageError(f"--reject-scope must be line or conversation, not {reject_scope!r}.")
+    report = loading(open_lab(), folder, name, reject_scope)
+    if as_json:
+        found: dict[str, Any] = {"dataset": report.dataset, "unchanged": report.unchanged, "changes": report.changes}
+        found |= {"rejects": [str(reject) for reject in report.rejects], "mended": report.mended}
+        found |= {"rejects_file": str(report.rejects_file or "") or None, "embedded": report.embedded}
+        typer.echo(json.dumps(found))
+        return
+    for line in report.lines():
+        typer.echo(line)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="The question.")],
+    user: User,
+    strategy: Annotated[str, typer.Option(help="A strategy by name, or the path of its file.")] = "hybrid_rrf",
+    k: Annotated[int, typer.Option(help="How many hits, 1 to 1000.")] = 10,
+    dataset: InDataset = None,
+    as_json: Json = False,
+) -> None:
+    """Find what a user's rows say about a question.
+
+    Example: `carmenta-lab search "which allergy does Saga have" --user nora --strategy vector_exact`
+    """
+    from carmenta_lab.ingest.lookup import find_user
+    from carmenta_lab.postgres import as_user
+    from carmenta_lab.postgres.lab import open_lab
+    from carmenta_lab.records import Query
+    from carmenta_lab.retrieval.search import search as find
+    from carmenta_lab.retrieval.texts import texts
+    from carmenta_lab.strategies import load as load_strategy
+
+    retriever = load_strategy(strategy)
+    lab = open_lab()
+    found = find_user(lab, user, dataset)
+    with lab.app_session() as session, as_user(session, found):
+        ranking = find(session, retriever, Query("q", found, query), k)
+        shown = texts(session, found, ranking.hits)
+    if as_json:
+        hits = [
+            {
+                "rank": s.hit.rank,
+                "score": s.hit.score,
+                "source": s.source,
+                "source_kind": s.hit.source_kind,
+                "created_at": s.created_at.isoformat() if s.created_at else None,
+                "text": s.text,
+                "parts": dict(s.hit.parts),
+            }
+            for s in shown
+        ]
+        typer.echo(json.dumps({"strategy": strategy, "route": ranking.route, "note": ranking.note, "hits": hits}))
+        return
+    from carmenta_lab.cli_tables import hits_table
+
+    Console().print(hits_table(shown))
+    typer.echo(f"{len(shown)} hits, route {ranking.route}" + (f"; {ranking.note}" if ranking.note else ""))
+
+
+@app.command()
+def compare(
+    dataset: Dataset = "sample",
+    strategies: Annotated[str, typer.Option(help="Names or paths, separated by commas; all when not given.")] = "",
+    measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
+    k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
+    baseline: Annotated[str | None, typer.Option(help="The strategy others are paired with; the first.")] = None,
+    resample: Annotated[str, typer.Option(help="What intervals are drawn over: query or user.")] = "query",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
+    ] = None,
+) -> None:
+    """Compare strategies on the judged questions of a dataset, which is loaded first where needed.
+
+    Example: `carmenta-lab compare --dataset sample --strategies vector_exact,hybrid_rrf --json result.json`
+    """
+    from carmenta_lab import strategies as registry
+    from carmenta_lab.cli_tables import comparison_tables
+    from carmenta_lab.experiment.compare import compare as measure
+    from carmenta_lab.experiment.questions import vectors_needed
+    from carmenta_lab.postgres.lab import open_lab
+
+    if resample not in ("query", "user"):
+        raise UsageError(f"--resample must be query or user, not {resample!r}.")
+    names = [name.strip() for name in strategies.split(",") if name.strip()] or registry.names()
+    models = vectors_needed([registry.load(name).model for name in names])
+    lab = open_lab()
+    loaded = loading(lab, dataset, None, "line", models)
+    with steps("comparing") as progress:
+        wanted = [name.strip() for name in measures.split(",") if name.strip()]
+        result = measure(lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress)  # type: ignore[arg-type]
+    text = json.dumps(result.to_json(), indent=2)
+    if json_file is not None and str(json_file) == "-":
+        typer.echo(text)
+        return
+    if json_file is not None:
+        try:
+            json_file.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{json_file} cannot be written: {error.strerror}.") from None
+    for table in comparison_tables(result):
+        Console().print(table)
+
+
+@app.command()
+def context(
+    user: User,
+    query: Annotated[str, typer.Option(help="The question the context is for.")],
+    conversation: Annotated[str | None, typer.Option(help="The conversation it is asked in; the latest.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Tokens, the question's included.")] = None,
+    policy: Annotated[str, typer.Option(help="How the context is put together.")] = "default",
+    dataset: InDataset = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a language model would see: profile, conversation, memories, question; and what was left out.
+
+    Example: `carmenta-lab context --user nora --query "what did we decide about the roof" --budget 2000`
+    """
+    from carmenta_lab.context import assemble
+    from carmenta_lab.ingest.lookup import find_conversation, find_user
+    from carmenta_lab.postgres import as_user
+    from carmenta_lab.postgres.lab import open_lab
+    from carmenta_lab.records import Query
+
+    lab = open_lab()
+    found = find_user(lab, user, dataset)
+    place = find_conversation(lab, found, conversation) if conversation else None
+    with lab.app_session() as session, as_user(session, found):
+        result = assemble(session, Query("q", found, query), conversation_id=place, policy=policy, budget_tokens=budget)
+    typer.echo(json.dumps(result.to_json()) if as_json else result.explain())
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding; all when none.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+) -> None:
+    """Measure speed against the bare limit, both in one run; on a database of its own on the embedded server.
+
+    Example: `carmenta-lab bench search --rows 5000`
+    """
+    from carmenta_lab.bench import run as measure
+    from carmenta_lab.cli_tables import bench_table
+    from carmenta_lab.experiment.circumstances import server_circumstances
+    from carmenta_lab.postgres.lab import embedded_way, prepare
+
+    database = prepare(embedded_way(read_settings().home_folder, "carmenta_bench"))
+    with steps("measuring"):
+        results = measure(database, names or (), rows)
+    circumstances = server_circumstances(database)
+    database.dispose()
+    if json_file is not None:
+        found = {"benches": {r.name: r.to_json() for r in results}, "circumstances": circumstances}
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    Console().print(bench_table(results))
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn what is foreseeable into a sentence on standard error and an exit code."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except CarmentaError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"carmenta-lab: {error}", markup=False)
+        sys.exit(error.exit_code)
+    except (DBAPIError, psycopg.Error) as error:
+        origin = getattr(error, "orig", error)
+        first = str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
+        print(f"carmenta-lab: the database refused or was lost: {first}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"carmenta-lab: {error.strerror or error}{where}.", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("carmenta-lab: stopped; what was committed is kept.", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+def main() -> None:
+    """Entry point of `carmenta-lab`."""
+    with _one_sentence():
+        read_settings()
+        app()

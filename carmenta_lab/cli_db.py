@@ -1,0 +1,128 @@
+"""`carmenta-lab db ...`: the server and the schema."""
+
+import json
+from typing import Annotated
+
+import typer
+from sqlalchemy import text
+
+from carmenta_lab.errors import CarmentaError, UsageError
+from carmenta_lab.postgres import embedded
+from carmenta_lab.postgres.lab import find_way, open_lab, prepare, revision, way_by_url
+from carmenta_lab.postgres.migrate import head, migrate, offline_sql
+from carmenta_lab.postgres.roles import set_up
+from carmenta_lab.settings import read_settings
+
+app = typer.Typer(help="The server and the schema.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command()
+def up() -> None:
+    """Start the embedded server (or reach the one by URL) and migrate where needed.
+
+    Example: `carmenta-lab db up`
+    """
+    lab = open_lab()
+    typer.echo(f"ready: database {lab.name}, revision {head()}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the embedded server; its data stays.
+
+    Example: `carmenta-lab db down`
+    """
+    settings = read_settings()
+    if settings.database_url:
+        raise UsageError("CARMENTA_DATABASE_URL names a server that is not ours to stop; unset it first.")
+    typer.echo("stopped" if embedded.stop(settings.home_folder) else "was not running")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False) -> None:
+    """Say what is there, without starting anything.
+
+    Example: `carmenta-lab db status`
+    """
+    settings = read_settings()
+    found: dict[str, object] = {"home": str(settings.home_folder), "running": True}
+    if settings.database_url:
+        found["server"] = way_by_url(settings).app.shown()
+    else:
+        server = embedded.status(settings.home_folder)
+        found["server"] = "embedded"
+        found["running"] = server is not None
+        if server is not None:
+            found |= {"pid": server.pid, "data": str(server.data_folder)}
+    if found["running"]:
+        try:
+            way = find_way(settings)
+            found["revision"] = revision(way)
+            if found["revision"] == head():
+                with way.database().owner_session() as session:
+                    rows = session.execute(text("SELECT name, counts FROM lab.datasets ORDER BY name"))
+                    found["datasets"] = {row.name: row.counts for row in rows}
+        except CarmentaError as error:
+            found["problem"] = str(error)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def url(
+    role: Annotated[str, typer.Option(help="app (row-level security binds it) or owner.")] = "app",
+) -> None:
+    """Print a URL for other clients, its password included.
+
+    Example: `psql "$(carmenta-lab db url)"`
+    """
+    if role not in ("app", "owner"):
+        raise UsageError(f"--role must be app or owner, not {role!r}.")
+    way = find_way()
+    prepare(way).dispose()
+    host = way.app if role == "app" else way.owner
+    typer.echo(host.url.set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+@app.command()
+def reset(
+    yes: Annotated[str, typer.Option(help="The database's name, to confirm for a server by URL.")] = "",
+) -> None:
+    """Drop all tables with everything in them, and migrate anew.
+
+    Example: `carmenta-lab db reset`
+    """
+    settings = read_settings()
+    way = find_way(settings)
+    name = way.owner.url.database or ""
+    if settings.database_url and yes != name:
+        raise UsageError(f"this drops the schemas carmenta and lab of {way.owner.shown()}: confirm with --yes {name}.")
+    set_up(way.admin, way.passwords)
+    database = way.database()
+    with database.owner.begin() as connection:
+        connection.execute(text("DROP SCHEMA IF EXISTS lab CASCADE"))
+        connection.execute(text("DROP SCHEMA IF EXISTS carmenta CASCADE"))
+    database.dispose()
+    prepare(way).dispose()
+    typer.echo(f"database {name} is empty, revision {head()}")
+
+
+@app.command("migrate")
+def migrate_(
+    to: Annotated[str, typer.Option(help="A revision, head, or base.")] = "head",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
+) -> None:
+    """Bring the schema to a revision.
+
+    Example: `carmenta-lab db migrate --to 0003`
+    """
+    if sql:
+        typer.echo(offline_sql(to), nl=False)
+        return
+    way = find_way()
+    set_up(way.admin, way.passwords)
+    before, after = migrate(way.database().owner, to)
+    typer.echo(f"{before or 'base'} -> {after or 'base'}")

@@ -1,0 +1,56 @@
+"""What the command line shows while something takes longer than a second: on standard error, so pipes stay clean."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, cast
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from carmenta_lab.embedding import DEFAULT_MODEL
+from carmenta_lab.ingest.load import LoadReport, load
+from carmenta_lab.postgres.connect import Database
+from carmenta_lab.settings import read_settings
+
+Step = Callable[[str, int, int | None], object]
+
+
+@contextmanager
+def steps(title: str) -> Iterator[Step]:
+    """Bars by stage; what is called back says the stage, how many more are done, and how many there are."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, TaskID] = {"": progress.add_task(title, total=None)}
+
+        def step(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], advance=done, total=total)
+
+        yield step
+
+
+def loading(
+    database: Database,
+    folder: str,
+    name: str | None,
+    reject_scope: str,
+    models: tuple[str, ...] = (DEFAULT_MODEL,),
+) -> LoadReport:
+    """Load a folder with bars; rejects go to a file under the home folder."""
+    with steps("loading") as progress:
+        return load(
+            database,
+            folder,
+            name,
+            models=models,
+            reject_scope=cast("Literal['line', 'conversation']", reject_scope),
+            rejects_folder=read_settings().home_folder / "rejects",
+            progress=progress,
+        )

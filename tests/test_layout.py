@@ -1,0 +1,79 @@
+"""The layout is a promise: imports point to lower floors, modules stay small, the public face is documented."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import carmenta_lab
+
+PACKAGE = Path(carmenta_lab.__file__).parent
+FLOORS = (
+    {"errors", "records", "resources"},
+    {"settings"},
+    {"schema"},
+    {"postgres", "datasets", "embedding", "evaluation"},
+    {"ingest", "indexes"},
+    {"retrieval"},
+    {"strategies"},
+    {"context", "experiment"},
+    {"bench", "figures"},
+    {"runner", "extension", "cli_db", "cli_progress", "cli_tables"},
+    {"cli"},
+    {"__init__"},
+)
+"""From the ground up; a module imports from its own part and from lower floors only."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _part(module: str) -> str:
+    names = module.split(".")
+    return names[1] if len(names) > 1 else "__init__"
+
+
+def _floor(part: str) -> int:
+    return next(number for number, parts in enumerate(FLOORS) if part in parts)
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("carmenta_lab"):
+            if node.module == "carmenta_lab":
+                found |= {f"carmenta_lab.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("carmenta_lab")}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_to_lower_floors(path: Path) -> None:
+    relative = path.relative_to(PACKAGE)
+    own = relative.parts[0].removesuffix(".py")
+    wrong = {module for module in _imports(path) if _part(module) != own and _floor(_part(module)) >= _floor(own)}
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_says_its_question_and_stays_small(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "the first line says what the module is for"
+    assert len(text.splitlines()) <= 290
+
+
+def test_the_public_names_exist_and_are_documented() -> None:
+    for name in carmenta_lab.__all__:
+        assert getattr(carmenta_lab, name).__doc__, name
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    heavy = ("pandas", "matplotlib", "fastembed", "sqlalchemy")
+    code = f"import sys, carmenta_lab; print([m for m in {heavy} if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
