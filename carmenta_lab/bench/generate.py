@@ -1,23 +1,36 @@
 """Seeded rows for measuring speed at any scale. Never for quality: the words mean nothing."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-WORDS = 5_000
+from carmenta_lab import resources
+
+WORDS = 15_000
+WORD = re.compile("[a-z]{2,}")
 TURNS = 40
 """Messages a conversation."""
 
 
+@cache
+def _words() -> list[str]:
+    """English words, the commonest first: those that the bundled model's vocabulary holds whole."""
+    vocabulary = Tokenizer.from_file(str(resources.bundled_model() / "tokenizer.json")).get_vocab()
+    return [word for word, _ in sorted(vocabulary.items(), key=itemgetter(1)) if WORD.fullmatch(word)][:WORDS]
+
+
 def texts(rows: int, seed: int) -> Iterator[str]:
-    """Chat-like texts of 5 to 45 words, their frequencies by Zipf's law; the same for the same seed."""
+    """Texts of 5 to 45 words, their frequencies by Zipf's law; the same for the same seed."""
     generator = np.random.default_rng(seed)
-    letters = np.array(list("aeiourstlnmdkp"))
-    words = ["".join(generator.choice(letters, generator.integers(2, 10))) for _ in range(WORDS)]
+    words = _words()
     for _ in range(rows):
         count = int(generator.integers(5, 46))
         yield " ".join(words[i] for i in (generator.zipf(1.3, count) - 1) % WORDS)

@@ -37,7 +37,7 @@ _BATCH = "(SELECT id FROM stage_conversations WHERE batch = %(batch)s)"
 
 _ASSIGN = """
     UPDATE stage_conversations c SET batch = b.batch FROM (
-        SELECT conversation_id, ((sum(count(*)) OVER (ORDER BY user_id, conversation_id) - 1) / %s)::int AS batch
+        SELECT conversation_id, (sum(count(*)) OVER (ORDER BY user_id, conversation_id) - 1)::int / %s AS batch
         FROM stage_messages GROUP BY user_id, conversation_id
     ) b WHERE b.conversation_id = c.id
 """
@@ -51,8 +51,9 @@ _CONVERSATIONS = f"""
 """
 
 _MESSAGES = f"""
-    SELECT user_id, id, conversation_id, parent_id, coalesce(
-            position, row_number() OVER (PARTITION BY conversation_id ORDER BY position, at NULLS FIRST, line) - 1),
+    SELECT user_id, id, conversation_id, parent_id, coalesce(position, least(2147483647,
+            coalesce(max(position) OVER (PARTITION BY conversation_id) + 1::bigint, 0)
+            + row_number() OVER (PARTITION BY conversation_id, position ORDER BY at NULLS FIRST, line) - 1)),
         role, author, model, parts, content, content_for_llm, language, external_id, created_at
     FROM (
         SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY conversation_id ORDER BY line)) AS at
@@ -92,7 +93,8 @@ _STALE_TURNS = f"""
     AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
 """
 _STALE_PIECES = """
-    DELETE FROM carmenta.passages p USING stage_users u WHERE p.user_id = u.id AND p.message_id IS NULL
+    DELETE FROM carmenta.passages p USING stage_users u WHERE p.user_id = u.id
+    AND (p.memory_id IN (SELECT id FROM stage_memories) OR p.document_id IN (SELECT id FROM stage_documents))
     AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
 """
 
@@ -102,6 +104,17 @@ _VANISHED_USERS = """
 _VANISHED = """
     DELETE FROM carmenta.{table} t USING stage_users u WHERE t.user_id = u.id {given}
     AND NOT EXISTS (SELECT FROM stage_{table} s WHERE s.user_id = t.user_id AND s.id = t.id)
+"""
+_VANISHED_CONVERSATIONS = "AND NOT EXISTS (SELECT FROM stage_conversations c WHERE c.id = t.conversation_id)"
+_VANISHED_MESSAGES = """
+    DELETE FROM carmenta.messages t USING stage_conversations c
+    WHERE c.batch = %(batch)s AND t.user_id = c.user_id AND t.conversation_id = c.id AND t.external_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM stage_messages s WHERE s.id = t.id)
+"""
+_VANISHED_ATTACHMENTS = f"""
+    DELETE FROM carmenta.attachments t USING stage_messages m
+    WHERE m.conversation_id IN {_BATCH} AND t.user_id = m.user_id AND t.message_id = m.id
+    AND NOT EXISTS (SELECT FROM stage_attachments s WHERE s.id = t.id)
 """
 
 
@@ -137,8 +150,9 @@ def apply(
 
     if again:
         changes.count("users", deleted=connection.execute(_VANISHED_USERS, {"source": source}).rowcount)
-        for table in ("memories", "profiles", "documents", "attachments", "messages", "conversations"):
-            given = "" if table in ("profiles", "attachments") else "AND t.external_id IS NOT NULL"
+        for table in ("memories", "profiles", "documents", "messages", "conversations"):
+            given = "" if table == "profiles" else "AND t.external_id IS NOT NULL"
+            given += f" {_VANISHED_CONVERSATIONS}" if table == "messages" else ""
             gone = connection.execute(_VANISHED.format(table=table, given=given)).rowcount
             changes.count(table, deleted=gone)
     users = connection.execute(
@@ -155,6 +169,8 @@ def apply(
         run("attachments", _ATTACHMENTS, **values)
         if again:
             connection.execute(_STALE_TURNS, values)
+            for table, statement in (("messages", _VANISHED_MESSAGES), ("attachments", _VANISHED_ATTACHMENTS)):
+                changes.count(table, deleted=connection.execute(statement, values).rowcount)
         connection.execute(_TURNS, values)
         connection.execute(_LONG_TURNS, values)
         committed()
@@ -173,6 +189,7 @@ def _batches(connection: psycopg.Connection[Any]) -> Iterator[tuple[int, int]]:
     if len(sizes) > 1:
         connection.execute("CREATE INDEX ON stage_conversations (batch)")
         connection.execute("CREATE INDEX ON stage_messages (conversation_id)")
+        connection.execute("CREATE INDEX ON stage_messages (id)")
         connection.execute("CREATE INDEX ON stage_passages (message_id)")
         connection.execute("ANALYZE stage_conversations")
     yield from sizes

@@ -7,6 +7,7 @@ import psycopg
 from carmenta_lab.datasets import Message, Reject
 from carmenta_lab.datasets.kinds import Document, Judgement, Memory, Profile, QueryLine
 from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.schema.base import INDEXED_CHARACTERS, tsvector_of
 
 _DUPLICATES = """
     WITH numbered AS (
@@ -25,7 +26,10 @@ _KEYS = (
     ("documents", "id", "external_id", Document.FILE, "document_id"),
     ("documents", "user_id, path", "path", Document.FILE, "path"),
     ("memories", "id", "external_id", Memory.FILE, "memory_id"),
-    ("profiles", "user_id", "user_id::text", Profile.FILE, "user_id"),
+    (
+        *("profiles", "user_id", "(SELECT external_id FROM stage_users u WHERE u.id = user_id)"),
+        *(Profile.FILE, "user_id"),
+    ),
     ("queries", "query_id", "query_id", QueryLine.FILE, "query_id"),
     ("qrels", "query_id, target_id", "query_id || ' ' || target_id", Judgement.FILE, "query_id and target_id"),
 )
@@ -42,6 +46,15 @@ _CYCLES = """
     )
     SELECT line, external_id FROM gone ORDER BY line
 """
+
+_TAKEN = """
+    DELETE FROM stage_documents s USING carmenta.documents d
+    WHERE d.user_id = s.user_id AND d.path = s.path::ltree AND d.external_id IS NULL AND d.deleted_at IS NULL
+    RETURNING s.line, s.path
+"""
+
+SURELY_INDEXED_BYTES = 100_000
+"""A lexeme takes less than ten times the bytes of its word, compounds included; 1 MB of lexemes is allowed."""
 
 _TARGETS = """
     DELETE FROM stage_qrels j WHERE {condition}
@@ -92,7 +105,7 @@ def check(
     Of lines with the same id the first is kept. With `whole_conversations`, one rejected message takes its
     conversation along.
     """
-    found: list[Reject] = []
+    found = _too_many_words(connection)
     spoilt = {ids.of("conversation", r.ids["conversation_id"]) for r in rejects if "conversation_id" in r.ids}
     for table, key, shown, file, name in _KEYS:
         conversation = "s.conversation_id" if table == "messages" else "NULL::uuid"
@@ -105,6 +118,8 @@ def check(
         statement = "DELETE FROM stage_messages WHERE conversation_id = ANY(%s)"
         dropped = connection.execute(statement, (list(spoilt - {None}),)).rowcount
         mended["messages left out because their conversation has a rejected line"] = dropped
+    for line, path in connection.execute(_TAKEN).fetchall():
+        found.append(Reject(Document.FILE, line, f"path: {path!r} is taken by a document that was not loaded"))
     for line, given in connection.execute(_CYCLES).fetchall():
         found.append(Reject(Memory.FILE, line, f"superseded_by: {given!r} supersedes itself in the end"))
     mended |= {reason: connection.execute(statement).rowcount for reason, statement in _MENDS.items()}
@@ -114,3 +129,22 @@ def check(
     for statement in _ORPHANS:
         connection.execute(statement)
     return found, {reason: count for reason, count in mended.items() if count}
+
+
+def _too_many_words(connection: psycopg.Connection[Any]) -> list[Reject]:
+    """Take out the documents whose tsvector would be too large, which only its making tells."""
+    found = []
+    long = "SELECT line FROM stage_documents WHERE octet_length(content) > %s ORDER BY line"
+    for (line,) in connection.execute(long, (SURELY_INDEXED_BYTES,)).fetchall():
+        try:
+            with connection.transaction():
+                tried = f"SELECT length({tsvector_of('content')}) FROM stage_documents WHERE line = %s"
+                connection.execute(tried, (line,))
+        except psycopg.errors.ProgramLimitExceeded:
+            connection.execute("DELETE FROM stage_documents WHERE line = %s", (line,))
+            reason = (
+                f"text: more different words in its first {INDEXED_CHARACTERS:,} characters than full-text search "
+                "can hold; split the document"
+            )
+            found.append(Reject(Document.FILE, line, reason))
+    return found

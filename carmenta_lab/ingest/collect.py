@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from carmenta_lab.datasets import (
@@ -18,11 +18,14 @@ from carmenta_lab.datasets import (
     Reject,
     read,
 )
-from carmenta_lab.ingest.cut import header, pieces
+from carmenta_lab.ingest.cut import header, pieces, short
 from carmenta_lab.ingest.identity import Ids, passage_id
 from carmenta_lab.ingest.staging import Stage, jsonb
 
 T = TypeVar("T", bound=Record)
+Cut: TypeAlias = Message | Memory | Document
+
+CUT_AT_ONCE = 1_000
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Collector:
     rejects: list[Reject] = field(default_factory=list)
     users: dict[str, UUID] = field(default_factory=dict)
     conversations: dict[str, tuple[UUID, str]] = field(default_factory=dict)  # given id -> uuid, its user's given id
+    _uncut: list[tuple[int, str, UUID, UUID, str, Cut]] = field(default_factory=list)
 
     def collect(self) -> None:
         """Read every file."""
@@ -46,6 +50,7 @@ class Collector:
         self._profiles()
         self._queries()
         self._qrels()
+        self._cut()
         self.stage.finish()
 
     def _records(self, kind: type[T]) -> Iterator[tuple[int, T]]:
@@ -89,13 +94,10 @@ class Collector:
             user, key = self._user(m.user_id), of("message", m.message_id)
             head = header(m.created_at, m.author or m.role.capitalize())
             passage = None
-            if len(head) + len(m.text) <= 250:
-                passage = passage_id(key, "turn", 0, head + m.text, m.created_at)
+            if short(head, m.text):
+                passage = passage_id(key, "turn", 0, head + m.text, m.created_at, m.author, m.language)
             else:
-                for n, piece in enumerate(pieces(head, m.text)):
-                    pid = passage_id(key, "turn", n, piece, m.created_at)
-                    row = (line, user, pid, "turn", n, piece, key, None, None, m.author, m.language, m.created_at)
-                    add("passages", row)
+                self._cut_later(line, "turn", key, user, head, m)
             parent = of("message", m.parent_id) if m.parent_id else None
             compressed = m.content_for_llm or None
             place = (line, key, user, conversation, parent, m.position)
@@ -121,19 +123,29 @@ class Collector:
             if given not in described:
                 self.stage.add("conversations", (key, self._user(user), given, None, "active", "private"))
 
-    def _pieces(self, line: int, unit: str, source: UUID, user: UUID, head: str, record: Document | Memory) -> None:
-        place = (source, None) if isinstance(record, Memory) else (None, source)
-        for n, piece in enumerate(pieces(head, record.text)):
-            key = passage_id(source, unit, n, piece, record.created_at)
-            row = (line, user, key, unit, n, piece, None, *place, None, record.language, record.created_at)
-            self.stage.add("passages", row)
+    def _cut_later(self, line: int, unit: str, source: UUID, user: UUID, head: str, record: Cut) -> None:
+        """Texts are cut many at a time: the tokenizer is fast with many and slow with one."""
+        self._uncut.append((line, unit, source, user, head, record))
+        if len(self._uncut) >= CUT_AT_ONCE:
+            self._cut()
+
+    def _cut(self) -> None:
+        every = pieces([(head, record.text) for *_, head, record in self._uncut])
+        for (line, unit, source, user, _, record), cut in zip(self._uncut, every, strict=True):
+            at, language = record.created_at, record.language
+            author = record.author if isinstance(record, Message) else None
+            place = tuple(source if isinstance(record, kind) else None for kind in (Message, Memory, Document))
+            for n, piece in enumerate(cut):
+                key = passage_id(source, unit, n, piece, at, author, language)
+                self.stage.add("passages", (line, user, key, unit, n, piece, *place, author, language, at))
+        self._uncut.clear()
 
     def _documents(self) -> None:
         for line, d in self._records(Document):
             user, key = self._user(d.user_id), self.ids.of("document", d.document_id)
             row = (line, key, user, d.path, d.name, d.text, list(d.tags), d.source_type)
             self.stage.add("documents", (*row, d.language, d.document_id, d.created_at))
-            self._pieces(line, "section", key, user, header(d.created_at, d.name), d)
+            self._cut_later(line, "section", key, user, header(d.created_at, d.name), d)
 
     def _memories(self) -> None:
         for line, m in self._records(Memory):
@@ -142,7 +154,7 @@ class Collector:
             successor = self.ids.of("memory", m.superseded_by) if m.superseded_by else None
             row = (line, key, user, m.category, m.text, m.confidence, source, successor)
             self.stage.add("memories", (*row, m.language, m.memory_id, m.created_at))
-            self._pieces(line, "memory", key, user, header(m.created_at, None), m)
+            self._cut_later(line, "memory", key, user, header(m.created_at, None), m)
 
     def _profiles(self) -> None:
         for line, p in self._records(Profile):

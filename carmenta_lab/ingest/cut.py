@@ -1,14 +1,21 @@
 """From a text to the passages that are searched: one, or several where the encoder would cut it off."""
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
+from unicodedata import category
 
-from carmenta_lab.embedding import load_embedder
+from carmenta_lab.embedding import Embedder, load_embedder
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 
 VERSION = "1"
 """Changes whenever the same text would be cut otherwise; a folder loaded under another version is cut anew."""
 
 OVERLAP_TOKENS = 32
+SURE_CHARACTERS = 250
+
+_WORD = re.compile(r"\w")
+_UNREAD = ("Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs")  # encoders drop controls, blanks and bare accents
 
 
 def header(created_at: datetime | None, author: str | None) -> str:
@@ -17,16 +24,34 @@ def header(created_at: datetime | None, author: str | None) -> str:
     return f"{date}{author}: " if author else date
 
 
-def pieces(head: str, text: str) -> list[str]:
-    """Passages of `head` and a part of the text, none longer than the bundled encoder reads; in order.
+def short(head: str, text: str) -> bool:
+    """Whether a passage fits the encoder for sure: a token is at least a character."""
+    return len(head) + len(text) <= SURE_CHARACTERS
 
-    Only the first 200,000 characters of a text are cut into passages; the rest is stored and not searched.
+
+def pieces(texts: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """For every (head, text) its passages: head and a part of the text, none longer than the bundled encoder reads.
+
+    A piece in which nothing can be read, such as zero-width spaces alone, becomes no passage. Only the
+    first 200,000 characters of a text are cut into passages; the rest is stored and not searched.
     """
-    if len(head) + len(text) <= 250:  # a token is at least a character
-        return [head + text]
-    embedder = load_embedder()
-    text = text[:INDEXED_CHARACTERS]
+    whole = [head + text[:INDEXED_CHARACTERS] for head, text in texts]
+    long = [row for row, (head, text) in enumerate(texts) if not short(head, text)]
+    found = [[text] for text in whole]
+    if long:
+        embedder = load_embedder()
+        for row, count in zip(long, embedder.count_tokens([whole[row] for row in long]), strict=True):
+            if count > embedder.max_tokens:
+                found[row] = _split(embedder, *texts[row])
+    return [[piece for piece in row if _readable(piece)] for row in found]
+
+
+def _split(embedder: Embedder, head: str, text: str) -> list[str]:
     room = embedder.max_tokens - embedder.count_tokens([head])[0]
     if room < 2 * OVERLAP_TOKENS:  # a name longer than anybody's
         head, room = "", embedder.max_tokens
-    return [head + chunk for chunk in embedder.split(text, room, OVERLAP_TOKENS)]
+    return [head + chunk for chunk in embedder.split(text[:INDEXED_CHARACTERS], room, OVERLAP_TOKENS)]
+
+
+def _readable(text: str) -> bool:
+    return _WORD.search(text) is not None or any(category(c) not in _UNREAD and c != "\ufffd" for c in text)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -34,8 +35,12 @@ _COLUMNS = (
 
 
 def table_name(model: str) -> str:
-    """The name of the table of a model's vectors."""
-    return "embeddings_" + re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")[:48]
+    """The name of the table of a model's vectors: short enough for indexes named after it.
+
+    The long names of two models may begin alike, so a long one is cut and ends in a part of its hash.
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
+    return "embeddings_" + (name if len(name) <= 40 else f"{name[:31]}_{sha256(model.encode()).hexdigest()[:8]}")
 
 
 def register(owner: Engine, model: str, dim: int) -> str:

@@ -28,6 +28,8 @@ class Ids:
         return _uuid5(self._namespace, f"{kind}:{given}")
 
 
-def passage_id(source: UUID, unit: str, ordinal: int, content: str, created_at: datetime | None) -> UUID:
-    """The uuid of a passage: another text or time is another passage, so that no vector can be stale."""
-    return _uuid5(source.bytes, f"{unit}:{ordinal}:{created_at}:{content}")
+def passage_id(
+    source: UUID, unit: str, ordinal: int, content: str, created_at: datetime | None, author: str | None, language: str
+) -> UUID:
+    """The uuid of a passage: whatever differs in it makes another passage, so that nothing of it can be stale."""
+    return _uuid5(source.bytes, f"{unit}:{ordinal}:{language}:{created_at}:{author}:{content}")

@@ -21,6 +21,9 @@ from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.staging import Stage
 from carmenta_lab.postgres.connect import Database
 
+MAX_NAME_BYTES = 255
+"""A name and the longest id of a user fit one index entry."""
+
 Progress = Callable[[str, int, int | None], object]
 """Called with the stage's name, how many rows were done since the last call, and how many there are if known."""
 
@@ -37,6 +40,21 @@ class LoadReport:
     rejects_file: Path | None = None
     mended: dict[str, int] = field(default_factory=dict)  # what was mended -> how often
     embedded: int = 0  # passages that got a vector
+
+    def lines(self) -> list[str]:
+        """The report as a person reads it."""
+        found = [f"{self.dataset}: unchanged" if self.unchanged else f"{self.dataset}: loaded from {self.folder}"]
+        for table, counts in self.changes.items():
+            shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+            if shown:
+                found.append(f"  {table}: {shown}")
+        found += [f"  {count} {what}" for what, count in self.mended.items()]
+        if self.embedded:
+            found.append(f"  passages embedded: {self.embedded}")
+        if self.rejects:
+            place = f", all in {self.rejects_file}" if self.rejects_file else ""
+            found.append(f"  {len(self.rejects)} lines rejected{place}; the first: {self.rejects[0]}")
+        return found
 
 
 def load(
@@ -57,10 +75,15 @@ def load(
     """
     folder = find(dataset)
     name = name or folder.name
-    if not name.strip() or len(name) > 200:
-        raise UsageError("the dataset's name must have 1 to 200 characters; give one with --name.")
+    if not name.strip() or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
+        raise UsageError(
+            f"the dataset's name must be 1 to {MAX_NAME_BYTES} bytes of printable text, not {name!r}; "
+            "give another with --name."
+        )
+    if reject_scope not in ("line", "conversation"):
+        raise UsageError(f"reject_scope must be 'line' or 'conversation', not {reject_scope!r}.")
     report = LoadReport(name, folder)
-    digest = f"{content_hash(folder)}/{cut.VERSION}"
+    digest = f"{content_hash(folder)}/{cut.VERSION}/{reject_scope}"
     with database.owner.connect() as connection, _alone(connection, Ids(name)) as raw:
         known = _known(raw, name, folder, digest)
         report.unchanged = known == digest

@@ -1,0 +1,14 @@
+"""What does the model see? Policies, token counting and assembly under a budget.
+
+with database.app_session() as session, as_user(session, query.user_id):
+    context = assemble(session, query, budget_tokens=2_000)
+context.as_messages()     # for any chat client
+print(context.explain())  # every block and everything left out, with the reason
+"""
+
+from carmenta_lab.context.assemble import assemble
+from carmenta_lab.context.counter import BundledCounter, Counter
+from carmenta_lab.context.policy import Policy, Share
+from carmenta_lab.context.value import Block, Context, Dropped
+
+__all__ = ["Block", "BundledCounter", "Context", "Counter", "Dropped", "Policy", "Share", "assemble"]
