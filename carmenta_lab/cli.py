@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -68,7 +68,9 @@ def run(
 def load(
     folder: Annotated[str, typer.Argument(help="A dataset under data/ by name, or the path of a folder.")],
     name: Annotated[str | None, typer.Option(help="The dataset's name; the folder's unless given.")] = None,
-    reject_scope: Annotated[str, typer.Option(help="What a bad line takes along: line or conversation.")] = "line",
+    reject_scope: Annotated[
+        Literal["line", "conversation"], typer.Option(help="What a bad line takes along: line or conversation.")
+    ] = "line",
     as_json: Json = False,
 ) -> None:
     """Bring the database to match a dataset folder; twice changes nothing.
@@ -77,9 +79,8 @@ def load(
     """
     from carmenta_lab.postgres.lab import open_lab
 
-    if reject_scope not in ("line", "conversation"):
-        raise UsageError(f"--reject-scope must be line or conversation, not {reject_scope!r}.")
-    report = loading(open_lab(), folder, name, reject_scope)
+    with open_lab() as lab:
+        report = loading(lab, folder, name, reject_scope)
     if as_json:
         found: dict[str, Any] = {"dataset": report.dataset, "unchanged": report.unchanged, "changes": report.changes}
         found |= {"rejects": [str(reject) for reject in report.rejects], "mended": report.mended}
@@ -112,11 +113,11 @@ def search(
     from carmenta_lab.strategies import load as load_strategy
 
     retriever = load_strategy(strategy)
-    lab = open_lab()
-    found = find_user(lab, user, dataset)
-    with lab.app_session() as session, as_user(session, found):
-        ranking = find(session, retriever, Query("q", found, query), k)
-        shown = texts(session, found, ranking.hits)
+    with open_lab() as lab:
+        found = find_user(lab, user, dataset)
+        with lab.app_session() as session, as_user(session, found):
+            ranking = find(session, retriever, Query("q", found, query), k)
+            shown = texts(session, found, ranking.hits)
     if as_json:
         hits = [
             {
@@ -145,7 +146,9 @@ def compare(
     measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
     k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
     baseline: Annotated[str | None, typer.Option(help="The strategy others are paired with; the first.")] = None,
-    resample: Annotated[str, typer.Option(help="What intervals are drawn over: query or user.")] = "query",
+    resample: Annotated[
+        Literal["query", "user"], typer.Option(help="What intervals are drawn over: query or user.")
+    ] = "query",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
     ] = None,
@@ -160,15 +163,15 @@ def compare(
     from carmenta_lab.experiment.questions import vectors_needed
     from carmenta_lab.postgres.lab import open_lab
 
-    if resample not in ("query", "user"):
-        raise UsageError(f"--resample must be query or user, not {resample!r}.")
     names = [name.strip() for name in strategies.split(",") if name.strip()] or registry.names()
     models = vectors_needed([registry.load(name).model for name in names])
-    lab = open_lab()
-    loaded = loading(lab, dataset, None, "line", models)
-    with steps("comparing") as progress:
-        wanted = [name.strip() for name in measures.split(",") if name.strip()]
-        result = measure(lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress)  # type: ignore[arg-type]
+    wanted = [name.strip() for name in measures.split(",") if name.strip()]
+    with open_lab() as lab:
+        loaded = loading(lab, dataset, None, "line", models)
+        with steps("comparing") as progress:
+            result = measure(
+                lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress
+            )
     text = json.dumps(result.to_json(), indent=2)
     if json_file is not None and str(json_file) == "-":
         typer.echo(text)
@@ -225,11 +228,10 @@ def bench(
     from carmenta_lab.experiment.circumstances import server_circumstances
     from carmenta_lab.postgres.lab import embedded_way, prepare
 
-    database = prepare(embedded_way(read_settings().home_folder, "carmenta_bench"))
-    with steps("measuring"):
-        results = measure(database, names or (), rows)
-    circumstances = server_circumstances(database)
-    database.dispose()
+    with prepare(embedded_way(read_settings().home_folder, "carmenta_bench")) as database:
+        with steps("measuring"):
+            results = measure(database, names or (), rows)
+        circumstances = server_circumstances(database)
     if json_file is not None:
         found = {"benches": {r.name: r.to_json() for r in results}, "circumstances": circumstances}
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

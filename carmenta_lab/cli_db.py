@@ -1,7 +1,7 @@
 """`carmenta-lab db ...`: the server and the schema."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from sqlalchemy import text
@@ -22,8 +22,8 @@ def up() -> None:
 
     Example: `carmenta-lab db up`
     """
-    lab = open_lab()
-    typer.echo(f"ready: database {lab.name}, revision {head()}")
+    with open_lab() as lab:
+        typer.echo(f"ready: database {lab.name}, revision {head()}")
 
 
 @app.command()
@@ -59,7 +59,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
             way = find_way(settings)
             found["revision"] = revision(way)
             if found["revision"] == head():
-                with way.database().owner_session() as session:
+                with way.database() as database, database.owner_session() as session:
                     rows = session.execute(text("SELECT name, counts FROM lab.datasets ORDER BY name"))
                     found["datasets"] = {row.name: row.counts for row in rows}
         except CarmentaError as error:
@@ -73,14 +73,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
 
 @app.command()
 def url(
-    role: Annotated[str, typer.Option(help="app (row-level security binds it) or owner.")] = "app",
+    role: Annotated[Literal["app", "owner"], typer.Option(help="app (row-level security binds it) or owner.")] = "app",
 ) -> None:
     """Print a URL for other clients, its password included.
 
     Example: `psql "$(carmenta-lab db url)"`
     """
-    if role not in ("app", "owner"):
-        raise UsageError(f"--role must be app or owner, not {role!r}.")
     way = find_way()
     prepare(way).dispose()
     host = way.app if role == "app" else way.owner
@@ -101,11 +99,9 @@ def reset(
     if settings.database_url and yes != name:
         raise UsageError(f"this drops the schemas carmenta and lab of {way.owner.shown()}: confirm with --yes {name}.")
     set_up(way.admin, way.passwords)
-    database = way.database()
-    with database.owner.begin() as connection:
+    with way.database() as database, database.owner.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS lab CASCADE"))
         connection.execute(text("DROP SCHEMA IF EXISTS carmenta CASCADE"))
-    database.dispose()
     prepare(way).dispose()
     typer.echo(f"database {name} is empty, revision {head()}")
 
@@ -124,5 +120,6 @@ def migrate_(
         return
     way = find_way()
     set_up(way.admin, way.passwords)
-    before, after = migrate(way.database().owner, to)
+    with way.database() as database:
+        before, after = migrate(database.owner, to)
     typer.echo(f"{before or 'base'} -> {after or 'base'}")

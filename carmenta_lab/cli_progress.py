@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -40,7 +40,7 @@ def loading(
     database: Database,
     folder: str,
     name: str | None,
-    reject_scope: str,
+    reject_scope: Literal["line", "conversation"],
     models: tuple[str, ...] = (DEFAULT_MODEL,),
 ) -> LoadReport:
     """Load a folder with bars; rejects go to a file under the home folder."""
@@ -50,7 +50,7 @@ def loading(
             folder,
             name,
             models=models,
-            reject_scope=cast("Literal['line', 'conversation']", reject_scope),
+            reject_scope=reject_scope,
             rejects_folder=read_settings().home_folder / "rejects",
             progress=progress,
         )

@@ -40,9 +40,11 @@ def name(table: str, kind: str) -> str:
 def build(owner: Engine, table: str, index: HNSW, concurrently: bool = False) -> None:
     """Build an index where it is missing; `concurrently` lets others write meanwhile and takes about twice as long.
 
-    An index left invalid by a build that was cut off is dropped first.
+    An index left invalid by a build that was cut off is dropped first. UsageError when there is no such table.
     """
     with owner.connect() as connection:
+        if connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"{PRODUCT}.{table}"}) is None:
+            raise UsageError(f"there is no table {PRODUCT}.{table} to index: load a dataset with its model first.")
         invalid = connection.scalar(
             text("SELECT NOT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(:name)"),
             {"name": f"{PRODUCT}.{name(table, 'hnsw')}"},

@@ -144,6 +144,12 @@ def own_environment(cluster: Cluster) -> Iterator[dict[str, str]]:
     cluster.drop(copied)
 
 
+@pytest.fixture(scope="session")
+def sample_environment(cluster: Cluster, sample: Database) -> dict[str, str]:
+    """The environment of a process that reads the loaded sample."""
+    return cluster.environment(cluster.way(sample.name))
+
+
 @pytest.fixture
 def empty_environment(cluster: Cluster, way: Way) -> dict[str, str]:
     """The environment of a process whose database is empty."""

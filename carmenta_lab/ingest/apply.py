@@ -20,6 +20,11 @@ COLUMNS = {
 """Table -> the columns that a folder decides, beside the key."""
 
 
+def _insert(table: str, select: str) -> str:
+    """INSERT ... SELECT where no row can be there."""
+    return f"INSERT INTO carmenta.{table} (user_id, id, {COLUMNS[table]}) {select}"
+
+
 def _upsert(table: str, select: str) -> str:
     """INSERT ... SELECT that updates only rows that differ, and counts the added and the updated."""
     names = COLUMNS[table]
@@ -52,13 +57,13 @@ _CONVERSATIONS = f"""
 
 _MESSAGES = f"""
     SELECT user_id, id, conversation_id, parent_id, coalesce(position, least(2147483647,
-            coalesce(max(position) OVER (PARTITION BY conversation_id) + 1::bigint, 0)
-            + row_number() OVER (PARTITION BY conversation_id, position ORDER BY at NULLS FIRST, line) - 1)),
+            coalesce(max(position) OVER (PARTITION BY place) + 1::bigint, 0)
+            + row_number() OVER (PARTITION BY place, position ORDER BY at NULLS FIRST, line) - 1)),
         role, author, model, parts, content, content_for_llm, language, external_id, created_at
     FROM (
-        SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY conversation_id ORDER BY line)) AS at
+        SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY place ORDER BY line)) AS at
         FROM stage_messages WHERE conversation_id IN {_BATCH}
-    ) m ORDER BY user_id, conversation_id, line
+    ) m ORDER BY user_id, place, line
 """
 
 _ATTACHMENTS = f"""
@@ -70,8 +75,7 @@ _TURNS = f"""
     INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
     SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
     FROM stage_messages WHERE passage_id IS NOT NULL AND conversation_id IN {_BATCH}
-    ORDER BY user_id, conversation_id, line
-    ON CONFLICT DO NOTHING
+    ORDER BY user_id, place, line
 """
 
 _PIECES = """
@@ -79,7 +83,6 @@ _PIECES = """
         (user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at)
     SELECT user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at
     FROM stage_passages p WHERE {condition} ORDER BY user_id, line, ordinal
-    ON CONFLICT DO NOTHING
 """
 _LONG_TURNS = _PIECES.format(
     condition=f"message_id IN (SELECT id FROM stage_messages WHERE conversation_id IN {_BATCH})"
@@ -143,7 +146,12 @@ def apply(
     """
     changes = Changes()
 
+    kept = " ON CONFLICT DO NOTHING" if again else ""
+
     def run(table: str, select: str, **values: object) -> None:
+        if not again:
+            changes.count(table, added=connection.execute(_insert(table, select), values).rowcount)
+            return
         row = connection.execute(_upsert(table, select), values).fetchone()
         assert row is not None
         changes.count(table, added=row[0], updated=row[1])
@@ -171,8 +179,8 @@ def apply(
             connection.execute(_STALE_TURNS, values)
             for table, statement in (("messages", _VANISHED_MESSAGES), ("attachments", _VANISHED_ATTACHMENTS)):
                 changes.count(table, deleted=connection.execute(statement, values).rowcount)
-        connection.execute(_TURNS, values)
-        connection.execute(_LONG_TURNS, values)
+        connection.execute(_TURNS + kept, values)
+        connection.execute(_LONG_TURNS + kept, values)
         committed()
         progress(size)
     _apply_rest(connection, dataset, again, run)
@@ -216,7 +224,7 @@ def _apply_rest(
     run("profiles", "SELECT user_id, id, content FROM stage_profiles")
     if again:
         connection.execute(_STALE_PIECES)
-    connection.execute(_OTHER_PIECES)
+    connection.execute(_OTHER_PIECES + (" ON CONFLICT DO NOTHING" if again else ""))
     for table in ("qrels", "queries"):
         connection.execute(f"DELETE FROM lab.{table} WHERE dataset_id = %s", (dataset,))
     connection.execute(

@@ -38,7 +38,8 @@ class Collector:
     progress: Callable[[int], object]  # called with the number of lines read since its last call
     rejects: list[Reject] = field(default_factory=list)
     users: dict[str, UUID] = field(default_factory=dict)
-    conversations: dict[str, tuple[UUID, str]] = field(default_factory=dict)  # given id -> uuid, its user's given id
+    conversations: dict[str, tuple[UUID, str, int]] = field(default_factory=dict)
+    """Given id -> uuid, its user's given id, a number that sorts faster than a uuid."""
     _uncut: list[tuple[int, str, UUID, UUID, str, Cut]] = field(default_factory=list)
 
     def collect(self) -> None:
@@ -75,12 +76,13 @@ class Collector:
             self.stage.add("users", (user, given))
         return user
 
-    def _conversation(self, given: str, user: str) -> UUID | None:
-        """The uuid of a conversation; None when it is another user's."""
+    def _conversation(self, given: str, user: str) -> tuple[UUID, int] | None:
+        """The uuid and number of a conversation; None when it is another user's."""
         found = self.conversations.get(given)
         if found is None:
-            found = self.conversations[given] = (self.ids.of("conversation", given), user)
-        return found[0] if found[1] == user else None
+            number = len(self.conversations)
+            found = self.conversations[given] = (self.ids.of("conversation", given), user, number)
+        return (found[0], found[2]) if found[1] == user else None
 
     def _messages(self) -> None:
         of, add = self.ids.of, self.stage.add
@@ -100,7 +102,7 @@ class Collector:
                 self._cut_later(line, "turn", key, user, head, m)
             parent = of("message", m.parent_id) if m.parent_id else None
             compressed = m.content_for_llm or None
-            place = (line, key, user, conversation, parent, m.position)
+            place = (line, conversation[1], key, user, conversation[0], parent, m.position)
             said = (m.role, m.author, m.model, jsonb(m.parts), m.text, compressed, m.language)
             add("messages", (*place, *said, m.message_id, m.created_at, head, passage))
             for n, a in enumerate(m.attachments):
@@ -119,7 +121,7 @@ class Collector:
             described.add(c.conversation_id)
             row = (found[0], self._user(c.user_id), c.conversation_id, c.title, c.status, c.visibility)
             self.stage.add("conversations", row)
-        for given, (key, user) in self.conversations.items():
+        for given, (key, user, _) in self.conversations.items():
             if given not in described:
                 self.stage.add("conversations", (key, self._user(user), given, None, "active", "private"))
 

@@ -20,7 +20,7 @@ _UNREAD = ("Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs")  # encoders drop cont
 
 def header(created_at: datetime | None, author: str | None) -> str:
     """What stands before a passage's text: "[2025-03-14] Nora: "."""
-    date = f"[{created_at:%Y-%m-%d}] " if created_at is not None else ""
+    date = f"[{created_at.date().isoformat()}] " if created_at is not None else ""
     return f"{date}{author}: " if author else date
 
 

@@ -2,18 +2,23 @@
 
 import hashlib
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 ROOT = UUID("8a1f2c0e-5d7b-5e3a-9c44-6b0f1e2d3c4b").bytes
 """Namespace of the names of all datasets."""
 
 
+_CLEARED = ~(0xF000 << 64 | 0xC000 << 48)
+_MARKS = 0x5000 << 64 | 0x8000 << 48  # version 5, the usual variant
+
+
 def _uuid5(namespace: bytes, name: str) -> UUID:
-    """As `uuid.uuid5`, at a third of its cost."""
-    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(digest))
+    """As `uuid.uuid5`, at a fifth of its cost: one is made for every row."""
+    digest = hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", int.from_bytes(digest[:16], "big") & _CLEARED | _MARKS)
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
 
 
 class Ids:

@@ -97,8 +97,8 @@ def load(
         for model in models:
             report.embedded += _embed(database, connection, raw, name, model, progress)
         if not report.unchanged or report.embedded:
-            for table in ("conversations", "messages", "memories", "documents", "passages"):
-                raw.execute(f"ANALYZE carmenta.{table}")
+            tables = ("conversations", "messages", "memories", "documents", "passages")
+            raw.execute("ANALYZE " + ", ".join(f"carmenta.{table}" for table in tables))
         connection.commit()
     return report
 

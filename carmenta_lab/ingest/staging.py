@@ -13,7 +13,7 @@ BATCH_ROWS = 5_000
 TABLES = {
     "users": "id uuid, external_id text",
     "conversations": "id uuid, user_id uuid, external_id text, title text, status text, visibility text, batch int4",
-    "messages": "line int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, role text, "
+    "messages": "line int4, place int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, role text, "
     "author text, model text, parts jsonb, content text, content_for_llm text, language text, external_id text, "
     "created_at timestamptz, header text, passage_id uuid",
     "attachments": "line int4, id uuid, user_id uuid, message_id uuid, name text, media_type text, bucket text, "
@@ -73,7 +73,7 @@ class Stage:
         """Copy what is left and let the planner know."""
         for table in self._rows:
             self._flush(table)
-            self.connection.execute(f"ANALYZE stage_{table}")
+        self.connection.execute("ANALYZE stage_conversations, stage_messages, stage_passages")
 
     def drop(self) -> None:
         """Remove the tables."""

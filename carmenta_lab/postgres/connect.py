@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import psycopg
@@ -110,6 +110,13 @@ class Database:
         """A transaction of the application role, committed at the end; it sees nothing before `as_user`."""
         with Session(self.app) as session, session.begin():
             yield session
+
+    def __enter__(self) -> Self:
+        """The database, whose connections are closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dispose()
 
     def dispose(self) -> None:
         """Close all pooled connections."""

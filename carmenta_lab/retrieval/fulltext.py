@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.orm import Session
 
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import CONFIG, SEARCHED, TEXT, at_most, visible
+from carmenta_lab.retrieval.retriever import CONFIG, SEARCHED, TEXT, Limit, at_most, visible
 from carmenta_lab.schema.passages import passages
 
 MAX_WORDS = 64
@@ -58,7 +58,7 @@ class FullTextSearch:
         """Always the same."""
         return "fulltext"
 
-    def statement(self, route: str, limit: int | None = None) -> Select[Any]:
+    def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT over the user's passages."""
         return _statement(self.match, self.units, self.normalization, limit)
 
@@ -68,9 +68,9 @@ class FullTextSearch:
 
 
 @cache
-def _statement(match: str, units: tuple[str, ...], normalization: int, limit: int | None) -> Select[Any]:
+def _statement(match: str, units: tuple[str, ...], normalization: int, limit: Limit) -> Select[Any]:
     words = (all_words() if match == "all" else any_word()).label("words")
-    asked = select(words).cte("asked")
+    asked = select(words).cte("asked", nesting=True)  # two parts of a fusion have one each
     p = passages.alias("p")
     score = func.ts_rank_cd(p.c.text_search, asked.c.words, normalization).label("score")
     return (

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, union_all
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Select, func, literal, select, union, union_all
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 from sqlalchemy.orm import Session
 
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import Retriever, at_most
+from carmenta_lab.retrieval.retriever import AtLeast, Limit, Retriever, at_most
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ReciprocalRankFusion:
     """Score a source by the sum of 1 / (60 + its rank) over the parts that found it.
 
     Cormack, Clarke and Buettcher, SIGIR 2009. Ranks are those of sources, from 1: a source counts once a part,
-    with its best passage. Each part contributes its first `depth` passages.
+    with its best passage. Each part contributes its first `depth` passages, or as many as it takes to find k sources.
     """
 
     parts: tuple[tuple[str, Retriever], ...]  # name -> retriever
@@ -39,7 +39,7 @@ class ReciprocalRankFusion:
         """The parts' routes, joined by +."""
         return "+".join(part.route(session, query) for _, part in self.parts)
 
-    def statement(self, route: str, limit: int | None = None) -> Select[Any]:
+    def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT whose CTEs are the parts."""
         return _statement(self, route, limit)
 
@@ -50,13 +50,15 @@ class ReciprocalRankFusion:
 
 
 @cache
-def _statement(fusion: ReciprocalRankFusion, route: str, limit: int | None) -> Select[Any]:
-    ranked = []
+def _statement(fusion: ReciprocalRankFusion, route: str, limit: Limit) -> Select[Any]:
+    ranked, found = [], []
+    depth = AtLeast(fusion.depth) if limit is None else limit
     for (name, part), way in zip(fusion.parts, route.split("+"), strict=True):
-        passages = part.statement(way, fusion.depth).cte(name)
+        passages = part.statement(way, depth).cte(name)
+        found.append(select(passages.c.passage_id, passages.c.source_id, passages.c.unit))
         sources = (
             select(passages.c.passage_id, passages.c.source_id, passages.c.unit, passages.c.score)
-            .distinct(passages.c.source_id)
+            .ext(distinct_on(passages.c.source_id))
             .order_by(passages.c.source_id, passages.c.score.desc(), passages.c.passage_id)
             .subquery()
         )
@@ -65,9 +67,12 @@ def _statement(fusion: ReciprocalRankFusion, route: str, limit: int | None) -> S
     every = union_all(*ranked).subquery("every")
     score = func.sum(1.0 / (fusion.constant + every.c.rank)).label("score")
     best = func.array_agg(aggregate_order_by(every.c.passage_id, every.c.rank, every.c.passage_id))[1]
-    unit = func.array_agg(aggregate_order_by(every.c.unit, every.c.rank, every.c.passage_id))[1]
     columns = [func.max(every.c.score).filter(every.c.part == name).label(name) for name, _ in fusion.parts]
-    fused = select(best.label("passage_id"), every.c.source_id, unit.label("unit"), score, *columns).group_by(
-        every.c.source_id
+    fused = select(every.c.source_id, score, best.label("best"), *columns).group_by(every.c.source_id).subquery("fused")
+    p = union(*found).subquery("p")
+    return (
+        select(p.c.passage_id, p.c.source_id, p.c.unit, fused.c.score, *[fused.c[name] for name, _ in fusion.parts])
+        .join_from(p, fused, p.c.source_id == fused.c.source_id)
+        .order_by(fused.c.score.desc(), p.c.source_id, p.c.passage_id != fused.c.best, p.c.passage_id)
+        .limit(at_most(limit))
     )
-    return fused.order_by(score.desc(), every.c.source_id).limit(at_most(limit))

@@ -1,10 +1,11 @@
 """What every retriever is: parameters that become one SELECT, and the way it is to be run."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, literal, or_
+from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, func, literal, or_
 from sqlalchemy import UUID as UUIDType
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session
@@ -36,6 +37,17 @@ CONFIG = bindparam("config", type_=Text)
 TEXT = bindparam("text", type_=Text)
 
 
+@dataclass(frozen=True)
+class AtLeast:
+    """As many rows as the parameter `limit` says, and never fewer than these."""
+
+    rows: int
+
+
+Limit: TypeAlias = int | AtLeast | None
+"""How many passages a statement returns at most; None: as the parameter `limit` says."""
+
+
 class Retriever(Protocol):
     """Ranks the passages of one user; a frozen value, so that printed it is its configuration."""
 
@@ -50,11 +62,12 @@ class Retriever(Protocol):
     def route(self, session: Session, query: Query) -> str:
         """How this query is to be searched, decided from counted rows; a word that `statement` knows."""
 
-    def statement(self, route: str, limit: int | None = None) -> Select[Any]:
+    def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """Passages best first: passage_id, source_id, unit, score (larger is better), then a column a part.
 
-        Parameters: user_id, asked_at, limit (unless it is given here), and as needed vector, text, config. Pure:
-        compiled and explained without rows. Equal scores are ordered by id.
+        Fewer passages than the limit say that there are no more. Parameters: user_id, asked_at, limit (unless a
+        number is given here), and as needed vector, text, config. Pure: compiled and explained without rows. Equal
+        scores are ordered by id.
         """
 
     def settings(self, route: str) -> Mapping[str, str]:
@@ -75,9 +88,20 @@ def visible(table: FromClause, units: tuple[str, ...]) -> tuple[ColumnElement[bo
     )
 
 
-def at_most(limit: int | None) -> ColumnElement[int]:
-    """The LIMIT of a statement: fixed, or the parameter `limit`."""
+def at_most(limit: Limit) -> ColumnElement[int]:
+    """The LIMIT of a statement: fixed, or by the parameter `limit`."""
+    if isinstance(limit, AtLeast):
+        return func.greatest(LIMIT, literal(limit.rows))
     return LIMIT if limit is None else literal(limit)
+
+
+APPROXIMATE = ("hnsw",)
+"""Routes through an index that may not find all there is; whoever knows one knows the route `exact`."""
+
+
+def exactly(route: str) -> str:
+    """The same route without approximate indexes."""
+    return "+".join("exact" if way in APPROXIMATE else way for way in route.split("+"))
 
 
 def kinds(retriever: Retriever) -> set[SourceKind]:

@@ -1,17 +1,22 @@
 """The one place where a retriever's statement is executed."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, bindparam, func, select, text
+from psycopg.errors import UndefinedTable
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import load_embedder
-from carmenta_lab.errors import UsageError
+from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.fulltext import searchable
-from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever
+from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.schema.base import LANGUAGES
 from carmenta_lab.schema.vector import Vector
 
@@ -19,6 +24,10 @@ MAX_K = 1_000
 
 MAX_EMBEDDED_CHARACTERS = 10_000
 """More than any encoder here reads of a question."""
+
+PARAMETERS = ("user_id", "asked_at", "text", "config", "vector")
+
+DIMENSIONS = re.compile(r"different halfvec dimensions (\d+) and (\d+)")
 
 PART_COLUMNS = 4
 """Columns of a statement before those of its parts: passage_id, source_id, unit, score."""
@@ -29,18 +38,42 @@ def search(session: Session, retriever: Retriever, query: Query, k: int = 10, ve
 
     To be called within `as_user(session, query.user_id)`. `vector` is the question's, if it is at hand; else it is
     computed. Leaves no setting behind. UsageError for an empty question, for k outside 1..1000, for a vector that
-    is zero or of another dimension, and when the session acts for somebody else.
+    is zero, when nothing is embedded with the strategy's model, and when the session acts for somebody else;
+    DimensionMismatch for a vector of another dimension than those it is compared with.
     """
+    query = replace(query, text=_mended(query.text))
     if not query.text.strip():
         raise UsageError("the query is empty: give it at least one word.")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
     parameters, note = _parameters(retriever, query, vector)
-    route = retriever.route(session, query)
-    hits = _hits(session, retriever, route, parameters, k)
+    try:
+        route = retriever.route(session, query)
+        hits = _hits(session, retriever, route, parameters, k)
+    except DBAPIError as error:
+        if refusal := _refused(error, retriever.model):
+            raise refusal from None
+        raise
+    if len(hits) < k and (exact := exactly(route)) != route:
+        note = f"the index found {len(hits)} of {k}, so the search was made again without it"
+        route, hits = exact, _hits(session, retriever, exact, parameters, k)
     if not hits:
         note = _why_nothing(session, query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
+
+
+def _mended(text: str) -> str:
+    """A text without NUL, halves of characters replaced: as texts are loaded."""
+    return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _refused(error: DBAPIError, model: str | None) -> CarmentaError | None:
+    """What a search with a model that nothing is embedded with, or with a vector of another length, is told."""
+    if model is not None and isinstance(error.orig, UndefinedTable):
+        return UsageError(f"nothing is embedded with the model {model}: load a dataset with it first.")
+    if match := DIMENSIONS.search(str(error.orig)):
+        return DimensionMismatch(int(match[1]), int(match[2]), "the query's vector")
+    return None
 
 
 def _parameters(retriever: Retriever, query: Query, vector: Vector | None) -> tuple[dict[str, Any], str]:
@@ -57,14 +90,14 @@ def _parameters(retriever: Retriever, query: Query, vector: Vector | None) -> tu
         norm = float(np.linalg.norm(vector))
         if vector.ndim != 1 or not np.isfinite(norm) or norm == 0:
             raise UsageError("the query's vector must be one row of finite numbers that are not all zero.")
-        values["vector"] = vector
+        values["vector"] = vector / norm  # so that it fits the range of half precision
     return values, "the query is long: only its beginning was searched" if cut else ""
 
 
 def _hits(session: Session, retriever: Retriever, route: str, parameters: dict[str, Any], k: int) -> tuple[Hit, ...]:
     """Passages collapsed to sources; asks for more passages while sources repeat and more may come."""
-    statement = retriever.statement(route)
-    wanted = {name: parameters[name] for name in statement.compile().params if name in parameters}
+    statement, names = _prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
+    wanted = {name: parameters[name] for name in names}
     settings = retriever.settings(route)
     connection = session.connection()
     limit = 2 * k + 10
@@ -79,20 +112,32 @@ def _hits(session: Session, retriever: Retriever, route: str, parameters: dict[s
     return tuple(_hit(row, rank) for rank, row in enumerate(list(best.values())[:k], start=1))
 
 
+@cache
+def _prepared(retriever: Retriever, route: str) -> tuple[Select[Any], tuple[str, ...]]:
+    """A retriever's statement and the names of the parameters it takes; the limit is set for each call."""
+    statement = retriever.statement(route)
+    return statement, tuple(name for name in statement.compile().params if name in PARAMETERS)
+
+
 def _execute(
     connection: Connection, statement: Any, values: dict[str, Any], settings: Mapping[str, str]
 ) -> list[Row[Any]]:
-    """Run a statement under its settings, all set in one statement and taken back with their savepoint."""
+    """Run a statement under its settings, all set in one statement and set back afterwards.
+
+    A savepoint would do as well, but rolling back makes psycopg forget every prepared statement of the connection.
+    """
     if not settings:
         return list(connection.execute(statement, values))
-    savepoint = connection.begin_nested()
-    try:
-        connection.execute(text("SELECT '[1]'::vector"))  # a setting of pgvector is unknown before it is loaded
-        calls = [func.set_config(name, bindparam(None, value), True) for name, value in settings.items()]
-        connection.execute(select(*calls))
-        return list(connection.execute(statement, values))
-    finally:
-        savepoint.rollback()
+    loaded: ColumnElement[bool] = literal_column(
+        "'[1]'::vector IS NULL"
+    )  # a setting of pgvector is unknown before it is loaded
+    old = [func.current_setting(name).label(f"old_{n}") for n, name in enumerate(settings)]
+    new = [func.set_config(name, value, True) for name, value in settings.items()]
+    before = connection.execute(select(loaded, *old, *new)).one()
+    rows = list(connection.execute(statement, values))
+    back = [func.set_config(name, value, True) for name, value in zip(settings, before[1:], strict=False)]
+    connection.execute(select(*back))
+    return rows
 
 
 def _hit(row: Row[Any], rank: int) -> Hit:

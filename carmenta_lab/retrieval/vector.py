@@ -13,7 +13,7 @@ from carmenta_lab.errors import UsageError
 from carmenta_lab.indexes import present
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import SEARCHED, USER, VECTOR, at_most, visible
+from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.passages import embedding_table
 
 
@@ -43,17 +43,18 @@ class VectorSearch:
             raise UsageError(f"ef_search must be 1 to 1000, not {self.ef_search}.")
 
     def route(self, session: Session, query: Query) -> str:
-        """`hnsw` above `exact_up_to` counted vectors when the index is there, else `exact`."""
+        """`hnsw` above `exact_up_to` counted vectors that the question may see, when the index is there."""
         if self.index is None:
             return "exact"
         table = vectors_of(self.model)
-        some = select(literal(1)).where(table.c.user_id == USER).limit(self.exact_up_to + 1).subquery()
-        count = session.scalar(select(func.count()).select_from(some), {"user_id": query.user_id}) or 0
+        some = select(literal(1)).where(*visible(table, self.units)).limit(self.exact_up_to + 1).subquery()
+        values = {"user_id": query.user_id, "asked_at": query.asked_at or END_OF_TIME}
+        count = session.scalar(select(func.count()).select_from(some), values) or 0
         if count <= self.exact_up_to:
             return "exact"
         return "hnsw" if present(session, table.name, "hnsw") else "exact"
 
-    def statement(self, route: str, limit: int | None = None) -> Select[Any]:
+    def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT over the narrow table; `+ 0` keeps every index out of the exact one."""
         return _statement(self.model, self.units, route, limit)
 
@@ -64,6 +65,7 @@ class VectorSearch:
         return {
             "hnsw.ef_search": str(self.ef_search),
             "hnsw.iterative_scan": "strict_order",
+            "hnsw.max_scan_tuples": "2147483647",  # until there are enough rows, or work_mem is used up
             "enable_sort": "off",
             "enable_seqscan": "off",
             "enable_bitmapscan": "off",
@@ -72,7 +74,7 @@ class VectorSearch:
 
 
 @cache
-def _statement(model: str, units: tuple[str, ...], route: str, limit: int | None) -> Select[Any]:
+def _statement(model: str, units: tuple[str, ...], route: str, limit: Limit) -> Select[Any]:
     e = vectors_of(model).alias("e")
     nearness: ColumnElement[Any] = e.c.embedding.op("<=>", return_type=Double())(VECTOR)
     distance = nearness + literal(0.0) if route == "exact" else nearness

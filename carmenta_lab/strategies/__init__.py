@@ -1,5 +1,8 @@
 """One named strategy per file: its name is the file's, its docstring the hypothesis, `STRATEGY` the retriever."""
 
+import os
+import sys
+from hashlib import sha256
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -9,6 +12,9 @@ from typing import cast
 
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.retrieval.retriever import Retriever
+
+PARTS = ("units", "model", "route", "statement", "settings")
+"""What every retriever has."""
 
 
 def names() -> list[str]:
@@ -25,6 +31,16 @@ def load(name: str) -> Retriever:
     strategy = getattr(module, "STRATEGY", None)
     if strategy is None:
         raise UsageError(f"{name} defines no STRATEGY: assign a retriever to that name.")
+    if lacking := [part for part in PARTS if not hasattr(strategy, part)]:
+        raise UsageError(
+            f"STRATEGY of {name} is no retriever but a {type(strategy).__name__} without {', '.join(lacking)}."
+        )
+    try:
+        hash(strategy)
+    except TypeError:
+        raise UsageError(
+            f"STRATEGY of {name} cannot be hashed: write its parameters as tuples and keep it frozen."
+        ) from None
     return cast("Retriever", strategy)
 
 
@@ -44,12 +60,15 @@ def _outside(path: Path) -> ModuleType:
         raise UsageError(
             f"there is no strategy file {path}; give a name ({', '.join(names())}) or the path of a .py file."
         )
-    spec = spec_from_file_location(f"carmenta_strategy_{path.stem}", path)
+    place = sha256(os.fsencode(path.absolute())).hexdigest()[:8]
+    spec = spec_from_file_location(f"carmenta_strategy_{path.stem}_{place}", path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickle look
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[spec.name]
         raise UsageError(f"the strategy file {path} cannot be executed: {type(error).__name__}: {error}.") from error
     return module

@@ -1,0 +1,227 @@
+"""The command line as people use it: output, JSON, exit codes, and one sentence for each mistake."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from carmenta_lab import cli
+from carmenta_lab.postgres.migrate import head
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str]) -> Command:
+    def run(*words: str) -> tuple[int, str, str]:
+        for name in ("CARMENTA_HOME", "CARMENTA_DATABASE", "CARMENTA_DATABASE_URL", "CARMENTA_DIRECT_URL"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            if name.startswith("CARMENTA_"):
+                monkeypatch.setenv(name, value)
+        monkeypatch.setattr("sys.argv", ["carmenta-lab", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (0 if code is None else int(code)), out, err
+
+    return run
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sample_environment: dict[str, str]
+) -> Command:
+    """The program on the loaded sample, which it leaves as it is."""
+    return _run(monkeypatch, capsys, sample_environment)
+
+
+@pytest.fixture
+def own_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_environment: dict[str, str]
+) -> Command:
+    """The program on a copy of the loaded sample."""
+    return _run(monkeypatch, capsys, own_environment)
+
+
+@pytest.fixture
+def fresh(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_environment: dict[str, str]
+) -> Command:
+    """The program on an empty database."""
+    return _run(monkeypatch, capsys, empty_environment)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small dataset with one bad line."""
+    path = tmp_path / "keys"
+    path.mkdir()
+    lines = [
+        {"message_id": f"m{i}", "conversation_id": "c1", "user_id": "ann", "role": "user", "author": "Ann"}
+        | {"created_at": f"2025-01-0{i}T10:00:00Z", "text": text}
+        for i, text in enumerate(("The spare key is under the blue pot.", "I moved the key to the shed."), start=1)
+    ]
+    text = "\n".join(json.dumps(line) for line in lines) + "\nnot json\n"
+    (path / "messages.jsonl").write_text(text)
+    (path / "queries.jsonl").write_text('{"query_id": "q1", "user_id": "ann", "text": "Where is the key?"}\n')
+    (path / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\nq1\tm2\t2\n")
+    return path
+
+
+def test_help_of_every_command_has_an_example(command: Command) -> None:
+    for words in (["run"], ["load"], ["search"], ["compare"], ["context"], ["bench"]):
+        code, out, _ = command(*words, "--help")
+        assert code == 0
+        assert "Example" in out, words
+    for word in ("up", "down", "status", "url", "reset", "migrate"):
+        code, out, _ = command("db", word, "--help")
+        assert code == 0
+        assert "Example" in out, word
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("search", "key", "--user", "nobody"), "unknown user 'nobody'"),
+        (("search", "", "--user", "nora"), "the query is empty"),
+        (("search", "x", "--user", "nora", "--k", "0"), "k must be 1 to 1000"),
+        (("search", "x", "--user", "nora", "--strategy", "vector_exakt"), "Did you mean 'vector_exact'"),
+        (("search", "x", "--user", "nora", "--strategy", "nowhere.py"), "there is no strategy file"),
+        (("load", "no-such-folder"), "unknown dataset"),
+        (("load", "sample", "--reject-scope", "file"), "Invalid value for"),
+        (("compare", "--measures", "ndgc@10"), "unknown measure"),
+        (("compare", "--measures", "ndcg@50"), "raise k"),
+        (("compare", "--resample", "word"), "Invalid value for"),
+        (("compare", "--strategies", "fulltext", "--baseline", "bm52"), "baseline"),
+        (("context", "--user", "nora", "--query", "x", "--conversation", "c99"), "unknown conversation"),
+        (("run", "05_nothing"), "unknown notebook"),
+        (("run", "03_retrieval", "-p", "kk=3"), "unknown parameter"),
+        (("run", "03_retrieval", "-p", "k=three"), "must be of the type int"),
+        (("run", "03_retrieval", "-p", "k"), "expects name=value"),
+        (("run", "03_retrieval", "-p", "k=1;print(1)"), "must be of the type int"),
+        (("db", "migrate", "--to", "12"), "unknown revision"),
+        (("db", "url", "--role", "root"), "Invalid value for"),
+        (("frobnicate",), "No such command"),
+    ],
+)
+def test_a_wrong_word_gets_one_sentence_and_exit_code_2(command: Command, words: tuple[str, ...], says: str) -> None:
+    code, out, err = command(*words)
+    assert code == 2
+    assert says in err.replace("\n", " ")
+    assert "Traceback" not in err + out
+
+
+def test_a_wrong_environment_gets_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run(monkeypatch, capsys, {"CARMENTA_DATABASE_URL": "mysql://u@h/db"})
+    code, _, err = run("db", "up")
+    assert (code, "expected a URL like postgresql://" in err) == (2, True)
+    run = _run(monkeypatch, capsys, {"CARMENTA_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/db"})
+    code, _, err = run("db", "up")
+    assert (code, "nothing listens there" in err) == (1, True)
+    run = _run(monkeypatch, capsys, {"CARMENTA_DATABASE_URL": "postgresql://u:p@127.0.0.1:6543/db"})
+    code, _, err = run("db", "up")
+    assert (code, "CARMENTA_DIRECT_URL" in err) == (1, True)
+
+
+def test_a_folder_is_loaded_searched_compared_and_shown(fresh: Command, folder: Path, tmp_path: Path) -> None:
+    code, out, _ = fresh("load", str(folder), "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["changes"]["messages"] == {"added": 2, "updated": 0, "deleted": 0}
+    assert report["rejects"] == [next(r for r in report["rejects"] if r.startswith("messages.jsonl:3: not JSON"))]
+    assert stat.S_IMODE(Path(report["rejects_file"]).stat().st_mode) == 0o600
+    code, out, _ = fresh("load", str(folder), "--json")
+    assert json.loads(out)["unchanged"] is True
+
+    code, out, _ = fresh("search", "where is the key", "--user", "ann", "--k", "1", "--json")
+    hits = json.loads(out)["hits"]
+    assert code == 0
+    assert [hit["source_kind"] for hit in hits] == ["message"]
+    assert set(hits[0]) == {"rank", "score", "source", "source_kind", "created_at", "text", "parts"}
+
+    result = tmp_path / "out.json"
+    strategies = ["vector_exact", "fulltext_or"]
+    code, out, _ = fresh(
+        "compare", "--dataset", str(folder), "--strategies", ",".join(strategies), "--json", str(result)
+    )
+    found = json.loads(result.read_text())
+    assert code == 0
+    assert "95 %" in out
+    assert (found["dataset"], found["queries"], list(found["strategies"])) == ("keys", 1, strategies)
+    entry = found["strategies"]["vector_exact"]
+    assert set(entry["ndcg@10"]) == {"mean", "low", "high"}
+    assert set(entry["latency_ms"]) == {"p50", "p95"}
+    assert entry["rows_returned"] == 2
+    assert found["circumstances"]["postgres"]
+
+    code, out, _ = fresh("context", "--user", "ann", "--query", "Where is the key?", "--budget", "200", "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["tokens"] <= 200
+    assert [set(block) for block in shown["blocks"]] == [{"role", "text", "tokens", "sources"}] * len(shown["blocks"])
+    assert shown["blocks"][-1]["text"].endswith("Where is the key?")
+    assert all(set(entry) == {"source", "tokens", "reason"} for entry in shown["dropped"])
+
+
+def test_compare_prints_nothing_but_json_when_asked(command: Command) -> None:
+    code, out, _ = command("compare", "--strategies", "fulltext", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["dataset"] == "sample"
+
+
+def test_a_strategy_file_outside_the_package_is_compared(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "only_memories.py"
+    path.write_text(
+        "from carmenta_lab.retrieval.vector import VectorSearch\nSTRATEGY = VectorSearch(units=('memory',))\n"
+    )
+    code, out, _ = command("compare", "--strategies", f"vector_exact,{path}", "--json", "-")
+    found = json.loads(out)["strategies"]
+    assert code == 0
+    assert list(found) == ["vector_exact", "only_memories"]
+    assert 0 < found["only_memories"]["coverage"] < 1
+
+
+def test_status_says_what_is_there(command: Command) -> None:
+    code, out, _ = command("db", "status", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["running"] is True
+    assert found["datasets"]["sample"]["users"] == 3
+
+
+def test_reset_empties_and_migrates(own_command: Command, own_environment: dict[str, str]) -> None:
+    name = own_environment.get("CARMENTA_DATABASE_URL", "").rpartition("/")[2].partition("?")[0]
+    code, _, _ = own_command("db", "reset", "--yes", name)
+    assert code == 0
+    _, out, _ = own_command("db", "status", "--json")
+    assert json.loads(out)["datasets"] == {}
+    assert own_command("db", "migrate", "--to", "base")[:2] == (0, f"{head()} -> base\n")
+    assert own_command("db", "migrate")[:2] == (0, f"base -> {head()}\n")
+
+
+def test_reset_by_url_needs_the_database_by_name(
+    own_command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, url, _ = own_command("db", "url", "--role", "owner")
+    by_url = _run(monkeypatch, capsys, {"CARMENTA_DATABASE_URL": url.strip()})
+    code, _, err = by_url("db", "reset")
+    assert code == 2
+    assert "--yes carmenta_" in err
+    _, out, _ = by_url("db", "status", "--json")
+    assert json.loads(out)["datasets"]["sample"]["users"] == 3  # nothing was dropped
+
+
+def test_the_sql_of_a_migration_is_printed_without_a_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = _run(monkeypatch, capsys, {"CARMENTA_HOME": str(tmp_path / "nothing")})
+    code, out, _ = run("db", "migrate", "--sql")
+    assert code == 0
+    assert "CREATE TABLE carmenta.messages" in out
+    assert not (tmp_path / "nothing").exists()

@@ -1,0 +1,775 @@
+"""Searching: what every strategy promises, what each kind adds, and what no question may do."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from pgvector import HalfVector
+from psycopg import sql
+from sqlalchemy import Select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from carmenta_lab import indexes, strategies
+from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
+from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
+from carmenta_lab.indexes import HNSW
+from carmenta_lab.ingest.embed import register, table_name
+from carmenta_lab.ingest.staging import copy
+from carmenta_lab.postgres import Database, as_user
+from carmenta_lab.postgres.lab import Way, prepare
+from carmenta_lab.records import Query, Ranking
+from carmenta_lab.retrieval import search
+from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable
+from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
+from carmenta_lab.retrieval.retriever import KINDS, Retriever
+from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.schema.vector import Vector
+
+DAY = datetime(2025, 3, 1, tzinfo=UTC)
+TABLE = table_name(DEFAULT_MODEL)
+DIM = 384
+NAMES = strategies.names()
+
+EXACT = VectorSearch()
+GRAPH = VectorSearch(index="hnsw", exact_up_to=100)
+
+SOURCES = {"turn": "message_id", "memory": "memory_id", "section": "document_id"}
+
+SAID = [  # text, day; in the order of their ids
+    ("turn", "Where did we put the lighthouse keys?", 1),
+    ("turn", "The lighthouse keys hang in the kitchen.", 2),
+    ("turn", "My sister's wedding is in June.", 3),
+    ("turn", "Book a table for the wedding dinner.", 4),
+    ("turn", "The invoice number is INV-2041/b.", 5),
+    ("turn", "Wir haben die Häuser gestrichen.", None),
+    ("memory", "Prefers tea over coffee.", 6),
+    ("memory", "The lighthouse is being repainted.", 7),
+    ("section", "How to bleed a radiator: open the valve.", 8),
+    ("section", "Recipes: bread, soup and the wedding cake.", None),
+]
+
+
+def unit(vectors: Any) -> Any:
+    """Rows at unit length."""
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def add_user(database: Database, name: str) -> UUID:
+    """A user with one conversation, whose ids are the same."""
+    key = uuid4()
+    with database.owner.begin() as connection:
+        connection.execute(text("INSERT INTO carmenta.users (id, external_id) VALUES (:u, :n)"), {"u": key, "n": name})
+        connection.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)"), {"u": key})
+    return key
+
+
+def add(
+    database: Database,
+    user: UUID,
+    unit: str,
+    said: list[str],
+    vectors: Any,
+    days: list[int | None],
+    source: UUID | None = None,
+    language: str = "en",
+) -> list[UUID]:
+    """Passages with their vectors, each of a source of its own or all of one; returns the sources."""
+    table = register(database.owner, DEFAULT_MODEL, DIM)
+    sources = [source or UUID(int=uuid4().int) for _ in said]
+    times = [None if day is None else DAY + timedelta(days=day) for day in days]
+    head = {
+        "turn": "messages (user_id, id, conversation_id, position, role, content) SELECT :u, s, :u, 0, 'user', 'x'",
+        "memory": "memories (user_id, id, category, content) SELECT :u, s, 'personal', 'x'",
+        "section": "documents (user_id, id, path, name, content) "
+        "SELECT :u, s, replace(s::text, '-', '_')::ltree, 'x', 'x'",
+    }[unit]
+    keys = [uuid4() for _ in said]
+    with database.owner.begin() as connection:
+        connection.execute(
+            text(f"INSERT INTO carmenta.{head} FROM (SELECT DISTINCT unnest(CAST(:s AS uuid[])) AS s) AS given"),
+            {"u": user, "s": sources},
+        )
+        connection.execute(
+            text(
+                f"INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, {SOURCES[unit]}, language, "
+                "created_at) SELECT :u, p.id, :unit, 0, p.content, p.source, :l, p.at FROM unnest(CAST(:k AS uuid[]), "
+                "CAST(:c AS text[]), CAST(:s AS uuid[]), CAST(:t AS timestamptz[])) AS p(id, content, source, at)"
+            ),
+            {"u": user, "unit": unit, "k": keys, "c": said, "s": sources, "t": times, "l": language},
+        )
+        raw: Any = connection.connection.driver_connection
+        raw.execute(f"CREATE TEMP TABLE given ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
+        names = ("user_id uuid", "passage_id uuid", "source_id uuid", "created_at timestamptz", "unit text")
+        columns = [(name, kind) for name, kind in (pair.split() for pair in (*names, "embedding halfvec"))]
+        rows = (
+            (user, key, of, when, unit, HalfVector(vector))
+            for key, of, when, vector in zip(keys, sources, times, vectors, strict=True)
+        )
+        copy(raw, sql.Identifier("given"), columns, rows)
+        raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM given")
+    return sources
+
+
+class Corpus:
+    """A few passages of two users, who said the same, and a document of sixty chunks that match one question best."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.users = [add_user(database, name) for name in ("nora", "omar")]
+        self.sources: list[set[UUID]] = []
+        vectors = load_embedder().embed([said for _, said, _ in SAID])
+        self.by_text: dict[str, UUID] = {}
+        for user in self.users:
+            found: set[UUID] = set()
+            for (kind, said, day), vector in zip(SAID, vectors, strict=True):
+                language = "de" if "Häuser" in said else "en"
+                source = add(database, user, kind, [said], [vector], [day], language=language)[0]
+                self.by_text.setdefault(said, source)
+                found.add(source)
+            self.sources.append(found)
+        chunked = "How is the harbour pilot paid?"
+        self.chunked = Query("chunked", self.users[0], chunked)
+        question = load_embedder().embed_query(chunked)
+        noise = np.random.default_rng(7).normal(size=(60, DIM)).astype(np.float32) * 0.001
+        chunks = [f"harbour pilot paid, harbour pilot paid, chunk {n}" for n in range(60)]
+        self.long = add(database, self.users[0], "section", chunks, unit(question + noise), [9] * 60, uuid4())[0]
+        self.sources[0].add(self.long)
+
+    def ask(self, asked: str, user: int = 0, **more: Any) -> Query:
+        """A question of one of the users."""
+        return Query("q", self.users[user], asked, **more)
+
+    def search(self, retriever: Retriever, query: Query, k: int = 10, vector: Vector | None = None) -> Ranking:
+        """A search as that user."""
+        with self.database.app_session() as session, as_user(session, query.user_id):
+            return search(session, retriever, query, k, vector)
+
+    def texts(self, ranking: Ranking) -> list[str]:
+        """What the hits of the first user say."""
+        names = {source: said for said, source in self.by_text.items()}
+        return [names.get(source, "chunk") for source in ranking.sources()]
+
+
+@pytest.fixture(scope="module")
+def database(cluster: Any) -> Iterator[Database]:
+    """A database of this file."""
+    way = cluster.clone(cluster.template("empty", None))
+    found = prepare(way)
+    yield found
+    found.dispose()
+    cluster.drop(way)
+
+
+@pytest.fixture(scope="module")
+def corpus(database: Database) -> Corpus:
+    """The few passages; tests leave them as they are."""
+    return Corpus(database)
+
+
+# What every strategy promises
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_strategy_keeps_the_contract(corpus: Corpus, name: str) -> None:
+    strategy = strategies.load(name)
+    query = corpus.ask("lighthouse keys")
+
+    ranking = corpus.search(strategy, query, k=4)
+
+    hits = ranking.hits
+    assert 2 <= len(hits) <= 4
+    assert [hit.rank for hit in hits] == [*range(1, len(hits) + 1)]
+    assert len({hit.source_id for hit in hits}) == len(hits)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert {hit.source_kind for hit in hits} <= {KINDS[unit] for unit in strategy.units}
+    assert set(corpus.texts(ranking)[:2]) == {SAID[0][1], SAID[1][1]}
+    assert ranking.route
+    assert corpus.search(strategy, query, k=4) == ranking
+    assert corpus.search(strategy, query, k=2).hits == hits[:2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_returns_the_rows_of_its_user_alone(corpus: Corpus, name: str) -> None:
+    for user in (0, 1):
+        found = corpus.search(strategies.load(name), corpus.ask("wedding cake", user), k=100).sources()
+        assert found
+        assert set(found) <= corpus.sources[user]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_owner_too_finds_the_rows_of_the_querys_user_alone(corpus: Corpus, name: str) -> None:
+    with corpus.database.owner_session() as session:
+        found = search(session, strategies.load(name), corpus.ask("wedding cake", 1), k=100)
+    assert found.hits == corpus.search(strategies.load(name), corpus.ask("wedding cake", 1), k=100).hits
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_said_after_the_question_is_invisible_and_what_has_no_time_is_seen(corpus: Corpus, name: str) -> None:
+    said = "the or of wedding or lighthouse or harbour"
+    query = corpus.ask(said, asked_at=DAY + timedelta(days=3))
+    everything = corpus.search(strategies.load(name), corpus.ask(said), k=100)
+
+    found = corpus.texts(corpus.search(strategies.load(name), query, k=100))
+
+    early = {said for _, said, day in SAID if day is None or day <= 3}
+    assert set(found) == {said for said in corpus.texts(everything) if said in early}
+    assert "My sister's wedding is in June." in found  # said at that very moment
+    assert "Recipes: bread, soup and the wedding cake." in found
+    assert "chunk" in corpus.texts(everything)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sixty_chunks_of_one_document_are_one_hit_and_leave_room_for_others(corpus: Corpus, name: str) -> None:
+    ranking = corpus.search(strategies.load(name), replace(corpus.chunked, text="harbour or pilot or wedding"), k=5)
+    assert corpus.texts(ranking)[0] == "chunk"
+    assert len(ranking.hits) == {"fulltext": 4, "fulltext_or": 4}.get(name, 5)
+    assert len(set(ranking.sources())) == len(ranking.hits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_for_more_than_there_is_returns_all_that_was_found(corpus: Corpus, name: str) -> None:
+    ranking = corpus.search(strategies.load(name), corpus.ask("wedding or harbour"), k=1000)
+    assert len(ranking.hits) == (4 if name.startswith("fulltext") else 11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("k", [0, -1, 1001])
+def test_a_k_out_of_range_is_refused(corpus: Corpus, name: str, k: int) -> None:
+    with pytest.raises(UsageError, match=f"k must be 1 to 1000, not {k}"):
+        corpus.search(strategies.load(name), corpus.ask("wedding"), k=k)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("asked", ["", " \n\t ", "\0", "\0 \0"])
+def test_an_empty_question_is_refused(corpus: Corpus, name: str, asked: str) -> None:
+    with pytest.raises(UsageError, match="the query is empty"):
+        corpus.search(strategies.load(name), corpus.ask(asked))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("asked", ["the of and", "-wedding", "-wedding -cake", "wedding or -cake", "?!", '""', "or"])
+def test_a_question_without_a_searchable_word_finds_no_words_and_says_so(corpus: Corpus, name: str, asked: str) -> None:
+    ranking = corpus.search(strategies.load(name), corpus.ask(asked), k=3)
+    if name == "fulltext":
+        assert (ranking.hits, ranking.note) == ((), "the query has no searchable word")
+    elif name == "fulltext_or":  # reads no syntax: a word that is there is searched
+        assert bool(ranking.hits) == ("wedding" in asked)
+    else:
+        assert len(ranking.hits) == 3
+
+
+WEIRD = [
+    *("o'clock \" wedding", "wedding \\ \\' \\\\", "wedding & | ! ( ) <-> :*", "'; DROP TABLE x; --"),
+    *("%s %(a)s %% wedding", ":text :b $1 $$", "{} {0}", "wedding 💒 👨‍👩‍👧", "a \0wedding", "half \ud800 wedding"),
+    *("wedding:AB*", "((((", "''", "'", "wedding <2> cake", "\u200b wedding", "x" * 5_000, "ж" * 3_000, "𠀀" * 2_500),
+    *("a-b-c.d/e@f.g", "\U0010ffff \ue000 wedding", "wedding\u2028cake\r\n", "https://a.b/c?d=e&f='g'"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_character_of_a_question_breaks_a_search(corpus: Corpus, name: str) -> None:
+    with corpus.database.app_session() as session, as_user(session, corpus.users[0]):
+        for asked in WEIRD:
+            ranking = search(session, strategies.load(name), corpus.ask(asked), k=3)
+            if "wedding" in asked and name == "fulltext_or":
+                assert "wedding" in " ".join(corpus.texts(ranking)), asked
+            elif "vector" in name or "hybrid" in name:
+                assert len(ranking.hits) == 3, asked
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_a_question_of_a_hundred_thousand_words_the_beginning_is_searched(corpus: Corpus, name: str) -> None:
+    asked = "wedding or " + " ".join(f"or w{n}" for n in range(100_000))
+    ranking = corpus.search(strategies.load(name), corpus.ask(asked), k=3)
+
+    assert "wedding" in " ".join(corpus.texts(ranking))
+    assert ranking.note == "the query is long: only its beginning was searched"
+
+
+def test_a_long_question_is_cut_between_words_and_in_the_middle_of_an_endless_one() -> None:
+    assert searchable("one  two\0three\n") == ("one two three", False)
+    assert searchable("w " * 64) == (" ".join(["w"] * 64), False)
+    assert searchable("w " * 65) == (" ".join(["w"] * 64), True)
+    assert searchable("x" * 2_001) == ("x" * 2_000, True)
+
+
+def settings(session: Session) -> dict[str, str]:
+    session.execute(text("SELECT '[1]'::vector"))  # its settings are known once pgvector is loaded
+    return {row[0]: row[1] for row in session.execute(text("SELECT name, setting FROM pg_settings"))}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "graph"])
+def test_a_search_leaves_no_setting_behind(graph: "Graph", name: str) -> None:
+    strategy = GRAPH if name == "graph" else strategies.load(name)
+    with graph.database.app_session() as session, as_user(session, graph.user):
+        before = settings(session)
+        ranking = search(session, strategy, graph.query, 5, graph.questions[0])
+        assert settings(session) == before
+        assert ("hnsw" in ranking.route) == (name == "graph")
+
+
+def test_a_search_that_fails_leaves_no_setting_behind(graph: "Graph") -> None:
+    class Broken(VectorSearch):
+        def settings(self, route: str) -> Mapping[str, str]:
+            return {"enable_sort": "off", "hnsw.ef_search": "0"}
+
+    with graph.database.app_session() as session, as_user(session, graph.user):
+        before = settings(session)
+        with pytest.raises(DBAPIError, match="outside the valid range"), session.begin_nested():
+            search(session, Broken(index="hnsw", exact_up_to=10), graph.query, 5, graph.questions[0])
+        assert settings(session) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_outside_as_user_is_refused(corpus: Corpus, name: str) -> None:
+    with corpus.database.app_session() as session, pytest.raises(UsageError, match=r"search within as_user"):
+        search(session, strategies.load(name), corpus.ask("wedding"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_for_another_user_is_refused(corpus: Corpus, name: str) -> None:
+    with (
+        corpus.database.app_session() as session,
+        as_user(session, corpus.users[1]),
+        pytest.raises(UsageError, match=r"does not act for the query's user"),
+    ):
+        search(session, strategies.load(name), corpus.ask("wedding", user=0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_strategy_compiles_without_a_database_and_is_printed_as_its_configuration(name: str) -> None:
+    strategy = strategies.load(name)
+    for limit in (None, 7):
+        statement = strategy.statement("exact+fulltext" if "hybrid" in name else "exact", limit)
+        assert isinstance(statement, Select)
+        assert "user_id = " in str(statement)
+        assert [column.name for column in statement.selected_columns][:4] == [
+            *("passage_id", "source_id", "unit", "score"),
+        ]
+    assert eval(repr(strategy), globals()) == strategy
+
+
+# Vectors
+
+
+def test_an_exact_search_ranks_by_cosine_and_breaks_ties_by_id(database: Database) -> None:
+    user = add_user(database, "ties")
+    question = unit(np.ones(DIM))
+    other = unit(np.concatenate([np.ones(DIM // 2), np.zeros(DIM // 2)]))
+    near = add(database, user, "turn", ["a"] * 9, [question] * 9, [1] * 9)
+    far = add(database, user, "turn", ["b"] * 9, [other] * 9, [1] * 9)
+    with database.app_session() as session, as_user(session, user):
+        ranking = search(session, EXACT, Query("q", user, "?"), 15, question)
+
+    assert set(ranking.sources()[:9]) == set(near)
+    assert set(ranking.sources()[9:]) < set(far)
+    assert [hit.score for hit in ranking.hits[:9]] == pytest.approx([1.0] * 9, abs=1e-3)
+    assert [hit.score for hit in ranking.hits[9:]] == pytest.approx([0.5**0.5] * 6, abs=1e-3)
+    for group in (ranking.hits[:9], ranking.hits[9:]):
+        assert [hit.passage_id for hit in group] == sorted(hit.passage_id for hit in group)
+
+
+@pytest.mark.parametrize("units", [("memory",), ("section",), ("turn", "memory"), ("window",)])
+def test_a_strategy_searches_the_units_it_names(corpus: Corpus, units: tuple[str, ...]) -> None:
+    for retriever in (VectorSearch(units=units), FullTextSearch(match="any", units=units)):
+        found = corpus.search(retriever, corpus.ask("lighthouse wedding tea radiator"), k=50)
+        kinds = {hit.source_kind for hit in found.hits}
+        assert kinds == {KINDS[unit] for unit in units if unit != "window"}
+
+
+@pytest.mark.parametrize(
+    ("vector", "error"),
+    [
+        (np.zeros(DIM, np.float32), "must be one row of finite numbers"),
+        (np.full(DIM, np.nan, np.float32), "must be one row of finite numbers"),
+        (np.full(DIM, np.inf, np.float32), "must be one row of finite numbers"),
+        (np.ones((1, DIM), np.float32), "must be one row of finite numbers"),
+        (np.ones(3, np.float32), "the query's vector produced 3 dimensions; 384 are expected"),
+    ],
+)
+@pytest.mark.parametrize("name", ["vector_exact", "vector_hnsw", "hybrid_rrf"])
+def test_a_vector_that_cannot_be_compared_is_refused(corpus: Corpus, name: str, vector: Any, error: str) -> None:
+    with pytest.raises((UsageError, DimensionMismatch), match=error):
+        corpus.search(strategies.load(name), corpus.ask("wedding"), vector=vector)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e6])
+def test_the_length_of_a_vector_does_not_matter(corpus: Corpus, scale: float) -> None:
+    vector = load_embedder().embed_query("wedding")
+    expected = corpus.search(EXACT, corpus.ask("wedding"), vector=vector)
+    found = corpus.search(EXACT, corpus.ask("wedding"), vector=(vector * scale).astype(np.float32))
+    assert found.sources() == expected.sources()
+
+
+@pytest.mark.parametrize("retriever", [VectorSearch(model="x/y"), VectorSearch(model="x/y", index="hnsw")], ids=repr)
+def test_a_model_with_which_nothing_is_embedded_is_refused(corpus: Corpus, retriever: Retriever) -> None:
+    with pytest.raises(UsageError, match="nothing is embedded with the model x/y: load a dataset"):
+        corpus.search(retriever, corpus.ask("wedding"), vector=np.ones(DIM, np.float32))
+
+
+def test_a_search_before_anything_was_embedded_is_refused(way: Way) -> None:
+    empty = prepare(way)
+    user = add_user(empty, "first")
+    try:
+        with (
+            pytest.raises(UsageError, match="load a dataset"),
+            empty.app_session() as session,
+            as_user(session, user),
+        ):
+            search(session, strategies.load("hybrid_rrf"), Query("q", user, "wedding"))
+    finally:
+        empty.dispose()
+
+
+@pytest.mark.parametrize("ef_search", [0, 1001])
+def test_a_breadth_out_of_range_is_refused(ef_search: int) -> None:
+    with pytest.raises(UsageError, match=f"ef_search must be 1 to 1000, not {ef_search}"):
+        VectorSearch(index="hnsw", ef_search=ef_search)
+
+
+def test_of_many_equal_hits_those_of_the_lowest_ids_are_kept(database: Database) -> None:
+    user = add_user(database, "cut")
+    question = unit(np.ones(DIM))
+    add(database, user, "turn", ["same"] * 90, [question] * 90, [1] * 90)
+    query = Query("q", user, "same")
+    for retriever in (EXACT, FullTextSearch()):
+        with database.app_session() as session, as_user(session, user):
+            every = search(session, retriever, query, 90, question).hits
+            few = search(session, retriever, query, 5, question).hits
+        assert few == every[:5]
+        assert [hit.passage_id for hit in every] == sorted(hit.passage_id for hit in every)
+
+
+# The graph
+
+
+class Graph:
+    """Thousands of seeded vectors of two users in clusters, under an HNSW index."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.user, self.other = add_user(database, "many"), add_user(database, "others")
+        rng = np.random.default_rng(7)
+        centres = rng.normal(size=(60, DIM))
+        for user, size in ((self.user, 2_000), (self.other, 1_000)):
+            vectors = unit(centres[rng.integers(0, 60, size)] + 0.7 * rng.normal(size=(size, DIM)))
+            add(database, user, "turn", [f"note {n}" for n in range(size)], vectors, [n // 100 for n in range(size)])
+        self.questions = unit(centres[rng.integers(0, 60, 30)] + 0.7 * rng.normal(size=(30, DIM)))
+        self.query = Query("many", self.user, "note")
+        indexes.build(database.owner, TABLE, HNSW())
+        with database.owner.begin() as connection:
+            connection.execute(text(f"ANALYZE carmenta.{TABLE}"))
+
+    def search(self, retriever: Retriever, question: int, k: int = 10, query: Query | None = None) -> Ranking:
+        """A search as the query's user."""
+        query = query or self.query
+        with self.database.app_session() as session, as_user(session, query.user_id):
+            return search(session, retriever, query, k, self.questions[question])
+
+
+@pytest.fixture(scope="module")
+def graph(database: Database, corpus: Corpus) -> Graph:
+    """The many vectors; after the corpus, whose ids come first."""
+    return Graph(database)
+
+
+def plan(graph: Graph, retriever: VectorSearch, route: str) -> str:
+    """How the server runs a search."""
+    compiled = retriever.statement(route).compile(dialect=graph.database.app.dialect)
+    values = {"user_id": graph.user, "asked_at": DAY + timedelta(days=99), "limit": 30}
+    with graph.database.app_session() as session, as_user(session, graph.user):
+        connection = session.connection()
+        connection.execute(text("SELECT '[1]'::vector"))
+        for name, value in retriever.settings(route).items():
+            connection.execute(text("SELECT set_config(:n, :v, true)"), {"n": name, "v": value})
+        parameters = compiled.construct_params(values | {"vector": HalfVector(graph.questions[0])})
+        return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}", parameters))
+
+
+def test_the_graph_route_uses_the_index_and_the_exact_one_never_does(graph: Graph) -> None:
+    assert f"Index Scan using {indexes.name(TABLE, 'hnsw')}" in plan(graph, GRAPH, "hnsw")
+    assert "ann_" not in plan(graph, GRAPH, "exact")
+    assert "ann_" not in plan(graph, EXACT, "exact")
+
+
+def test_the_graph_finds_nine_of_ten_neighbours_and_says_it_was_used(graph: Graph) -> None:
+    shares = []
+    for question in range(len(graph.questions)):
+        exact, near = graph.search(EXACT, question), graph.search(GRAPH, question)
+        assert (exact.route, near.route) == ("exact", "hnsw")
+        assert len(near.hits) == len(exact.hits) == 10
+        shares.append(len({*exact.sources()} & {*near.sources()}) / 10)
+    assert np.mean(shares) >= 0.9
+
+
+def test_the_graph_returns_as_many_as_are_asked_for(graph: Graph) -> None:
+    for k in (1, 500, 1000):
+        ranking = graph.search(GRAPH, 0, k)
+        assert (ranking.route, len(ranking.hits)) == ("hnsw", k)
+        assert [hit.score for hit in ranking.hits] == sorted((hit.score for hit in ranking.hits), reverse=True)
+
+
+def test_the_graph_returns_all_that_is_visible_when_more_is_asked_for(graph: Graph) -> None:
+    query = replace(graph.query, asked_at=DAY + timedelta(days=2))
+    ranking = graph.search(GRAPH, 0, 900, query)
+    assert len(ranking.hits) == 300
+    assert ranking.route == "exact"
+    assert ranking.note.endswith("of 900, so the search was made again without it")
+    assert ranking.hits == graph.search(EXACT, 0, 900, query).hits
+
+
+def test_the_route_is_chosen_by_the_vectors_that_the_question_may_see(graph: Graph) -> None:
+    at_first = replace(graph.query, asked_at=DAY)
+    assert graph.search(GRAPH, 0, 10, at_first).route == "exact"
+    assert graph.search(replace(GRAPH, exact_up_to=99), 0, 10, at_first).route == "hnsw"
+    assert graph.search(replace(GRAPH, exact_up_to=2_000), 0).route == "exact"
+    assert graph.search(replace(GRAPH, exact_up_to=1_999), 0).route == "hnsw"
+    assert graph.search(replace(GRAPH, units=("memory",)), 0).route == "exact"
+
+
+def test_the_graph_returns_the_rows_of_its_user_alone(graph: Graph) -> None:
+    theirs = Query("q", graph.other, "note")
+    mine, others = graph.search(GRAPH, 0, 1000).sources(), graph.search(GRAPH, 0, 1000, theirs).sources()
+    assert (len(mine), len(others)) == (1000, 1000)
+    assert not {*mine} & {*others}
+
+
+@pytest.mark.parametrize("retriever", [EXACT, GRAPH], ids=["exact", "hnsw"])
+def test_the_tenth_execution_answers_as_the_first(graph: Graph, retriever: Retriever) -> None:
+    with graph.database.app_session() as session:
+        rankings = []
+        for _ in range(10):
+            with as_user(session, graph.user):
+                rankings.append(search(session, retriever, graph.query, 10, graph.questions[0]))
+        prepared = session.scalar(
+            text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%<=>%' AND from_sql = false")
+        )
+    assert prepared >= 1
+    assert all(ranking == rankings[0] for ranking in rankings)
+
+
+def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
+    name = f"carmenta.{indexes.name(TABLE, 'hnsw')}"
+    owner = graph.database.owner
+    indexes.drop(owner, TABLE, "hnsw")
+    try:
+        assert graph.search(GRAPH, 0).route == "exact"
+        with owner.connect() as writer, owner.connect() as connection:
+            writer.execute(text(f"LOCK TABLE carmenta.{TABLE} IN ROW EXCLUSIVE MODE"))
+            builder = connection.execution_options(isolation_level="AUTOCOMMIT")
+            builder.exec_driver_sql("SET ROLE carmenta_owner")
+            builder.exec_driver_sql("SET lock_timeout = '100ms'")
+            with pytest.raises(OperationalError, match="lock timeout"):
+                builder.exec_driver_sql(f"CREATE INDEX CONCURRENTLY {HNSW().definition(TABLE)}")
+            builder.exec_driver_sql("RESET lock_timeout")
+            builder.exec_driver_sql("RESET ROLE")
+        with graph.database.app_session() as session:
+            assert session.scalar(text("SELECT to_regclass(:n) IS NOT NULL"), {"n": name})
+            assert not indexes.present(session, TABLE, "hnsw")
+        assert graph.search(GRAPH, 0).route == "exact"
+    finally:
+        indexes.build(owner, TABLE, HNSW(), concurrently=True)
+    with graph.database.app_session() as session:
+        assert indexes.present(session, TABLE, "hnsw")
+        assert indexes.size_bytes(session, TABLE, "hnsw") > 100_000
+    assert graph.search(GRAPH, 0).route == "hnsw"
+    indexes.build(owner, TABLE, HNSW())  # there already
+
+
+def test_an_index_over_a_table_that_is_not_there_is_refused(database: Database) -> None:
+    with pytest.raises(UsageError, match=r"there is no table carmenta\.nothing to index"):
+        indexes.build(database.owner, "nothing", HNSW())
+    with database.app_session() as session:
+        assert (indexes.present(session, "nothing", "hnsw"), indexes.size_bytes(session, "nothing", "hnsw")) == (
+            False,
+            0,
+        )
+
+
+@pytest.mark.parametrize(("m", "ef_construction"), [(1, 64), (101, 400), (16, 31), (16, 1001)])
+def test_an_index_with_parameters_out_of_range_is_refused(m: int, ef_construction: int) -> None:
+    with pytest.raises(UsageError, match=f"found m={m}, ef_construction={ef_construction}"):
+        HNSW(m, ef_construction)
+
+
+# Words
+
+
+def test_a_question_is_read_in_its_language(corpus: Corpus) -> None:
+    found = {
+        code: corpus.texts(corpus.search(FullTextSearch(), corpus.ask("Häusern", language=code)))
+        for code in ("de", "en", "xx")
+    }
+    assert found["de"] == ["Wir haben die Häuser gestrichen."]
+    assert found["en"] == found["xx"] == []
+
+
+def test_web_search_syntax_is_understood(corpus: Corpus) -> None:
+    def texts(asked: str) -> set[str]:
+        return set(corpus.texts(corpus.search(FullTextSearch(), corpus.ask(asked))))
+
+    assert texts("wedding dinner") == {"Book a table for the wedding dinner."}
+    assert texts("wedding -dinner -cake") == {"My sister's wedding is in June."}
+    assert texts('"keys lighthouse"') == set()
+    assert len(texts('"lighthouse keys"')) == 2
+    assert texts("INV-2041/b") == {"The invoice number is INV-2041/b."}
+
+
+def test_equal_scores_of_words_are_ordered_by_id(database: Database) -> None:
+    user = add_user(database, "equal")
+    add(database, user, "turn", ["same words"] * 20, unit(np.ones((20, DIM))), [1] * 20)
+    with database.app_session() as session, as_user(session, user):
+        ranking = search(session, FullTextSearch(), Query("q", user, "words"), 20)
+    assert len({hit.score for hit in ranking.hits}) == 1
+    assert [hit.passage_id for hit in ranking.hits] == sorted(hit.passage_id for hit in ranking.hits)
+
+
+# Fusion
+
+
+PARTS: tuple[tuple[str, Retriever], ...] = (("vector", EXACT), ("fulltext", FullTextSearch(match="any")))
+
+
+def test_a_fused_score_is_the_sum_of_reciprocal_ranks_and_shows_its_parts(corpus: Corpus) -> None:
+    query = corpus.ask("lighthouse wedding invoice")
+    alone = {name: {hit.source_id: hit for hit in corpus.search(part, query, 100).hits} for name, part in PARTS}
+
+    ranking = corpus.search(ReciprocalRankFusion(PARTS, depth=1000), query, 100)
+
+    assert ranking.route == "exact+fulltext"
+    assert {hit.source_id for hit in ranking.hits} == alone["vector"].keys() | alone["fulltext"].keys()
+    assert 0 < len(alone["fulltext"]) < len(alone["vector"])
+    for hit in ranking.hits:
+        found = {name: hits[hit.source_id] for name, hits in alone.items() if hit.source_id in hits}
+        assert hit.score == pytest.approx(sum(1 / (60 + part.rank) for part in found.values()), abs=1e-12)
+        assert hit.parts == pytest.approx({name: part.score for name, part in found.items()})
+
+
+def test_a_fused_score_is_as_computed_by_hand(database: Database) -> None:
+    user = add_user(database, "by hand")
+    axes = np.eye(3, DIM, dtype=np.float32)
+    question = unit(axes[0] * 3 + axes[1] * 2 + axes[2])
+    said = ["boat", "boat harbour boat harbour", "harbour"]  # by vector 1, 2, 3; by words 2, 1, -
+    a, b, c = add(database, user, "turn", said, axes, [1, 1, 1])
+    parts: tuple[tuple[str, Retriever], ...] = (("near", EXACT), ("words", FullTextSearch(normalization=0)))
+    with database.app_session() as session, as_user(session, user):
+        ranking = search(session, ReciprocalRankFusion(parts, constant=10), Query("q", user, "boat"), 3, question)
+
+    scores = {hit.source_id: hit.score for hit in ranking.hits}
+    assert scores == pytest.approx({a: 1 / 11 + 1 / 12, b: 1 / 12 + 1 / 11, c: 1 / 13})
+    assert ranking.sources() == [*sorted((a, b)), c]
+    assert [set(hit.parts) for hit in ranking.hits] == [{"near", "words"}, {"near", "words"}, {"near"}]
+
+
+def test_parts_of_one_kind_can_be_fused(corpus: Corpus) -> None:
+    parts: tuple[tuple[str, Retriever], ...] = (
+        ("all", FullTextSearch()),
+        ("any", FullTextSearch(match="any")),
+        ("memories", FullTextSearch(match="any", units=("memory",))),
+        ("turns", VectorSearch(units=("turn",))),
+        ("near", EXACT),
+    )
+    ranking = corpus.search(ReciprocalRankFusion(parts), corpus.ask("lighthouse keys"), 20)
+
+    best = ranking.hits[0]
+    assert set(best.parts) == {"all", "any", "turns", "near"}
+    assert 4 / 62 <= best.score <= 4 / 61
+    assert {name for hit in ranking.hits for name in hit.parts} == {name for name, _ in parts}
+
+
+def test_a_fusion_finds_more_than_its_depth_when_more_is_asked_for(graph: Graph) -> None:
+    for part in (EXACT, GRAPH):
+        fusion = ReciprocalRankFusion((("vector", part), ("words", FullTextSearch(match="any"))), depth=40)
+        assert len(graph.search(fusion, 0, 300).hits) == 300
+
+
+def test_a_fusion_with_the_graph_uses_it(graph: Graph) -> None:
+    fusion = ReciprocalRankFusion((("vector", GRAPH), ("words", FullTextSearch(match="any"))))
+    ranking = graph.search(fusion, 0)
+    assert ranking.route == "hnsw+fulltext"
+    assert graph.search(fusion, 0) == ranking
+
+
+# Strategies by name and by file
+
+
+def test_an_unknown_strategy_names_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match=r"Did you mean 'hybrid_rrf'\? Known: fulltext, fulltext_or, hybrid_rrf, "):
+        strategies.load("hybrid_rff")
+
+
+OUTSIDE = '''"""Is this found?"""
+from __future__ import annotations
+from dataclasses import dataclass
+from carmenta_lab.retrieval.fulltext import FullTextSearch
+
+@dataclass(frozen=True)
+class Mine(FullTextSearch):
+    bonus: float = 1.0
+
+STRATEGY = Mine(match="any", bonus=2.0)
+'''
+
+
+def test_a_strategy_outside_the_package_is_loaded_by_its_path(corpus: Corpus, tmp_path: Path) -> None:
+    file = tmp_path / "my_strategy.py"
+    file.write_text(OUTSIDE)
+
+    strategy = strategies.load(str(file))
+
+    assert "bonus=2.0" in repr(strategy)
+    assert strategies.title(str(file)) == "my_strategy"
+    assert strategies.title("fulltext") == "fulltext"
+    assert corpus.search(strategy, corpus.ask("lighthouse")).hits
+
+
+def test_two_files_of_one_name_are_two_strategies(tmp_path: Path) -> None:
+    files = []
+    for folder, bonus in (("a", "2.0"), ("b", "3.0")):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / "mine.py")
+        files[-1].write_text(OUTSIDE.replace("2.0", bonus))
+    first, second = (strategies.load(str(file)) for file in files)
+    assert type(first).__module__ != type(second).__module__
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("x = 1", "defines no STRATEGY: assign a retriever"),
+        ("STRATEGY = None", "defines no STRATEGY"),
+        ("STRATEGY = 'fulltext'", "is no retriever but a str without units, model, route"),
+        ("def broken(:", "cannot be executed: SyntaxError"),
+        ("import nothing_of_that_name", "cannot be executed: ModuleNotFoundError"),
+        ("1 / 0", "cannot be executed: ZeroDivisionError: division by zero"),
+        ("\0", "cannot be executed: "),
+        (
+            "from carmenta_lab.retrieval.fulltext import FullTextSearch\nSTRATEGY = FullTextSearch(units=['turn'])",
+            "cannot be hashed: write its parameters as tuples and keep it frozen",
+        ),
+    ],
+)
+def test_a_broken_strategy_file_says_what_is_wrong(tmp_path: Path, body: str, error: str) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(body)
+    with pytest.raises(UsageError, match=error):
+        strategies.load(str(file))
+
+
+def test_a_strategy_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.py", tmp_path):
+        with pytest.raises(UsageError, match=r"there is no strategy file .*none\.py; give a name|unknown strategy"):
+            strategies.load(str(path))
+
+
+def test_every_strategy_says_its_hypothesis() -> None:
+    for name in NAMES:
+        module = import_module(f"carmenta_lab.strategies.{name}")
+        assert (module.__doc__ or "").count("?") >= 1
