@@ -16,7 +16,6 @@ def load_ipython_extension(ipython: Any) -> None:
     database = prepare(way)
     ipython.extension_manager.load_extension("sql")
     magic = ipython.magics_manager.registry["SqlMagic"]
-    magic.style = "_DEPRECATED_DEFAULT"
     magic.short_errors = False  # raise instead of printing, so that a failing notebook fails
     magic.feedback = False
     magic.displaycon = False

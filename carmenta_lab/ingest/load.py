@@ -18,8 +18,15 @@ from carmenta_lab.ingest.checks import check
 from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.embed import embed_lacking, lacking, register
 from carmenta_lab.ingest.identity import Ids
-from carmenta_lab.ingest.staging import Stage
+from carmenta_lab.ingest.staging import Stage, in_schema
 from carmenta_lab.postgres.connect import Database
+
+ANALYZED = (
+    "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
+    "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at), "
+    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)"
+)
+"""Tables whose columns appear in conditions and joins; sampling long texts costs more than it tells."""
 
 MAX_NAME_BYTES = 255
 """A name and the longest id of a user fit one index entry."""
@@ -88,7 +95,7 @@ def load(
         known = _known(raw, name, folder, digest)
         report.unchanged = known == digest
         if not report.unchanged:
-            _load_rows(connection, raw, report, digest, reject_scope, again=known is not None, progress=progress)
+            _load_rows(database, connection, raw, report, digest, again=known is not None, progress=progress)
             if rejects_folder is not None:
                 rejects_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 file = rejects_folder / f"{Ids(name).dataset}.rejects.jsonl"
@@ -97,8 +104,7 @@ def load(
         for model in models:
             report.embedded += _embed(database, connection, raw, name, model, progress)
         if not report.unchanged or report.embedded:
-            tables = ("conversations", "messages", "memories", "documents", "passages")
-            raw.execute("ANALYZE " + ", ".join(f"carmenta.{table}" for table in tables))
+            raw.execute(f"ANALYZE {ANALYZED}")
         connection.commit()
     return report
 
@@ -142,11 +148,11 @@ def _known(raw: psycopg.Connection[Any], name: str, folder: Path, digest: str) -
 
 
 def _load_rows(
+    database: Database,
     connection: Connection,
     raw: psycopg.Connection[Any],
     report: LoadReport,
     digest: str,
-    reject_scope: str,
     *,
     again: bool,
     progress: Progress,
@@ -157,14 +163,23 @@ def _load_rows(
         "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL",
         (ids.dataset, report.dataset, str(report.folder)),
     )
-    stage = Stage(raw)
+    stage = Stage(raw, f"stage_{ids.dataset.hex}")
+
+    @contextmanager
+    def another() -> Iterator[psycopg.Connection[Any]]:
+        with database.owner.begin() as worker:
+            other = worker.connection.driver_connection
+            assert isinstance(other, psycopg.Connection)
+            other.execute(in_schema(stage.schema, local=True))
+            yield other
+
     try:
         collector = Collector(report.folder, ids, stage, lambda count: progress("reading", count, None))
         collector.collect()
         if not collector.users:
             first = f" The first: {collector.rejects[0]}." if collector.rejects else ""
             raise DatasetError(f"{report.folder} holds no line that can be loaded.{first}")
-        found, report.mended = check(raw, ids, collector.rejects, reject_scope == "conversation")
+        found, report.mended = check(raw, ids, collector.rejects, digest.endswith("/conversation"))
         report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
         row = raw.execute("SELECT count(*) FROM stage_messages").fetchone()
         total = int(row[0]) if row else 0
@@ -175,6 +190,7 @@ def _load_rows(
             report.dataset,
             again,
             lambda: _commit(connection),
+            another,
             lambda count: progress("writing", count, total),
         )
         counts = {

@@ -1,6 +1,7 @@
-"""Temporary tables that a folder streams into, by binary COPY, before anything is decided."""
+"""Staging tables that a folder streams into, by binary COPY, before anything is decided."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -13,9 +14,9 @@ BATCH_ROWS = 5_000
 TABLES = {
     "users": "id uuid, external_id text",
     "conversations": "id uuid, user_id uuid, external_id text, title text, status text, visibility text, batch int4",
-    "messages": "line int4, place int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, role text, "
-    "author text, model text, parts jsonb, content text, content_for_llm text, language text, external_id text, "
-    "created_at timestamptz, header text, passage_id uuid",
+    "messages": "line int4, place int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, "
+    "role text, author text, model text, parts jsonb, content text, content_for_llm text, language text, "
+    "external_id text, created_at timestamptz, header text, passage_id uuid",
     "attachments": "line int4, id uuid, user_id uuid, message_id uuid, name text, media_type text, bucket text, "
     "key text, size_bytes int8, sha256 bytea",
     "passages": "line int4, user_id uuid, id uuid, unit text, ordinal int4, content text, message_id uuid, "
@@ -51,14 +52,24 @@ def copy(
 
 
 class Stage:
-    """The staging tables of one session; rows are gathered and copied in batches, so memory stays flat."""
+    """The staging tables of one load, in a schema of its own that several connections can read.
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    Rows are gathered and copied in batches by a thread, so that memory stays flat and parsing goes on meanwhile:
+    until `finish` returns, nobody else may use the connection.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
         self.connection = connection
+        self.schema = schema
         self._rows: dict[str, list[Any]] = {name: [] for name in TABLES}
         self._columns: dict[str, list[tuple[str, str]]] = {}
+        self._writer = ThreadPoolExecutor(1)
+        self._written: Future[None] | None = None
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")  # of a load that was cut off
+        connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(in_schema(schema))
         for name, columns in TABLES.items():
-            connection.execute(f"CREATE TEMP TABLE stage_{name} ({columns})")
+            connection.execute(f"CREATE UNLOGGED TABLE stage_{name} ({columns})")
             pairs = [column.split() for column in columns.split(", ")]
             self._columns[name] = [(column, kind) for column, kind in pairs if column != "batch"]
 
@@ -73,14 +84,30 @@ class Stage:
         """Copy what is left and let the planner know."""
         for table in self._rows:
             self._flush(table)
-        self.connection.execute("ANALYZE stage_conversations, stage_messages, stage_passages")
+        self._wait()
+        self.connection.execute(
+            "ANALYZE stage_conversations, stage_messages (conversation_id, id), stage_passages (id)"
+        )
 
     def drop(self) -> None:
         """Remove the tables."""
-        for name in TABLES:
-            self.connection.execute(f"DROP TABLE IF EXISTS stage_{name}")
+        self._writer.shutdown()
+        self.connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+        self.connection.execute("RESET search_path")
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            self._written.result()
+            self._written = None
 
     def _flush(self, table: str) -> None:
         if rows := self._rows[table]:
-            copy(self.connection, sql.Identifier(f"stage_{table}"), self._columns[table], rows)
-            rows.clear()
+            self._wait()
+            place = sql.Identifier(self.schema, f"stage_{table}")
+            self._written = self._writer.submit(copy, self.connection, place, self._columns[table], rows)
+            self._rows[table] = []
+
+
+def in_schema(schema: str, local: bool = False) -> str:
+    """A statement that lets a session, or with `local` a transaction, find the staging tables by their names."""
+    return f"SELECT set_config('search_path', '{schema}, ' || current_setting('search_path'), {str(local).lower()})"

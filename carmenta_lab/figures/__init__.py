@@ -1,0 +1,29 @@
+"""Results, or a context, as figures: each a function from values to one matplotlib figure, without pyplot's state.
+
+figures.quality(comparison, "ndcg@10")                 # which strategy is better, and is the difference clear?
+figures.quality_against_latency(comparison, "ndcg@10")
+figures.by_category(comparison, "ndcg@10")
+figures.evidence(comparison, "q17")                    # one question: at which rank stands what proves the answer?
+figures.conversations_over_time(figures.read_conversations(session, "sample"))
+figures.tokens_by_block(context)
+figures.quality(comparison, "ndcg@10").savefig("quality.png", dpi=200)
+"""
+
+from carmenta_lab.figures.categories import by_category
+from carmenta_lab.figures.contexts import tokens_by_block
+from carmenta_lab.figures.evidence import evidence, evidence_letters, top_hits
+from carmenta_lab.figures.latency import quality_against_latency
+from carmenta_lab.figures.quality import quality
+from carmenta_lab.figures.timeline import conversations_over_time, read_conversations
+
+__all__ = [
+    "by_category",
+    "conversations_over_time",
+    "evidence",
+    "evidence_letters",
+    "quality",
+    "quality_against_latency",
+    "read_conversations",
+    "tokens_by_block",
+    "top_hits",
+]

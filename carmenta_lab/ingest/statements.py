@@ -1,0 +1,111 @@
+"""The SQL between the stage and the tables: one batch of conversations at a time, and what is gone."""
+
+COLUMNS = {
+    "conversations": "title, status, visibility, source, external_id, started_at, last_message_at",
+    "messages": "conversation_id, parent_id, position, role, author, model, parts, content, content_for_llm, language, "
+    "external_id, created_at",
+    "attachments": "message_id, name, media_type, bucket, key, size_bytes, sha256",
+    "documents": "path, name, content, tags, source_type, language, external_id, created_at",
+    "memories": "category, content, confidence, source_message_id, superseded_by, language, external_id, created_at",
+    "profiles": "content",
+}
+"""Table -> the columns that a folder decides, beside the key."""
+
+
+def insert_new(table: str, select: str) -> str:
+    """INSERT ... SELECT where no row can be there."""
+    return f"INSERT INTO carmenta.{table} (user_id, id, {COLUMNS[table]}) {select}"
+
+
+def upsert(table: str, select: str) -> str:
+    """INSERT ... SELECT that updates only rows that differ, and counts the added and the updated."""
+    names = COLUMNS[table]
+    old = ", ".join(f"t.{name}" for name in names.split(", "))
+    new = ", ".join(f"excluded.{name}" for name in names.split(", "))
+    return (
+        f"WITH changed AS (INSERT INTO carmenta.{table} AS t (user_id, id, {names}) {select} "
+        f"ON CONFLICT (user_id, id) DO UPDATE SET ({names}) = ROW({new}) WHERE ({old}) IS DISTINCT FROM ({new}) "
+        "RETURNING (xmax = 0) AS added) "
+        "SELECT count(*) FILTER (WHERE added), count(*) FILTER (WHERE NOT added) FROM changed"
+    )
+
+
+BATCH = "(SELECT id FROM stage_conversations WHERE batch = %(batch)s)"
+
+ASSIGN = """
+    UPDATE stage_conversations c SET batch = b.batch FROM (
+        SELECT conversation_id, (sum(count(*)) OVER (ORDER BY user_id, conversation_id) - 1)::int / %s AS batch
+        FROM stage_messages GROUP BY user_id, conversation_id
+    ) b WHERE b.conversation_id = c.id
+"""
+
+CONVERSATIONS = f"""
+    SELECT c.user_id, c.id, c.title, c.status, c.visibility, %(source)s, c.external_id, m.started_at, m.last_message_at
+    FROM stage_conversations c JOIN (
+        SELECT conversation_id, min(created_at) AS started_at, max(created_at) AS last_message_at
+        FROM stage_messages WHERE conversation_id IN {BATCH} GROUP BY conversation_id
+    ) m ON m.conversation_id = c.id ORDER BY c.user_id, c.id
+"""
+
+MESSAGES = f"""
+    SELECT user_id, id, conversation_id, parent_id, coalesce(position, least(2147483647,
+            coalesce(max(position) OVER (PARTITION BY place) + 1::bigint, 0)
+            + row_number() OVER (PARTITION BY place, position ORDER BY at NULLS FIRST, line) - 1)),
+        role, author, model, parts, content, content_for_llm, language, external_id, created_at
+    FROM (
+        SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY place ORDER BY line)) AS at
+        FROM stage_messages WHERE conversation_id IN {BATCH}
+    ) m ORDER BY user_id, place, line
+"""
+
+ATTACHMENTS = f"""
+    SELECT a.user_id, a.id, a.message_id, a.name, a.media_type, a.bucket, a.key, a.size_bytes, a.sha256
+    FROM stage_attachments a JOIN stage_messages m ON m.id = a.message_id WHERE m.conversation_id IN {BATCH}
+"""
+
+TURNS = f"""
+    INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
+    SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
+    FROM stage_messages WHERE passage_id IS NOT NULL AND conversation_id IN {BATCH}
+    ORDER BY user_id, place, line
+"""
+
+PIECES = """
+    INSERT INTO carmenta.passages
+        (user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at)
+    SELECT user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at
+    FROM stage_passages p WHERE {condition} ORDER BY user_id, line, ordinal
+"""
+LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE conversation_id IN {BATCH})")
+OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
+
+STALE_TURNS = f"""
+    DELETE FROM carmenta.passages p USING stage_messages m
+    WHERE p.user_id = m.user_id AND p.message_id = m.id AND p.unit = 'turn' AND m.conversation_id IN {BATCH}
+    AND p.id IS DISTINCT FROM m.passage_id
+    AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
+"""
+STALE_PIECES = """
+    DELETE FROM carmenta.passages p USING stage_users u WHERE p.user_id = u.id
+    AND (p.memory_id IN (SELECT id FROM stage_memories) OR p.document_id IN (SELECT id FROM stage_documents))
+    AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
+"""
+
+VANISHED_USERS = """
+    DELETE FROM carmenta.users u WHERE source = %(source)s AND NOT EXISTS (SELECT FROM stage_users s WHERE s.id = u.id)
+"""
+VANISHED = """
+    DELETE FROM carmenta.{table} t USING stage_users u WHERE t.user_id = u.id {given}
+    AND NOT EXISTS (SELECT FROM stage_{table} s WHERE s.user_id = t.user_id AND s.id = t.id)
+"""
+VANISHED_CONVERSATIONS = "AND NOT EXISTS (SELECT FROM stage_conversations c WHERE c.id = t.conversation_id)"
+VANISHED_MESSAGES = """
+    DELETE FROM carmenta.messages t USING stage_conversations c
+    WHERE c.batch = %(batch)s AND t.user_id = c.user_id AND t.conversation_id = c.id AND t.external_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM stage_messages s WHERE s.id = t.id)
+"""
+VANISHED_ATTACHMENTS = f"""
+    DELETE FROM carmenta.attachments t USING stage_messages m
+    WHERE m.conversation_id IN {BATCH} AND t.user_id = m.user_id AND t.message_id = m.id
+    AND NOT EXISTS (SELECT FROM stage_attachments s WHERE s.id = t.id)
+"""

@@ -1,0 +1,187 @@
+"""The notebooks keep their rules, and run with other parameters, on a loaded database and on an empty one."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from nbstripout import strip_output
+
+from carmenta_lab import resources, runner
+
+NAMES = ["01_schema", "02_loading", "03_retrieval", "04_context"]
+CHECKED = "nbval-check-output"
+PARAMETER = re.compile(r"(\w+): (str|int|float|bool|list\[str\]) = (.+?)  +# \S.*")
+
+
+def read(name: str) -> Any:
+    return nbformat.read(resources.notebooks() / f"{name}.ipynb", as_version=4)
+
+
+def code_cells(name: str) -> list[Any]:
+    return [cell for cell in read(name).cells if cell.cell_type == "code"]
+
+
+def tags(cell: Any) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def tree(cell: Any) -> ast.Module:
+    return ast.parse(TransformerManager().transform_cell(cell.source))
+
+
+def test_there_are_four_notebooks_in_their_order() -> None:
+    assert runner.names() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_opens_with_its_question_then_parameters_then_the_connection(name: str) -> None:
+    title, parameters, connection, *_ = read(name).cells
+    assert re.match(r"# [A-Z].*\?\n\n", title.source)
+    assert title.source.count("\n# ") == 0
+    assert len(re.findall(r"[.:;]\s", title.source + " ")) >= 2
+    assert tags(parameters) == ["parameters"]
+    assert "lab = open_lab()" in connection.source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_ends_with_what_was_found_what_was_not_tested_and_what_comes_next(name: str) -> None:
+    last = read(name).cells[-1]
+    assert last.cell_type == "markdown"
+    assert [last.source.find(f"**{word}") > 0 for word in ("Found.", "Not tested here.", "Next.")] == [True] * 3
+    following = re.search(r"\*\*Next\.\*\* `(\w+)`", last.source)
+    assert following is not None
+    assert following[1] == NAMES[(NAMES.index(name) + 1) % len(NAMES)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_has_a_type_a_default_and_a_comment(name: str) -> None:
+    [cell] = [cell for cell in code_cells(name) if "parameters" in tags(cell)]
+    lines = cell.source.splitlines()
+    found = [PARAMETER.fullmatch(line) for line in lines]
+    assert all(found), lines
+    typed = {match[1]: (match[2], ast.literal_eval(match[3])) for match in found if match}
+    assert runner.parameters_of(resources.notebooks() / f"{name}.ipynb").keys() == typed.keys()
+    assert all(type(default).__name__ == kind.partition("[")[0] for kind, default in typed.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_short_and_leaves_the_logic_to_the_library(name: str) -> None:
+    counts = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(name)]
+    assert sum(counts) <= 60
+    assert max(counts) <= 12
+    assert median(counts) <= 3
+    banned = (
+        ast.FunctionDef,
+        ast.ClassDef,
+        ast.Lambda,
+        ast.For,
+        ast.While,
+        ast.ListComp,
+        ast.DictComp,
+        ast.SetComp,
+        ast.GeneratorExp,
+    )
+    for cell in code_cells(name):
+        assert [type(node).__name__ for node in ast.walk(tree(cell)) if isinstance(node, banned)] == []
+        assert not re.search(r"%%sql|pip install|matplotlib|__file__|getcwd|CARMENTA_", cell.source)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_stored_without_outputs_but_for_small_checked_ones(name: str) -> None:
+    stored = read(name)
+    stripped = strip_output(read(name), keep_output=False, keep_count=True, keep_id=True)
+    assert json.dumps(stored, sort_keys=True) == json.dumps(stripped, sort_keys=True)
+    for cell in code_cells(name):
+        assert cell.execution_count == (1 if cell.outputs else None)  # nbval compares only cells that have one
+        assert bool(cell.outputs) == (CHECKED in tags(cell)) == ("keep_output" in tags(cell))
+        for output in cell.outputs:
+            shown = output.get("text") or output["data"]["text/plain"]
+            assert 0 < len(shown) < 1000
+            assert not re.search(r" at 0x|/(home|root|tmp|work|Users)/|\bms\b", shown)
+    assert any(CHECKED in tags(cell) for cell in code_cells(name))
+
+
+@pytest.fixture(scope="module")
+def loaded(cluster: Any) -> Iterator[str]:
+    """The URL of a copy of the loaded sample."""
+    way = cluster.clone(cluster.template("sample", "sample"))
+    yield way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    cluster.drop(way)
+
+
+OTHER = {
+    "01_schema": {"user": "priya"},
+    "02_loading": {"user": "tomasz"},
+    "03_retrieval": {
+        "strategies": "vector_hnsw,hybrid_rrf",
+        "measures": "recall@5,mrr",
+        "k": "5",
+        "question": "priya-q01",
+    },
+    "04_context": {"user": "tomasz", "question": "What did I decide?", "budget_tokens": "400"},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_with_other_parameters(
+    name: str, loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARMENTA_DATABASE_URL", loaded)
+    [executed] = runner.run([name], OTHER[name], tmp_path / "out")
+    assert executed.title == read(name).cells[0].source.splitlines()[0][2:]
+    kinds = [kind for cell in nbformat.read(executed.notebook, as_version=4).cells for kind in shown_as(cell)]
+    assert kinds.count("image/png") == {"01_schema": 0, "02_loading": 1, "03_retrieval": 4, "04_context": 2}[name]
+    assert kinds.count("text/markdown") == {"01_schema": 6}.get(name, 0)
+
+
+def shown_as(cell: Any) -> list[str]:
+    """The kinds of what a cell shows."""
+    return [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A dataset of one's own: one user, one short conversation, one judged question."""
+    said = ["The key is under the blue pot.", "Noted: under the blue pot.", "And the cat eats at six."]
+    messages = [
+        {
+            "message_id": f"m{number}",
+            "conversation_id": "c1",
+            "user_id": "ada",
+            "role": ("user", "assistant")[number % 2],
+            "author": ("Ada", "Carmenta")[number % 2],
+            "created_at": f"2025-03-14T09:0{number}:00+00:00",
+            "text": text,
+        }
+        for number, text in enumerate(said)
+    ]
+    query = {"query_id": "q1", "user_id": "ada", "text": "where is the key?", "category": "one", "answers": ["pot"]}
+    place = tmp_path / "own"
+    place.mkdir()
+    (place / "messages.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages))
+    (place / "queries.jsonl").write_text(json.dumps(query) + "\n")
+    (place / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\nq1\tm0\t2\n")
+    return place
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_alone_on_an_empty_database_with_a_folder_of_ones_own(
+    name: str, folder: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way = cluster.clone(cluster.template("empty", None))
+    url = way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    monkeypatch.setenv("CARMENTA_DATABASE_URL", url)
+    known = runner.parameters_of(resources.notebooks() / f"{name}.ipynb")
+    given = {"dataset": str(folder), "user": "ada"}
+    try:
+        [executed] = runner.run([name], {key: given[key] for key in given if key in known}, tmp_path / "out")
+    finally:
+        cluster.drop(way)
+    assert executed.error == ""
