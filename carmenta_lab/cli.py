@@ -205,11 +205,12 @@ def context(
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
 
-    lab = open_lab()
-    found = find_user(lab, user, dataset)
-    place = find_conversation(lab, found, conversation) if conversation else None
-    with lab.app_session() as session, as_user(session, found):
-        result = assemble(session, Query("q", found, query), conversation_id=place, policy=policy, budget_tokens=budget)
+    with open_lab() as lab:
+        found = find_user(lab, user, dataset)
+        place = find_conversation(lab, found, conversation) if conversation else None
+        asked = Query("q", found, query)
+        with lab.app_session() as session, as_user(session, found):
+            result = assemble(session, asked, conversation_id=place, policy=policy, budget_tokens=budget)
     typer.echo(json.dumps(result.to_json()) if as_json else result.explain())
 
 

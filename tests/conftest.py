@@ -56,7 +56,13 @@ class Cluster:
             fcntl.flock(file, fcntl.LOCK_EX)
             done = self.lock.with_suffix(f".{name}")
             if not done.exists():
-                database = prepare(self.way(full))
+                way = self.way(full)
+                if URL is None:  # databases that live for a second need not survive a power cut
+                    with connect(way.admin) as connection:
+                        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+                        connection.execute("SELECT pg_reload_conf()")
+                database = prepare(way)
                 if dataset is not None:
                     load(database, dataset)
                 database.dispose()
@@ -119,9 +125,17 @@ def database(way: Way) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def sample(cluster: Cluster) -> Iterator[Database]:
+def sample_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to a copy of the loaded sample that all tests of this process share."""
+    found = cluster.clone(cluster.template("sample", "sample"))
+    yield found
+    cluster.drop(found)
+
+
+@pytest.fixture(scope="session")
+def sample(sample_way: Way) -> Iterator[Database]:
     """A database with the sample loaded; shared, so tests leave it as it is."""
-    found = prepare(cluster.way(cluster.template("sample", "sample")))
+    found = prepare(sample_way)
     yield found
     found.dispose()
 
@@ -145,9 +159,9 @@ def own_environment(cluster: Cluster) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def sample_environment(cluster: Cluster, sample: Database) -> dict[str, str]:
+def sample_environment(cluster: Cluster, sample_way: Way) -> dict[str, str]:
     """The environment of a process that reads the loaded sample."""
-    return cluster.environment(cluster.way(sample.name))
+    return cluster.environment(sample_way)
 
 
 @pytest.fixture

@@ -78,16 +78,17 @@ def prepare(way: Way) -> Database:
     """Set up and migrate where that is needed, and refuse a database that would not isolate users."""
     if revision(way) != head():
         set_up(way.admin, way.passwords)
-        database = way.database()
-        migrate(database.owner)
-    else:
-        database = way.database()
+        with way.database() as database:
+            migrate(database.owner)
+    database = way.database()
     with database.app.connect() as connection:
-        if not connection.scalar(text("SELECT row_security_active('carmenta.messages')")):
-            raise DatabaseUnsuitable(
-                f"row-level security does not bind the role {APP} on {way.app.shown()}: "
-                f"run ALTER ROLE {APP} NOSUPERUSER NOBYPASSRLS; and make {OWNER} the owner of the tables."
-            )
+        bound = connection.scalar(text("SELECT row_security_active('carmenta.messages')"))
+    if not bound:
+        database.dispose()
+        raise DatabaseUnsuitable(
+            f"row-level security does not bind the role {APP} on {way.app.shown()}: "
+            f"run ALTER ROLE {APP} NOSUPERUSER NOBYPASSRLS; and make {OWNER} the owner of the tables."
+        )
     return database
 
 
