@@ -69,8 +69,8 @@ def load(
     folder: Annotated[str, typer.Argument(help="A dataset under data/ by name, or the path of a folder.")],
     name: Annotated[str | None, typer.Option(help="The dataset's name; the folder's unless given.")] = None,
     reject_scope: Annotated[
-        Literal["line", "conversation"], typer.Option(help="What a bad line takes along: line or conversation.")
-    ] = "line",
+        Literal["line", "conversation"] | None, typer.Option(help="What a bad line takes along; as at the last load.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring the database to match a dataset folder; twice changes nothing.
@@ -167,7 +167,7 @@ def compare(
     models = vectors_needed([registry.load(name).model for name in names])
     wanted = [name.strip() for name in measures.split(",") if name.strip()]
     with open_lab() as lab:
-        loaded = loading(lab, dataset, None, "line", models)
+        loaded = loading(lab, dataset, models=models)
         with steps("comparing") as progress:
             result = measure(
                 lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress

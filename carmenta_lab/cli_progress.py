@@ -39,8 +39,8 @@ def steps(title: str) -> Iterator[Step]:
 def loading(
     database: Database,
     folder: str,
-    name: str | None,
-    reject_scope: Literal["line", "conversation"],
+    name: str | None = None,
+    reject_scope: Literal["line", "conversation"] | None = None,
     models: tuple[str, ...] = (DEFAULT_MODEL,),
 ) -> LoadReport:
     """Load a folder with bars; rejects go to a file under the home folder."""

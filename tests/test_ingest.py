@@ -934,7 +934,9 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
         load(database, folder, progress=cut)
 
     sizes = rows(database, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id")
-    assert sizes == [5] * {"reading": 0, "writing": 2, "embedding": 12}[stage]
+    least, most = {"reading": (0, 0), "writing": (2, 10), "embedding": (12, 12)}[stage]  # two batches at a time
+    assert set(sizes) <= {5}
+    assert least <= len(sizes) <= most
     assert rows(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [0]
     held = marks(database, "carmenta.messages")
 
@@ -967,7 +969,9 @@ def test_a_load_that_is_killed_leaves_whole_conversations_and_can_be_started_aga
     child.join(120)
 
     assert child.exitcode == -signal.SIGKILL
-    assert rows(fresh, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id") == [5, 5]
+    sizes = rows(fresh, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id")
+    assert set(sizes) == {5}
+    assert len(sizes) < 12
     load_rows(fresh, folder)
     load_rows(fresh, folder, name="twin")
     assert content(fresh, "tiny") == content(fresh, "twin")

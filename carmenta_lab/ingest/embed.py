@@ -95,20 +95,18 @@ def embed_lacking(
         "AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
     columns = ", ".join(name for name, _ in _COLUMNS)
-    connection.execute(
-        f"CREATE TEMP TABLE IF NOT EXISTS stage_vectors ON COMMIT DELETE ROWS AS "
-        f"SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA"
-    )
     last = (UUID(int=0), UUID(int=0))
     done = 0
     while True:
         values = {"users": list(users), "units": list(UNITS), "user": last[0], "id": last[1], "block": BLOCK_PASSAGES}
         rows = connection.execute(statement, values).fetchall()
         if not rows:
-            connection.execute("DROP TABLE stage_vectors")
             return done
         vectors = embedder.embed([row[5] for row in rows], progress)
         copied = ((*row[:5], HalfVector(vector)) for row, vector in zip(rows, vectors, strict=True))
+        connection.execute(
+            f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA"
+        )
         copy(connection, sql.Identifier("stage_vectors"), _COLUMNS, copied)
         connection.execute(f"INSERT INTO {PRODUCT}.{table} ({columns}) SELECT {columns} FROM stage_vectors")
         committed()

@@ -70,15 +70,16 @@ def load(
     name: str | None = None,
     *,
     models: tuple[str, ...] = (DEFAULT_MODEL,),
-    reject_scope: Literal["line", "conversation"] = "line",
+    reject_scope: Literal["line", "conversation"] | None = None,
     rejects_folder: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> LoadReport:
     """Bring the database to match a folder; loading the same folder twice changes nothing.
 
     `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. Bad lines are
-    left out, listed in the report and, when `rejects_folder` is given, written to a file there. UsageError when
-    the name is taken by a dataset from elsewhere.
+    left out, listed in the report and, when `rejects_folder` is given, written to a file there; `reject_scope` says
+    what a bad line takes along, and unless given it is that of the last load, at first the line alone. UsageError
+    when the name is taken by a dataset from elsewhere.
     """
     folder = find(dataset)
     name = name or folder.name
@@ -87,12 +88,13 @@ def load(
             f"the dataset's name must be 1 to {MAX_NAME_BYTES} bytes of printable text, not {name!r}; "
             "give another with --name."
         )
-    if reject_scope not in ("line", "conversation"):
+    if reject_scope not in (None, "line", "conversation"):
         raise UsageError(f"reject_scope must be 'line' or 'conversation', not {reject_scope!r}.")
     report = LoadReport(name, folder)
-    digest = f"{content_hash(folder)}/{cut.VERSION}/{reject_scope}"
+    content = f"{content_hash(folder)}/{cut.VERSION}"
     with database.owner.connect() as connection, _alone(connection, Ids(name)) as raw:
-        known = _known(raw, name, folder, digest)
+        known = _known(raw, name, folder, content)
+        digest = f"{content}/{reject_scope or (known or '').rpartition('/')[2] or 'line'}"
         report.unchanged = known == digest
         if not report.unchanged:
             _load_rows(database, connection, raw, report, digest, again=known is not None, progress=progress)
@@ -133,13 +135,13 @@ def _commit(connection: Connection) -> None:
     connection.begin()
 
 
-def _known(raw: psycopg.Connection[Any], name: str, folder: Path, digest: str) -> str | None:
-    """The hash of the loaded dataset of this name ('' when a load was cut off), None when there is none."""
+def _known(raw: psycopg.Connection[Any], name: str, folder: Path, content: str) -> str | None:
+    """The digest of the loaded dataset of this name ('' when a load was cut off), None when there is none."""
     row = raw.execute("SELECT origin, content_hash FROM lab.datasets WHERE name = %s", (name,)).fetchone()
     if row is None:
         return None
     origin, known = row
-    if origin != str(folder) and known != digest and Path(origin).is_dir():
+    if origin != str(folder) and not (known or "").startswith(content) and Path(origin).is_dir():
         raise UsageError(
             f"a dataset {name!r} was loaded from {origin}; {folder} is another folder with other content: "
             "load it under another name with --name."
