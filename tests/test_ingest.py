@@ -136,6 +136,12 @@ def load_rows(database: Database, folder: Path, **options: Any) -> LoadReport:
     return load(database, folder, models=(), **options)
 
 
+ADVISORY_LOCKS = (
+    "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+    "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
+)
+
+
 @pytest.fixture
 def fresh(way: Way) -> Iterator[Database]:
     """A database of the test's own."""
@@ -937,7 +943,7 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
     least, most = {"reading": (0, 0), "writing": (2, 10), "embedding": (12, 12)}[stage]  # two batches at a time
     assert set(sizes) <= {5}
     assert least <= len(sizes) <= most
-    assert rows(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [0]
+    assert rows(database, ADVISORY_LOCKS) == [0]
     held = marks(database, "carmenta.messages")
 
     report = load(database, folder)

@@ -108,8 +108,7 @@ def _extensions(connection: psycopg.Connection[Any]) -> None:
 
 def _role(connection: psycopg.Connection[Any], role: str, password: str | None) -> None:
     row = connection.execute(
-        "SELECT rolsuper, rolbypassrls, pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = %s",
-        (role,),
+        "SELECT rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = %s", (role,)
     ).fetchone()
     name = sql.Identifier(role)
     if row is None:
@@ -124,6 +123,8 @@ def _role(connection: psycopg.Connection[Any], role: str, password: str | None) 
             f"the role {role} is a superuser or bypasses row-level security: "
             f"run ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS;"
         )
+    if password is not None and row is not None and row[2]:
+        return  # it has its password; setting it again could meet another process that does the same
     if password is not None:
         connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(password)))
         return
