@@ -145,7 +145,9 @@ def compare(
     strategies: Annotated[str, typer.Option(help="Names or paths, separated by commas; all when not given.")] = "",
     measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
     k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
-    baseline: Annotated[str | None, typer.Option(help="The strategy others are paired with; the first.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The strategy others are paired with: the first named, else vector_exact.")
+    ] = None,
     resample: Annotated[
         Literal["query", "user"], typer.Option(help="What intervals are drawn over: query or user.")
     ] = "query",
@@ -164,6 +166,8 @@ def compare(
     from carmenta_lab.postgres.lab import open_lab
 
     names = [name.strip() for name in strategies.split(",") if name.strip()] or registry.names()
+    if baseline is None and not strategies.strip():
+        baseline = "vector_exact"
     models = vectors_needed([registry.load(name).model for name in names])
     wanted = [name.strip() for name in measures.split(",") if name.strip()]
     with open_lab() as lab:

@@ -2,7 +2,10 @@
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -185,3 +188,12 @@ def test_a_notebook_runs_alone_on_an_empty_database_with_a_folder_of_ones_own(
     finally:
         cluster.drop(way)
     assert executed.error == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_gives_its_stored_outputs_again(name: str, own_environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+    notebook = str(resources.notebooks() / f"{name}.ipynb")
+    done = subprocess.run([*command, notebook], env=own_environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
