@@ -13,7 +13,7 @@ FLOORS = (
     {"settings"},
     {"schema"},
     {"postgres", "datasets", "embedding", "evaluation"},
-    {"ingest", "indexes"},
+    {"ingest", "indexes", "queries", "erasure"},
     {"retrieval"},
     {"strategies"},
     {"context", "experiment"},

@@ -9,13 +9,13 @@ from uuid import UUID
 import psycopg
 from pgvector import HalfVector
 from psycopg import sql
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 from sqlalchemy.schema import CreateTable
 
 from carmenta_lab.embedding import Embedder
 from carmenta_lab.errors import DimensionMismatch
 from carmenta_lab.ingest.staging import copy
-from carmenta_lab.postgres.roles import LOCK
+from carmenta_lab.postgres.roles import waits_for_lock
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.passages import embedding_ddl, embedding_models, embedding_table
 
@@ -50,7 +50,9 @@ def register(owner: Engine, model: str, dim: int) -> str:
     """
     name = table_name(model)
     with owner.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        waits_for_lock(raw)
         known = connection.scalar(select(embedding_models.c.dim).where(embedding_models.c.name == model))
         if known is not None and known != dim:
             raise DimensionMismatch(known, dim, f"the model {model}")

@@ -3,16 +3,19 @@
 import io
 from contextlib import redirect_stdout
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from carmenta_lab import resources
-from carmenta_lab.errors import DatabaseUnsuitable, UsageError
-from carmenta_lab.postgres.roles import LOCK
+from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
+from carmenta_lab.postgres.roles import waits_for_lock
 
 LOCK_TIMEOUT = "3s"
 """A migration that waits longer for a lock gives up, so that it never blocks the queue behind it."""
@@ -48,7 +51,9 @@ def migrate(owner: Engine, to: str = "head") -> tuple[str | None, str | None]:
     if to not in ("head", "base", *known):
         raise UsageError(f"unknown revision {to!r}. Known: base, {', '.join(sorted(known))}, head.")
     with owner.connect() as guard, owner.connect() as connection:
-        guard.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        driver = guard.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        waits_for_lock(driver)
         before = current(connection)
         connection.rollback()
         if before is not None and before not in known:
@@ -62,7 +67,15 @@ def migrate(owner: Engine, to: str = "head") -> tuple[str | None, str | None]:
             connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": LOCK_TIMEOUT})
             connection.commit()
             down = target is None or (before is not None and before > target)
-            (command.downgrade if down else command.upgrade)(config, target or "base")
+            try:
+                (command.downgrade if down else command.upgrade)(config, target or "base")
+            except OperationalError as error:
+                if not isinstance(error.orig, LockNotAvailable):
+                    raise
+                raise DatabaseUnavailable(
+                    f"a migration waited {LOCK_TIMEOUT} for a lock that another transaction holds and gave up, "
+                    "so as not to hold up others: end it (pg_stat_activity shows what runs) and migrate again."
+                ) from None
             connection.commit()
         return before, target
 

@@ -1,5 +1,6 @@
 """Preparing a database once: extensions, the two roles, and what the owner may do; by whoever may do it."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,18 @@ def _why(text: str) -> str:
     return text.strip().splitlines()[-1].strip().rstrip(".") + "."
 
 
+def waits_for_lock(connection: psycopg.Connection[Any]) -> None:
+    """Take `LOCK` for this transaction, asking again and again.
+
+    A statement that waits for a lock holds a snapshot, and CREATE INDEX CONCURRENTLY, run by whoever has the lock,
+    waits for that snapshot: neither would ever get on. Neither may one be left behind, as the extended protocol
+    does until the next statement; a statement that has no parameters and is not prepared leaves none.
+    """
+    cursor = psycopg.Cursor(connection)
+    while cursor.execute(f"SELECT pg_try_advisory_xact_lock({LOCK})", prepare=False).fetchone() != (True,):
+        time.sleep(0.05)
+
+
 def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
     """Make a database ready to be migrated; doing it twice changes nothing.
 
@@ -53,7 +66,7 @@ def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
     login of the URL takes on. DatabaseUnsuitable says what is missing and who could add it.
     """
     with connect(host, autocommit=False) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        waits_for_lock(connection)
         connection.execute("SET LOCAL client_min_messages = warning")
         check_server(connection)
         _extensions(connection)

@@ -1,14 +1,27 @@
 """The tables, one file per domain, and the metadata that holds them all."""
 
-from carmenta_lab.schema import conversations, identity, knowledge, lab, memory, passages
+from carmenta_lab.schema import (
+    artifacts,
+    concierge,
+    conversations,
+    identity,
+    knowledge,
+    lab,
+    memory,
+    operations,
+    passages,
+)
 from carmenta_lab.schema.base import Base
 
 metadata = Base.metadata
 DOMAINS = {
     "identity": identity,
     "conversations": conversations,
+    "artifacts": artifacts,
     "memory": memory,
     "knowledge": knowledge,
+    "concierge": concierge,
+    "operations": operations,
     "retrieval": passages,
     "lab": lab,
 }

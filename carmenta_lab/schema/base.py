@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import DDL, MetaData, Table, Text, event
+from sqlalchemy import DDL, ForeignKeyConstraint, MetaData, Table, Text, event
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
@@ -70,6 +70,25 @@ class UserOwned(MappedAsDataclass, kw_only=True):
     id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
 
 
+def of_user() -> ForeignKeyConstraint:
+    """The foreign key of a row that belongs to its user directly."""
+    return ForeignKeyConstraint(["user_id"], [f"{PRODUCT}.users.id"], ondelete="CASCADE")
+
+
+def of(table: str, column: str) -> ForeignKeyConstraint:
+    """A composite foreign key to a row of the same user, with which this row goes."""
+    return ForeignKeyConstraint(
+        ["user_id", column], [f"{PRODUCT}.{table}.user_id", f"{PRODUCT}.{table}.id"], ondelete="CASCADE"
+    )
+
+
+def about(table: str, column: str) -> ForeignKeyConstraint:
+    """A composite foreign key to a row of the same user, which this row survives without it."""
+    return ForeignKeyConstraint(
+        ["user_id", column], [f"{PRODUCT}.{table}.user_id", f"{PRODUCT}.{table}.id"], ondelete=f"SET NULL ({column})"
+    )
+
+
 FUNCTIONS = f"""
 CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -77,7 +96,12 @@ CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
 """
 
 
-def isolate(table: str, column: str = "user_id") -> list[str]:
+ALL = "SELECT, INSERT, UPDATE, DELETE"
+APPEND = "SELECT, INSERT"
+"""What the application may do to its rows; appended rows are never changed."""
+
+
+def isolate(table: str, column: str = "user_id", may: str = ALL) -> list[str]:
     """Statements that make a table show the application role only the rows of the current user.
 
     Row-level security is forced, so that the owner is subject to it as well; a policy of its own shows the
@@ -90,7 +114,7 @@ def isolate(table: str, column: str = "user_id") -> list[str]:
         f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
         f"CREATE POLICY owner_all ON {name} TO {OWNER} USING (true) WITH CHECK (true)",
         f"CREATE POLICY app_own_rows ON {name} TO {APP} USING ({mine}) WITH CHECK ({mine})",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {APP}",
+        f"GRANT {may} ON {name} TO {APP}",
     ]
 
 
@@ -100,9 +124,9 @@ def after_create(table: Table, *statements: str) -> None:
         event.listen(table, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
 
 
-def isolated(table: Table, column: str = "user_id") -> None:
+def isolated(table: Table, column: str = "user_id", may: str = ALL) -> None:
     """Have `isolate` run whenever the metadata creates the table."""
-    after_create(table, *isolate(table.name, column))
+    after_create(table, *isolate(table.name, column, may))
 
 
 @event.listens_for(Base.metadata, "before_create")

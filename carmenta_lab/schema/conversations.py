@@ -1,14 +1,66 @@
-"""What was said: conversations, their messages and the files that came with them."""
+"""What was said: conversations and where they are filed, messages, their files and votes."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Table, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Table, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import Base, UserOwned, isolated
+from carmenta_lab.schema.base import Base, UserOwned, about, isolated, of, of_user
+from carmenta_lab.schema.vector import Ltree
+
+
+class Workspace(UserOwned, Base):
+    """A part of a user's life that is kept apart: work, home, a client."""
+
+    __tablename__ = "workspaces"
+    __table_args__ = (
+        of_user(),
+        CheckConstraint("name <> ''", name="name"),
+        Index("uq_workspaces_name", "user_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        {"comment": "A part of a user's life that is kept apart: work, home, a client."},
+    )
+
+    name: Mapped[str]
+    description: Mapped[str | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class Folder(UserOwned, Base):
+    """A place for conversations and artifacts."""
+
+    __tablename__ = "folders"
+    __table_args__ = (
+        of_user(),
+        CheckConstraint("nlevel(path) > 0", name="path"),
+        CheckConstraint("name <> ''", name="name"),
+        Index("uq_folders_path", "user_id", "path", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        {"comment": "A place for conversations and artifacts."},
+    )
+
+    path: Mapped[str] = mapped_column(Ltree, comment="Its place in the tree, unique per user among the living.")
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class Tag(UserOwned, Base):
+    """A word that the user puts on conversations and artifacts."""
+
+    __tablename__ = "tags"
+    __table_args__ = (
+        of_user(),
+        UniqueConstraint("user_id", "name"),
+        CheckConstraint("name <> ''", name="name"),
+        {"comment": "A word that the user puts on conversations and artifacts."},
+    )
+
+    name: Mapped[str]
+    color: Mapped[str | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
 
 
 class Conversation(UserOwned, Base):
@@ -19,7 +71,13 @@ class Conversation(UserOwned, Base):
         ForeignKeyConstraint(["user_id"], ["carmenta.users.id"], ondelete="CASCADE"),
         CheckConstraint("status IN ('active', 'background', 'archived')", name="status"),
         CheckConstraint("visibility IN ('private', 'public')", name="visibility"),
+        about("workspaces", "workspace_id"),
+        about("folders", "folder_id"),
         Index("ix_conversations_recent", "user_id", text("last_message_at DESC NULLS LAST"), text("id DESC")),
+        Index("ix_conversations_folder", "user_id", "folder_id", postgresql_where=text("folder_id IS NOT NULL")),
+        Index(
+            "ix_conversations_workspace", "user_id", "workspace_id", postgresql_where=text("workspace_id IS NOT NULL")
+        ),
         {"comment": "A conversation of one user."},
     )
 
@@ -33,6 +91,24 @@ class Conversation(UserOwned, Base):
     last_message_at: Mapped[datetime | None] = mapped_column(default=None, comment="Time of its last dated message.")
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    workspace_id: Mapped[UUID | None] = mapped_column(default=None)
+    folder_id: Mapped[UUID | None] = mapped_column(default=None)
+
+
+class ConversationTag(Base):
+    """A tag on a conversation."""
+
+    __tablename__ = "conversation_tags"
+    __table_args__ = (
+        of("conversations", "conversation_id"),
+        of("tags", "tag_id"),
+        Index("ix_conversation_tags_tag", "user_id", "tag_id"),
+        {"comment": "A tag on a conversation."},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    conversation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tag_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class Message(UserOwned, Base):
@@ -54,6 +130,12 @@ class Message(UserOwned, Base):
         CheckConstraint("jsonb_typeof(parts) = 'array'", name="parts"),
         CheckConstraint("position >= 0", name="position"),
         Index("ix_messages_conversation", "user_id", "conversation_id", "position", "id"),
+        Index(
+            "ix_messages_recent",
+            "user_id",
+            "created_at",
+            postgresql_where=text("role = 'user'"),
+        ),
         Index("ix_messages_parent", "user_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         {"comment": "One turn of a conversation."},
     )
@@ -102,12 +184,48 @@ class Attachment(UserOwned, Base):
     media_type: Mapped[str | None] = mapped_column(default=None)
     bucket: Mapped[str | None] = mapped_column(default=None)
     key: Mapped[str | None] = mapped_column(default=None, comment="The object's key in its bucket, or its URL.")
-    size_bytes: Mapped[int | None] = mapped_column(default=None)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
     sha256: Mapped[bytes | None] = mapped_column(default=None)
 
 
+class Vote(Base):
+    """What the user thinks of a message."""
+
+    __tablename__ = "votes"
+    __table_args__ = (
+        of("messages", "message_id"),
+        {"comment": "What the user thinks of a message."},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
+    is_upvoted: Mapped[bool]
+    voted_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
+class Stream(UserOwned, Base):
+    """An answer that is being written, so that a client which lost its connection can pick it up."""
+
+    __tablename__ = "streams"
+    __table_args__ = (
+        of("conversations", "conversation_id"),
+        Index("ix_streams_conversation", "user_id", "conversation_id", "created_at"),
+        {"comment": "An answer that is being written, so that a client which lost its connection can pick it up."},
+    )
+
+    conversation_id: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+workspaces: Table = Workspace.__table__  # type: ignore[assignment]
+folders: Table = Folder.__table__  # type: ignore[assignment]
+tags: Table = Tag.__table__  # type: ignore[assignment]
 conversations: Table = Conversation.__table__  # type: ignore[assignment]
+conversation_tags: Table = ConversationTag.__table__  # type: ignore[assignment]
 messages: Table = Message.__table__  # type: ignore[assignment]
 attachments: Table = Attachment.__table__  # type: ignore[assignment]
-for _table in (conversations, messages, attachments):
+votes: Table = Vote.__table__  # type: ignore[assignment]
+streams: Table = Stream.__table__  # type: ignore[assignment]
+for _table in (workspaces, folders, tags, conversations, conversation_tags, messages, attachments, votes, streams):
     isolated(_table)

@@ -1,12 +1,14 @@
-"""Who the data belongs to: users."""
+"""Who the data belongs to: users, how they sign in, what they connected, and how they want to be served."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Table, UniqueConstraint, func
+from sqlalchemy import ARRAY, CheckConstraint, Index, Table, Text, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import Base, isolated
+from carmenta_lab.schema.base import APP, PRODUCT, Base, UserOwned, after_create, isolated, of_user
 
 
 class User(Base):
@@ -28,7 +30,141 @@ class User(Base):
     external_id: Mapped[str | None] = mapped_column(default=None, comment="The id as the source gave it.")
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    image_url: Mapped[str | None] = mapped_column(default=None, comment="The picture shown for the person.")
+    updated_at: Mapped[datetime | None] = mapped_column(default=None, comment="Null when never changed.")
 
+
+class Account(UserOwned, Base):
+    """A way to sign in."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        of_user(),
+        UniqueConstraint("user_id", "provider", "provider_account_id"),
+        CheckConstraint("provider <> 'password' OR password_hash IS NOT NULL", name="password"),
+        Index("ix_accounts_sign_in", "provider", "provider_account_id"),
+        {"comment": "A way to sign in."},
+    )
+
+    provider: Mapped[str] = mapped_column(comment="password, google, github, ...")
+    provider_account_id: Mapped[str] = mapped_column(comment="The id there; the e-mail address for a password.")
+    email: Mapped[str | None] = mapped_column(default=None)
+    email_verified: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    password_hash: Mapped[str | None] = mapped_column(
+        default=None, comment="A salted slow hash in its own notation, such as $argon2id$...; never a password."
+    )
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
+class SignInSession(UserOwned, Base):
+    """A browser or program that is signed in."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        of_user(),
+        CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256"),
+        CheckConstraint("expires_at > created_at", name="expires_at"),
+        Index("ix_sessions_token", "token_sha256"),
+        Index("ix_sessions_user", "user_id", "expires_at"),
+        {"comment": "A browser or program that is signed in."},
+    )
+
+    token_sha256: Mapped[bytes] = mapped_column(
+        comment="Hash of the random token that the client holds; who reads the table cannot sign in."
+    )
+    expires_at: Mapped[datetime]
+    user_agent: Mapped[str | None] = mapped_column(default=None)
+    last_seen_at: Mapped[datetime | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
+class ServiceConnection(UserOwned, Base):
+    """A service that the user connected, and the tokens that open it."""
+
+    __tablename__ = "service_connections"
+    __table_args__ = (
+        of_user(),
+        UniqueConstraint("user_id", "provider", "account_label"),
+        CheckConstraint("status IN ('active', 'expired', 'revoked', 'failed')", name="status"),
+        CheckConstraint(
+            "key_id IS NOT NULL OR num_nonnulls(access_token_encrypted, refresh_token_encrypted) = 0", name="key_id"
+        ),
+        CheckConstraint("status <> 'active' OR access_token_encrypted IS NOT NULL", name="access_token"),
+        {"comment": "A service that the user connected, and the tokens that open it."},
+    )
+
+    provider: Mapped[str] = mapped_column(comment="gmail, notion, slack, ...")
+    account_label: Mapped[str] = mapped_column(default="", server_default="", comment="Which account there.")
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text), default_factory=list, server_default="{}")
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    access_token_encrypted: Mapped[bytes | None] = mapped_column(default=None, repr=False)
+    refresh_token_encrypted: Mapped[bytes | None] = mapped_column(default=None, repr=False)
+    key_id: Mapped[str | None] = mapped_column(
+        default=None, comment="The key that encrypted the tokens; the keys themselves are never in the database."
+    )
+    token_expires_at: Mapped[datetime | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
+class Assistant(UserOwned, Base):
+    """A member of the user's AI team."""
+
+    __tablename__ = "assistants"
+    __table_args__ = (
+        of_user(),
+        CheckConstraint("name <> ''", name="name"),
+        CheckConstraint("jsonb_typeof(tools) = 'array'", name="tools"),
+        Index("uq_assistants_name", "user_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        {"comment": "A member of the user's AI team."},
+    )
+
+    name: Mapped[str]
+    role: Mapped[str] = mapped_column(comment="What it is there for, in the user's words.")
+    model: Mapped[str | None] = mapped_column(default=None, comment="Null: chosen per message.")
+    instructions: Mapped[str] = mapped_column(default="", server_default="")
+    tools: Mapped[list[Any]] = mapped_column(JSONB, default_factory=list, server_default="[]")
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class Setting(Base):
+    """One choice of a user."""
+
+    __tablename__ = "settings"
+    __table_args__ = (
+        of_user(),
+        CheckConstraint("key <> ''", name="key"),
+        {"comment": "One choice of a user."},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(JSONB)
+    updated_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
+SIGN_IN = (
+    f"""
+    CREATE FUNCTION {PRODUCT}.user_of_session(token_sha256 bytea) RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT s.user_id FROM {PRODUCT}.sessions s JOIN {PRODUCT}.users u ON u.id = s.user_id
+        WHERE s.token_sha256 = user_of_session.token_sha256 AND s.expires_at > now() AND u.deleted_at IS NULL
+        ORDER BY s.id LIMIT 1)
+    """,
+    f"REVOKE ALL ON FUNCTION {PRODUCT}.user_of_session(bytea) FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION {PRODUCT}.user_of_session(bytea) TO {APP}",
+    f"COMMENT ON FUNCTION {PRODUCT}.user_of_session(bytea) IS "
+    "'Whose session it is: the one question asked before anybody is known.'",
+)
+"""Before a session is known there is no current user, so the owner answers: an id for a hash, and nothing else."""
 
 users: Table = User.__table__  # type: ignore[assignment]
+accounts: Table = Account.__table__  # type: ignore[assignment]
+sessions: Table = SignInSession.__table__  # type: ignore[assignment]
+service_connections: Table = ServiceConnection.__table__  # type: ignore[assignment]
+assistants: Table = Assistant.__table__  # type: ignore[assignment]
+settings: Table = Setting.__table__  # type: ignore[assignment]
 isolated(users, column="id")
+for _table in (accounts, sessions, service_connections, assistants, settings):
+    isolated(_table)
+after_create(sessions, *SIGN_IN)

@@ -1,12 +1,13 @@
-"""What a user keeps to look up: documents under paths."""
+"""What a user keeps to look up: documents under paths, and the links between them."""
 
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, Table, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, Table, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import Base, UserOwned, isolated, tsvector_of
+from carmenta_lab.schema.base import Base, UserOwned, isolated, of, tsvector_of
 from carmenta_lab.schema.vector import Ltree
 
 
@@ -36,5 +37,26 @@ class Document(UserOwned, Base):
     )
 
 
+class DocumentLink(Base):
+    """One document refers to another."""
+
+    __tablename__ = "document_links"
+    __table_args__ = (
+        of("documents", "document_id"),
+        of("documents", "target_id"),
+        CheckConstraint("target_id <> document_id", name="target_id"),
+        Index("ix_document_links_target", "user_id", "target_id"),
+        {"comment": "One document refers to another."},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    target_id: Mapped[UUID] = mapped_column(primary_key=True)
+    label: Mapped[str | None] = mapped_column(default=None, comment="The words that the link stands on.")
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
 documents: Table = Document.__table__  # type: ignore[assignment]
+document_links: Table = DocumentLink.__table__  # type: ignore[assignment]
 isolated(documents)
+isolated(document_links)

@@ -102,7 +102,7 @@ UP = (
         media_type TEXT,
         bucket TEXT,
         key TEXT,
-        size_bytes INTEGER,
+        size_bytes BIGINT,
         sha256 BYTEA,
         CONSTRAINT pk_attachments PRIMARY KEY (user_id, id),
         CONSTRAINT fk_attachments_user_id_message_id FOREIGN KEY(user_id, message_id) REFERENCES carmenta.messages (user_id, id) ON DELETE CASCADE,

@@ -1,0 +1,104 @@
+"""What was made, in which versions, and what refers to it?"""
+
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Delete, Select, Uuid, column, delete, select, table
+from sqlalchemy.orm import Session, aliased
+
+from carmenta_lab.schema.artifacts import Artifact
+from carmenta_lab.schema.base import PRODUCT
+
+RELATIONS = table(
+    "artifact_relations",
+    *(column(name, Uuid()) for name in ("user_id", "from_id", "to_id")),
+    *(column(name) for name in ("from_kind", "to_kind", "relation", "direction")),
+    schema=PRODUCT,
+)
+"""The view in which every reference stands twice."""
+
+
+class Version(NamedTuple):
+    """One version of an artifact."""
+
+    created_at: datetime
+    version: int
+    kind: str
+    title: str
+    content: str | None
+    component_tree: dict[str, Any] | None
+    summary_for_llm: str | None
+
+
+class Relation(NamedTuple):
+    """A reference, seen from one of its ends."""
+
+    kind: str
+    id: UUID
+    relation: str
+    direction: str  # "refers": the artifact asked about refers to it; "referred": it refers to the artifact
+
+
+def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
+    """Newest first, by the moment that tells versions apart."""
+    return (
+        select(
+            Artifact.created_at,
+            Artifact.version,
+            Artifact.kind,
+            Artifact.title,
+            Artifact.content,
+            Artifact.component_tree,
+            Artifact.summary_for_llm,
+        )
+        .where(Artifact.user_id == user_id, Artifact.id == artifact_id, Artifact.deleted_at.is_(None))
+        .order_by(Artifact.created_at.desc())
+        .limit(limit)
+    )
+
+
+def history(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Version]:
+    """The versions of an artifact, newest first."""
+    return [Version(*row) for row in session.execute(history_statement(user_id, artifact_id, limit))]
+
+
+def newest(session: Session, user_id: UUID, artifact_id: UUID) -> Version | None:
+    """The newest version of an artifact; None when there is none."""
+    return next(iter(history(session, user_id, artifact_id, limit=1)), None)
+
+
+def delete_versions_from_statement(user_id: UUID, artifact_id: UUID, moment: datetime) -> Delete:
+    """For good, with their suggestions; what points at the artifact goes with its first version."""
+    return delete(Artifact).where(
+        Artifact.user_id == user_id, Artifact.id == artifact_id, Artifact.created_at >= moment
+    )
+
+
+def delete_versions_from(session: Session, user_id: UUID, artifact_id: UUID, moment: datetime) -> int:
+    """Delete the versions made at `moment` or later; returns how many."""
+    found = session.execute(delete_versions_from_statement(user_id, artifact_id, moment))
+    return cast("CursorResult[Any]", found).rowcount
+
+
+def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
+    """Both directions; an artifact that was deleted neither refers nor is referred to."""
+    here, there = aliased(Artifact), aliased(Artifact)
+    found = RELATIONS.c
+    return (
+        select(found.to_kind, found.to_id, found.relation, found.direction)
+        .where(found.user_id == user_id, found.from_id == artifact_id, found.from_kind == "artifact")
+        .join(
+            here,
+            (here.user_id == user_id) & (here.id == artifact_id) & (here.version == 1) & here.deleted_at.is_(None),
+        )
+        .outerjoin(there, (there.user_id == user_id) & (there.id == found.to_id) & (there.version == 1))
+        .where((found.to_kind != "artifact") | there.deleted_at.is_(None))
+        .order_by(found.direction, found.to_kind, found.to_id)
+        .limit(limit)
+    )
+
+
+def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
+    """What refers to an artifact, and what it refers to."""
+    return [Relation(*row) for row in session.execute(relations_statement(user_id, artifact_id, limit))]

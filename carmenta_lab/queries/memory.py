@@ -1,0 +1,72 @@
+"""What is true of a user now, what was at a date, and what was of use?"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Select, Update, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.orm import Session, aliased
+
+from carmenta_lab.schema.memory import Memory
+
+
+class Fact(NamedTuple):
+    """A memory that held."""
+
+    id: UUID
+    category: str
+    content: str
+    confidence: float
+    created_at: datetime | None
+
+
+def facts_statement(
+    user_id: UUID, as_of: datetime | None, limit: int
+) -> Select[UUID, str, str, float, datetime | None]:
+    """Newest first. A fact holds from `valid_from` (else from when it was learned) to `valid_to`, and until the memory
+    that replaced it began; one that was rejected never held. `as_of` None is now.
+    """
+    moment = func.now() if as_of is None else literal(as_of, TIMESTAMP(timezone=True))
+    next_ = aliased(Memory)
+    return (
+        select(Memory.id, Memory.category, Memory.content, Memory.confidence, Memory.created_at)
+        .outerjoin(
+            next_,
+            (next_.user_id == user_id) & (next_.id == Memory.superseded_by) & next_.deleted_at.is_(None),
+        )
+        .where(
+            Memory.user_id == user_id,
+            Memory.deleted_at.is_(None),
+            Memory.review_status != "rejected",
+            or_(
+                func.coalesce(Memory.valid_from, Memory.created_at).is_(None),
+                func.coalesce(Memory.valid_from, Memory.created_at) <= moment,
+            ),
+            or_(Memory.valid_to.is_(None), Memory.valid_to > moment),
+            or_(next_.id.is_(None), func.coalesce(next_.valid_from, next_.created_at) > moment),
+        )
+        .order_by(Memory.created_at.desc().nulls_last(), Memory.id.desc())
+        .limit(limit)
+    )
+
+
+def facts(session: Session, user_id: UUID, as_of: datetime | None = None, limit: int = 100) -> list[Fact]:
+    """The facts of a user that hold now, or that held at a date."""
+    return [Fact(*row) for row in session.execute(facts_statement(user_id, as_of, limit))]
+
+
+def mark_used_statement(user_id: UUID, ids: Sequence[UUID]) -> Update:
+    """The tier follows from it."""
+    return (
+        update(Memory)
+        .where(Memory.user_id == user_id, Memory.id.in_(ids), Memory.deleted_at.is_(None))
+        .values(use_count=Memory.use_count + 1, last_used_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def mark_used(session: Session, user_id: UUID, ids: Sequence[UUID]) -> int:
+    """Note that a context held these memories; returns how many there are."""
+    return cast("CursorResult[Any]", session.execute(mark_used_statement(user_id, ids))).rowcount

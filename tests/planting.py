@@ -1,0 +1,115 @@
+"""Rows for one user in every table of the product, made from the metadata: a new table is tested by existing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+from sqlalchemy import ARRAY, Boolean, CheckConstraint, Column, Float, Integer, LargeBinary, Table, Uuid, insert
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import Session
+
+from carmenta_lab.schema import metadata
+from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.passages import embedding_table
+from carmenta_lab.schema.vector import Ltree
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOBODYS = {"embedding_models"}
+"""Tables of the product that hold nothing of any user."""
+
+TARGETS = {"target_artifact_id", "conversation_id", "message_id", "document_id"}
+
+CHOSEN: dict[str, list[dict[str, Any]]] = {
+    "users": [{"kind": "registered"}],
+    "sessions": [{"expires_at": datetime(2999, 1, 1, tzinfo=UTC)}],
+    "service_connections": [{"status": "active"}],
+    "conversations": [{"status": "active", "visibility": "private"}],
+    "messages": [{"role": "user", "parent_id": None}, {"role": "assistant"}],
+    "memories": [
+        {"category": "personal", "review_status": "confirmed", "superseded_by": None},
+        {"category": "decision", "review_status": "unreviewed"},
+    ],
+    "feedback_signals": [{"kind": "session_duration"}, {"kind": "copy", "duration_s": None}],
+    "artifacts": [
+        {"kind": "ag-ui", "version": 1},
+        {"kind": "text", "version": 1, "component_tree": None, "data_bindings": None, "ui_state": None},
+    ],
+    "artifact_references": [
+        {"relation": "cites", **dict.fromkeys(TARGETS - {one})} for one in sorted(TARGETS)
+    ],
+    "background_queries": [
+        {"status": "completed", "worker": None, "lease_until": None},
+        {"status": "running", "finished_at": None, "result": None, "attempts": 1},
+    ],
+    "documents": [{}, {"path": "another.document"}],
+    "passages": [
+        {"unit": unit, **dict.fromkeys({"message_id", "memory_id", "document_id"} - {one})}
+        for unit, one in (("turn", "message_id"), ("memory", "memory_id"), ("section", "document_id"))
+    ],
+}  # fmt: skip
+"""Table -> what the constraints demand of each of its rows; the rest is made up."""
+
+Planted = dict[str, list[dict[str, Any]]]
+
+
+def user_tables() -> list[Table]:
+    """Every table of the product whose rows belong to a user, parents first."""
+    return [t for t in metadata.sorted_tables if t.schema == PRODUCT and t.name not in NOBODYS]
+
+
+def plant(session: Session, user: UUID, secret: str, vectors: str | None = None, dim: int = 3) -> Planted:
+    """Rows of `user` in every table; `secret` in every text and jsonb that the constraints leave free.
+
+    Children refer to their parent's first row, targets are its last, and a row of the same table is the one before.
+    """
+    made: Planted = {}
+    for table in user_tables():
+        for chosen in CHOSEN.get(table.name, [{}]):
+            row = {
+                column.name: chosen[column.name] if column.name in chosen else _value(column, user, secret, made)
+                for column in table.columns
+                if column.computed is None
+            }
+            session.execute(insert(table).values(row))
+            made.setdefault(table.name, []).append(row)
+    if vectors is not None:
+        passage = made["passages"][0]
+        values = {"user_id": user, "passage_id": passage["id"], "source_id": passage["message_id"], "unit": "turn"}
+        made[vectors] = [values | {"embedding": np.ones(dim, np.float32)}]
+        session.execute(insert(embedding_table(vectors, dim)).values(made[vectors][0]))
+    return made
+
+
+def _value(column: Column[Any], user: UUID, secret: str, made: Planted) -> Any:
+    assert isinstance(column.table, Table)
+    table = column.table.name
+    if (table, column.name) == ("users", "id") or column.name == "user_id":
+        return user
+    for key in column.foreign_keys:
+        parents = made.get(key.column.table.name, [])
+        if parents:
+            last = key.column.table is column.table or column.name.startswith("target_")
+            return parents[-1 if last else 0][key.column.name]
+    kind = column.type
+    if isinstance(kind, Uuid):
+        return uuid4()
+    if isinstance(kind, Ltree):
+        return f"{secret}.{table}"
+    if isinstance(kind, JSONB):
+        inner = {"note": f"{secret} {table}.{column.name}"}
+        checks = [str(c.sqltext) for c in column.table.constraints if isinstance(c, CheckConstraint)]
+        return [inner] if f"jsonb_typeof({column.name}) = 'array'" in checks else inner
+    if isinstance(kind, TIMESTAMP):
+        return None if column.name == "deleted_at" else NOW + timedelta(seconds=len(made))
+    if isinstance(kind, ARRAY):
+        return [f"{secret} {table}.{column.name}"]
+    if isinstance(kind, Boolean):
+        return True
+    if isinstance(kind, Integer):
+        return 2
+    if isinstance(kind, Float):
+        return 0.5
+    if isinstance(kind, LargeBinary):
+        return uuid4().bytes * 2
+    return f"{secret} {table}.{column.name}"

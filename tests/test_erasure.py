@@ -1,0 +1,204 @@
+"""Forgetting a person or a conversation leaves nothing of it in any column, and nobody else loses a row."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from planting import Planted, plant
+from sqlalchemy import insert, text
+
+from carmenta_lab.erasure import forget_conversation, forget_user
+from carmenta_lab.errors import UsageError
+from carmenta_lab.ingest.embed import register
+from carmenta_lab.postgres import Database
+from carmenta_lab.schema.lab import datasets, hits, qrels, queries, runs, scores
+
+SECRET = "xyzzyplugh"
+DATASET = uuid4()
+
+
+def _columns(database: Database) -> list[tuple[str, str, str]]:
+    with database.owner_session() as session:
+        return [
+            tuple(row)
+            for row in session.execute(
+                text(
+                    "SELECT c.oid::regclass::text, a.attname::text, t.typname::text FROM pg_class c "
+                    "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+                    "JOIN pg_type t ON t.oid = a.atttypid "
+                    "WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace IN "
+                    "('carmenta'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
+                )
+            )
+        ]
+
+
+def _holding(database: Database, secret: str) -> dict[str, int]:
+    """Every column of any type, as text, that holds the secret -> in how many rows."""
+    with database.owner_session() as session:
+        counts = {
+            f"{table}.{column}": session.scalar(
+                text(f'SELECT count(*) FROM {table} WHERE strpos("{column}"::text, :secret) > 0'), {"secret": secret}
+            )
+            for table, column, _ in _columns(database)
+        }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _rows(database: Database, user: UUID) -> dict[str, int]:
+    with database.owner_session() as session:
+        tables = {(t, "id" if t == "carmenta.users" else c) for t, c, _ in _columns(database) if c == "user_id" or t == "carmenta.users"}  # fmt: skip  # noqa: E501
+        return {
+            t: session.scalar(text(f"SELECT count(*) FROM {t} WHERE {c} = :u"), {"u": user}) or 0 for t, c in tables
+        }
+
+
+@pytest.fixture
+def two(database: Database) -> tuple[Database, UUID, UUID, Planted]:
+    """Two users with rows everywhere, vectors and judged questions of a run included."""
+    vectors = register(database.owner, "tiny", 3)
+    ann, bob = uuid4(), uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(datasets).values(id=DATASET, name="planted", origin="/data/planted"))
+        planted = plant(session, ann, SECRET, vectors)
+        plant(session, bob, "innocent", vectors)
+        session.execute(text("UPDATE carmenta.users SET source = 'planted'"))
+        session.execute(text("UPDATE carmenta.conversations SET source = 'planted'"))
+        run = session.scalar(
+            insert(runs).values(dataset_id=DATASET, strategy="s", config="c", circumstances={}).returning(runs.c.id)
+        )
+        for user, word in ((ann, SECRET), (bob, "innocent")):
+            row = {"dataset_id": DATASET, "query_id": f"about {word}"}
+            session.execute(insert(queries).values(**row, user_id=user, content=word, position=1, answers=[word]))
+            message = session.scalar(text("SELECT id FROM carmenta.messages WHERE user_id = :u LIMIT 1"), {"u": user})
+            source = {"source_id": message, "source_kind": "message"}
+            session.execute(insert(qrels).values(**row, **source, relevance=1))
+            of_run = {"run_id": run, "query_id": f"about {word}"}
+            session.execute(insert(hits).values(**of_run, **source, rank=1, passage_id=uuid4(), score=1, parts={}))
+            session.execute(insert(scores).values(**of_run, measure="recall@1", value=1))
+    return database, ann, bob, planted
+
+
+def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID, UUID, Planted]) -> None:
+    """A test of the test: what is searched is what holds it, down to lexemes, and no free column is missed."""
+    database, *_ = two
+    held = _holding(database, SECRET)
+    free = {
+        f"{table}.{column}"
+        for table, column, kind in _columns(database)
+        if kind in ("text", "jsonb", "_text", "tsvector", "ltree")
+        and table.startswith("carmenta.")
+        and table not in ("carmenta.alembic_version", "carmenta.embedding_models")
+    }
+    constrained = {
+        "users.kind", "users.source", "conversations.status", "conversations.visibility", "conversations.source",
+        "messages.role", "memories.category", "memories.review_status", "feedback_signals.kind", "artifacts.kind",
+        "artifact_references.relation", "background_queries.status", "passages.unit", "service_connections.status",
+    }  # fmt: skip
+    units = {name for name in free if name.startswith("carmenta.embeddings") and name.endswith(".unit")}
+    assert free - {f"carmenta.{name}" for name in constrained} - units == held.keys() & free
+    assert {"carmenta.passages.text_search", "carmenta.documents.text_search", "lab.queries.answers"} <= held.keys()
+
+
+def test_forgetting_a_user_leaves_no_trace_and_takes_nobody_elses_rows(
+    two: tuple[Database, UUID, UUID, Planted], tmp_path: Path
+) -> None:
+    database, ann, bob, planted = two
+    before, bobs = _rows(database, ann), _rows(database, bob)
+    assert all(before.values())
+    (tmp_path / f"{DATASET}.rejects.jsonl").touch()
+    forgotten = forget_user(database.owner, ann, tmp_path)
+    assert _holding(database, SECRET) == {}
+    assert not any(_rows(database, ann).values())
+    assert _rows(database, bob) == bobs
+    assert forgotten.rows == before | {"lab.queries": 1, "lab.qrels": 1, "lab.hits": 1, "lab.scores": 1}
+    assert forgotten.total == sum(before.values()) + 3
+    attachment = planted["attachments"][0]
+    assert forgotten.objects == ((attachment["bucket"], attachment["key"]),)
+    assert forgotten.rejects_files == (tmp_path / f"{DATASET}.rejects.jsonl",)
+    assert forgotten.origins == ("/data/planted",)
+    assert any("backups" in place for place in forgotten.elsewhere)
+    assert _vectors(database, ann) == 0
+    assert _vectors(database, bob) == 1
+
+
+def _vectors(database: Database, user: UUID) -> int:
+    with database.owner_session() as session:
+        return (
+            session.scalar(text("SELECT count(*) FROM carmenta.embeddings_tiny WHERE user_id = :u"), {"u": user}) or 0
+        )
+
+
+def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Database, UUID, UUID, Planted]) -> None:
+    """The user keeps what was there apart from it: account, folders, tags, documents and their passages."""
+    database, ann, bob, planted = two
+    bobs = _rows(database, bob)
+    conversation = planted["conversations"][0]["id"]
+    forgotten = forget_conversation(database.owner, ann, conversation)
+    kept = {
+        "users", "accounts", "sessions", "service_connections", "assistants", "settings", "workspaces", "folders",
+        "tags", "profiles", "documents", "document_links", "passages",
+    }  # fmt: skip
+    left = {name.removeprefix("carmenta.") for name, count in _rows(database, ann).items() if count}
+    assert left == kept
+    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept
+    with database.owner_session() as session:
+        units = session.scalars(text("SELECT unit FROM carmenta.passages WHERE user_id = :u"), {"u": ann}).all()
+    assert units == ["section"]
+    assert _rows(database, bob) == bobs
+    assert forgotten.rows["carmenta.messages"] == 2
+    assert forgotten.rows["carmenta.memories"] == 2
+    assert forgotten.rows["carmenta.embeddings_tiny"] == 1
+    assert forgotten.rows["lab.qrels"] == 1
+    assert any("profile" in place for place in forgotten.elsewhere)
+
+
+def test_a_conversation_beside_the_forgotten_one_stays_whole(two: tuple[Database, UUID, UUID, Planted]) -> None:
+    database, ann, _, planted = two
+    beside = uuid4()
+    with database.owner_session() as session:
+        values = {"u": ann, "c": beside, "m": uuid4()}
+        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), values)
+        session.execute(
+            text(
+                "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content) "
+                "VALUES (:u, :m, :c, 0, 'user', 'x')"
+            ),
+            values,
+        )
+        session.execute(
+            text(
+                "INSERT INTO carmenta.memories (user_id, id, category, content, source_message_id) "
+                "VALUES (:u, gen_random_uuid(), 'personal', 'beside', :m)"
+            ),
+            values,
+        )
+    forget_conversation(database.owner, ann, planted["conversations"][0]["id"])
+    with database.owner_session() as session:
+        assert session.scalars(text("SELECT content FROM carmenta.memories WHERE user_id = :u"), values).all() == ["beside"]  # fmt: skip  # noqa: E501
+        assert session.scalars(text("SELECT id FROM carmenta.messages WHERE user_id = :u"), values).all() == [
+            values["m"]
+        ]
+
+
+def test_forgetting_happens_at_once_or_not_at_all(two: tuple[Database, UUID, UUID, Planted]) -> None:
+    database, ann, *_ = two
+    before = _rows(database, ann)
+    with database.owner.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION carmenta.fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER fault BEFORE DELETE ON carmenta.events FOR EACH ROW EXECUTE FUNCTION carmenta.fault()"
+        )
+    with pytest.raises(Exception, match="no"):
+        forget_user(database.owner, ann)
+    assert _rows(database, ann) == before
+
+
+def test_who_is_not_there_cannot_be_forgotten(database: Database) -> None:
+    nobody = uuid4()
+    with pytest.raises(UsageError, match=f"there is no user {nobody}"):
+        forget_user(database.owner, nobody)
+    with pytest.raises(UsageError, match="has no conversation"):
+        forget_conversation(database.owner, nobody, nobody)

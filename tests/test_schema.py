@@ -1,0 +1,520 @@
+"""The tables: what the constraints refuse, what the views derive, and what a migration leaves as it was."""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from planting import NOBODYS, plant, user_tables
+from sqlalchemy import exc, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from carmenta_lab.errors import DatabaseUnavailable
+from carmenta_lab.postgres import Database, as_user, migrate, prepare
+from carmenta_lab.postgres.migrate import head, offline_sql
+from carmenta_lab.postgres.roles import connect, set_up
+from carmenta_lab.queries import knowledge
+from carmenta_lab.schema import DOMAINS, metadata
+from carmenta_lab.schema.artifacts import artifact_tags, artifacts, suggestions
+from carmenta_lab.schema.conversations import tags
+from carmenta_lab.schema.identity import sessions, users
+from carmenta_lab.schema.memory import memories
+from carmenta_lab.schema.operations import events
+
+PACKAGE = Path(__file__).parent.parent / "carmenta_lab"
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Any) -> Iterator[Database]:
+    """An empty, migrated database that the tests of this module leave empty."""
+    way = cluster.clone(cluster.template("empty", None))
+    database = prepare(way)
+    yield database
+    database.dispose()
+    cluster.drop(way)
+
+
+@pytest.fixture
+def ann(shared: Database) -> Iterator[tuple[Session, UUID]]:
+    """A session of the owner in which one user has rows everywhere; rolled back."""
+    user = uuid4()
+    with shared.owner.connect() as connection, connection.begin() as outer:
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            plant(session, user, "planted")
+            yield session, user
+        outer.rollback()
+
+
+def test_every_domain_of_the_product_has_its_tables() -> None:
+    found = {name: len(vars(module)) for name, module in DOMAINS.items()}
+    assert set(found) == {
+        "identity", "conversations", "artifacts", "memory", "knowledge", "concierge", "operations", "retrieval", "lab",
+    }  # fmt: skip
+    assert len(user_tables()) >= 30
+
+
+def test_every_table_and_view_has_a_comment_in_the_database(shared: Database) -> None:
+    with shared.owner_session() as session:
+        silent = session.scalars(
+            text(
+                "SELECT relname FROM pg_class WHERE relnamespace IN ('carmenta'::regnamespace, 'lab'::regnamespace) "
+                "AND relkind IN ('r', 'v', 'p', 'm') AND obj_description(oid) IS NULL"
+            )
+        ).all()
+    assert silent == ["alembic_version"]
+
+
+def test_every_key_begins_with_its_user_and_every_reference_carries_the_user() -> None:
+    for table in user_tables():
+        if table.name == "users":
+            continue
+        assert next(iter(table.primary_key.columns)).name == "user_id", table.name
+        for key in table.foreign_key_constraints:
+            assert "user_id" in key.column_keys, (table.name, key.name)
+
+
+def test_every_foreign_key_has_an_index_that_serves_it(shared: Database) -> None:
+    unserved = text(
+        """
+        SELECT c.conrelid::regclass || ' ' || c.conname FROM pg_constraint c
+        WHERE c.contype = 'f' AND c.connamespace = 'carmenta'::regnamespace AND NOT EXISTS (
+            SELECT FROM pg_index i WHERE i.indrelid = c.conrelid
+            AND (i.indkey::int2[])[0:least(cardinality(c.conkey), 2) - 1] <@ c.conkey)
+        """
+    )
+    with shared.owner_session() as session:
+        assert session.scalars(unserved).all() == []
+
+
+IDLE = "worker = NULL, lease_until = NULL, finished_at = NULL, result = NULL"
+NONSENSE = {
+    "a confidence above one": ("memories", "confidence = 1.1"),
+    "a validity that ends before it begins": ("memories", "valid_from = now(), valid_to = now() - interval '1 s'"),
+    "a memory that supersedes itself": ("memories", "superseded_by = id"),
+    "an unknown category": ("memories", "category = 'gossip'"),
+    "a negative count of uses": ("memories", "use_count = -1"),
+    "a weight beyond one": ("feedback_signals", "weight = -1.5"),
+    "a duration of what does not last": ("feedback_signals", "kind = 'copy'"),
+    "a feedback about nothing": ("feedback_signals", "message_id = NULL, conversation_id = NULL"),
+    "a running query without a lease": ("background_queries", f"status = 'running', {IDLE}"),
+    "a finished query without a time": ("background_queries", f"status = 'completed', {IDLE}"),
+    "a pending query with half a lease": (
+        "background_queries", "status = 'pending', finished_at = NULL, result = NULL, worker = 'w', lease_until = NULL",
+    ),
+    "a pending query with a whole lease": (
+        "background_queries",
+        "status = 'pending', finished_at = NULL, result = NULL, worker = 'w', lease_until = now()",
+    ),
+    "a failed query with a result": (
+        "background_queries", "status = 'failed', worker = NULL, lease_until = NULL, finished_at = now(), result = '1'",
+    ),
+    "more attempts than allowed": ("background_queries", "attempts = max_attempts + 1"),
+    "an interface without components": ("artifacts", "component_tree = NULL"),
+    "components of what is no interface": ("artifacts", "kind = 'text'"),
+    "an unknown kind of artifact": ("artifacts", "kind = 'hologram'"),
+    "a version before the first": ("artifacts", "version = 0"),
+    "no target of a reference": (
+        "artifact_references",
+        "target_artifact_id = NULL, conversation_id = NULL, message_id = NULL, document_id = NULL",
+    ),
+    "an artifact that refers to itself": ("artifact_references", "target_artifact_id = artifact_id"),
+    "a document linked to itself": ("document_links", "target_id = document_id"),
+    "a token kept in the clear": ("sessions", "token_sha256 = 'token'"),
+    "encrypted tokens without the key's name": ("service_connections", "key_id = NULL"),
+    "an active connection without a token": ("service_connections", "access_token_encrypted = NULL"),
+    "a password account without a hash": ("accounts", "provider = 'password', password_hash = NULL"),
+    "tools that are no list": ("assistants", "tools = '{}'"),
+    "a path of nothing": ("folders", "path = ''"),
+    "a clarity above one": ("preprocessing_logs", "clarity = 2"),
+    "follow-ups that are no list": ("postprocessing_logs", "follow_ups = '{}'"),
+    "candidates that are no list": ("model_selections", "candidates = '{}'"),
+    "properties that are no object": ("events", "properties = '[]'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "change"), NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_is_refused(ann: tuple[Session, UUID], table: str, change: str) -> None:
+    with pytest.raises(exc.IntegrityError) as caught:
+        ann[0].execute(text(f"UPDATE carmenta.{table} SET {change}"))
+    assert caught.value.orig.sqlstate == "23514"  # type: ignore[union-attr]
+
+
+def _memories(session: Session, user: UUID, count: int) -> list[UUID]:
+    ids = [uuid4() for _ in range(count)]
+    row = {"user_id": user, "category": "personal", "content": "x"}
+    session.execute(insert(memories), [row | {"id": id} for id in ids])
+    return ids
+
+
+def _supersede(session: Session, old: UUID, new: UUID) -> None:
+    session.execute(update(memories).where(memories.c.id == old).values(superseded_by=new))
+
+
+def test_memories_supersede_each_other_in_a_chain_but_never_in_a_ring(ann: tuple[Session, UUID]) -> None:
+    session, user = ann
+    first, second, third = _memories(session, user, 3)
+    _supersede(session, first, second)
+    _supersede(session, second, third)
+    with pytest.raises(exc.IntegrityError, match="would be superseded by itself"):
+        _supersede(session, third, first)
+
+
+def test_a_ring_made_by_one_statement_is_refused(ann: tuple[Session, UUID]) -> None:
+    session, user = ann
+    one, two = uuid4(), uuid4()
+    row = {"user_id": user, "category": "personal", "content": "x"}
+    with pytest.raises(exc.IntegrityError, match="would be superseded by itself"):
+        session.execute(
+            insert(memories).values([row | {"id": one, "superseded_by": two}, row | {"id": two, "superseded_by": one}])
+        )
+
+
+def test_two_transactions_cannot_close_a_ring_together(database: Database) -> None:
+    user = uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users).values(id=user))
+        one, two = _memories(session, user, 2)
+    with Session(database.owner) as here, Session(database.owner) as there:
+        _supersede(here, one, two)
+        there.execute(text("SET LOCAL lock_timeout = '200ms'"))
+        with pytest.raises(exc.OperationalError):  # it waits for the row that `here` walked over
+            _supersede(there, two, one)
+        here.commit()
+        there.rollback()
+        with pytest.raises(exc.IntegrityError, match="would be superseded by itself"):
+            _supersede(there, two, one)
+
+
+@pytest.mark.parametrize(
+    ("age_days", "used_days", "uses", "ended", "tier"),
+    [
+        (1, None, 0, False, "immediate"),
+        (400, 2, 1, False, "immediate"),
+        (30, None, 0, False, "recent"),
+        (200, None, 0, False, "historical"),
+        (400, 200, 5, False, "recent"),
+        (400, 200, 4, False, "historical"),
+        (900, 400, 9, False, "historical"),
+        (1, 1, 9, True, "historical"),
+    ],
+)
+def test_the_tier_follows_from_age_and_use(
+    ann: tuple[Session, UUID], age_days: int, used_days: int | None, uses: int, ended: bool, tier: str
+) -> None:
+    session, user = ann
+    (memory,) = _memories(session, user, 1)
+    now = datetime.now(UTC)
+    session.execute(
+        update(memories)
+        .where(memories.c.id == memory)
+        .values(
+            created_at=now - timedelta(days=age_days),
+            last_used_at=None if used_days is None else now - timedelta(days=used_days),
+            use_count=uses,
+            valid_to=now - timedelta(hours=1) if ended else None,
+        )
+    )
+    found = text("SELECT tier FROM carmenta.memory_tiers WHERE user_id = :user AND id = :id")
+    assert session.scalar(found, {"user": user, "id": memory}) == tier
+
+
+def _artifact(session: Session, user: UUID, id: UUID, version: int) -> datetime:
+    created = datetime(2026, 1, version, tzinfo=UTC)
+    session.execute(
+        insert(artifacts).values(
+            user_id=user, id=id, created_at=created, version=version, kind="text", title="t", content="c"
+        )
+    )
+    return created
+
+
+def test_the_next_version_is_given_out_once(ann: tuple[Session, UUID]) -> None:
+    session, user = ann
+    id = uuid4()
+    _artifact(session, user, id, 1)
+    _artifact(session, user, id, 2)
+    row = {"user_id": user, "id": id, "created_at": datetime(2026, 2, 1, tzinfo=UTC), "version": 2}
+    with pytest.raises(exc.IntegrityError, match="uq_artifacts_user_id_id_version"):
+        session.execute(insert(artifacts).values(**row, kind="text", title="t"))
+
+
+def test_a_suggestion_goes_with_its_version_and_a_tag_with_the_first(ann: tuple[Session, UUID]) -> None:
+    session, user = ann
+    id, tag = uuid4(), uuid4()
+    _artifact(session, user, id, 1)
+    second = _artifact(session, user, id, 2)
+    row = {"user_id": user, "artifact_id": id, "original_text": "a", "suggested_text": "b"}
+    session.execute(insert(suggestions).values(**row, id=uuid4(), artifact_created_at=second))
+    session.execute(insert(tags).values(user_id=user, id=tag, name="n"))
+    session.execute(insert(artifact_tags).values(user_id=user, artifact_id=id, tag_id=tag))
+    session.execute(artifacts.delete().where(artifacts.c.id == id, artifacts.c.version == 2))
+    assert session.scalars(select(suggestions.c.id).where(suggestions.c.artifact_id == id)).all() == []
+    assert session.scalars(select(artifact_tags.c.tag_id).where(artifact_tags.c.artifact_id == id)).all() == [tag]
+    session.execute(artifacts.delete().where(artifacts.c.id == id))
+    assert session.scalars(select(artifact_tags.c.tag_id).where(artifact_tags.c.artifact_id == id)).all() == []
+
+
+def test_a_reference_is_read_from_both_ends(ann: tuple[Session, UUID]) -> None:
+    session, user = ann
+    rows = session.execute(
+        text("SELECT from_id, to_id, direction FROM carmenta.artifact_relations WHERE user_id = :u"), {"u": user}
+    ).all()
+    forward = {(row.from_id, row.to_id) for row in rows if row.direction == "refers"}
+    backward = {(row.to_id, row.from_id) for row in rows if row.direction == "referred"}
+    assert len(forward) == 4
+    assert forward == backward
+
+
+def test_a_session_is_found_by_its_token_alone_and_only_while_it_lasts(database: Database) -> None:
+    user, other = uuid4(), uuid4()
+    token, late = b"a" * 32, b"b" * 32
+    row = {"id": uuid4(), "expires_at": datetime(2999, 1, 1, tzinfo=UTC)}
+    with database.owner_session() as session:
+        session.execute(insert(users), [{"id": user}, {"id": other}])
+        session.execute(insert(sessions).values(**row, user_id=user, token_sha256=token))
+        session.execute(insert(sessions).values(**row, user_id=other, token_sha256=late))
+        session.execute(text("UPDATE carmenta.sessions SET created_at = '2000-01-01', expires_at = '2001-01-01' WHERE user_id = :u"), {"u": other})  # fmt: skip  # noqa: E501
+    whose = text("SELECT carmenta.user_of_session(:token)")
+    with database.app_session() as session:
+        assert session.scalar(whose, {"token": token}) == user
+        assert session.scalar(whose, {"token": late}) is None
+        assert session.scalar(whose, {"token": b"c" * 32}) is None
+        assert session.scalar(text("SELECT count(*) FROM carmenta.sessions")) == 0
+
+
+def test_events_are_added_and_never_changed_by_the_application(database: Database) -> None:
+    user = uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users).values(id=user))
+    with database.app_session() as session, as_user(session, user):
+        session.execute(insert(events).values(user_id=user, id=uuid4(), name="opened"))
+        assert session.scalar(select(events.c.name)) == "opened"
+    for statement in ("UPDATE carmenta.events SET name = 'x'", "DELETE FROM carmenta.events"):
+        with database.app_session() as session:
+            session.execute(text(f"SELECT set_config('carmenta.user_id', '{user}', true)"))
+            with pytest.raises(exc.ProgrammingError, match="permission denied"):
+                session.execute(text(statement))
+            session.rollback()
+
+
+def test_no_function_of_ours_runs_for_everybody(shared: Database) -> None:
+    """A function that runs as its owner is callable by the application alone and pins its search path."""
+    open_ones = text(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'carmenta'::regnamespace AND prosecdef "
+        "AND (has_function_privilege('public', oid, 'EXECUTE') OR proconfig IS NULL)"
+    )
+    with shared.owner_session() as session:
+        assert session.scalars(open_ones).all() == []
+        count = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'carmenta'::regnamespace AND prosecdef"
+        assert session.scalar(text(count)) == 2
+
+
+def _contents(database: Database, names: list[str]) -> dict[str, list[Any]]:
+    with database.owner_session() as session:
+        return {
+            name: sorted(map(str, session.scalars(text(f"SELECT to_jsonb(t) - 'use_count' FROM carmenta.{name} t"))))
+            for name in names
+        }
+
+
+def test_an_upgrade_keeps_the_rows_of_every_table(database: Database) -> None:
+    """Down to the revision that has the core tables and up again; what those tables held is what they hold."""
+    user = uuid4()
+    with database.owner_session() as session:
+        plant(session, user, "planted")
+    core = ["users", "messages", "attachments", "profiles", "documents", "passages"]
+    before = _contents(database, core)
+    assert all(before.values())
+    migrate(database.owner, "0006")
+    with database.owner_session() as session:
+        assert session.scalar(text("SELECT count(*) FROM carmenta.memories")) == 2
+    migrate(database.owner)
+    after = _contents(database, core)
+    assert {name for name in core if after[name] != before[name]} == {"users"}  # its later columns are empty again
+
+
+@pytest.mark.parametrize("revision", [f"{number:04d}" for number in range(6, int(head()))])
+def test_each_upgrade_keeps_what_the_tables_of_its_revision_held(database: Database, revision: str) -> None:
+    user = uuid4()
+    with database.owner_session() as session:
+        plant(session, user, "planted")
+    migrate(database.owner, revision)
+    with database.owner_session() as session:
+        names = session.scalars(
+            text("SELECT relname FROM pg_class WHERE relnamespace = 'carmenta'::regnamespace AND relkind = 'r' "
+                 "AND relname <> 'alembic_version' ORDER BY 1")
+        ).all()  # fmt: skip
+        held = {name: session.scalar(text(f"SELECT count(*) FROM carmenta.{name}")) for name in names}
+    assert {name for name, count in held.items() if not count} <= NOBODYS
+    migrate(database.owner)
+    with database.owner_session() as session:
+        assert {name: session.scalar(text(f"SELECT count(*) FROM carmenta.{name}")) for name in names} == held
+
+
+SQUAWK_EXCLUDED = {
+    "prefer-bigint-over-int": "positions, sizes and counts of one conversation",
+    "prefer-robust-stmts": "outside a transaction stand only indexes, and a second attempt drops what is left",
+    "prefer-text-field": "Alembic's own table",
+    "require-lock-timeout": "set by migrate()",
+    "require-statement-timeout": "an index of a big table takes the time it takes",
+}
+
+
+def test_the_linter_of_migrations_has_nothing_to_say(tmp_path: Path) -> None:
+    squawk = Path(sys.executable).parent / "squawk"
+    if not squawk.exists():
+        pytest.skip("squawk-cli is not installed")
+    file = tmp_path / "upgrade.sql"
+    file.write_text(offline_sql())
+    excluded = ",".join(SQUAWK_EXCLUDED)
+    done = subprocess.run([squawk, "--pg-version=15", f"--exclude={excluded}", file], capture_output=True, text=True)
+    assert (done.returncode, "warning" in done.stdout) == (0, False), done.stdout + done.stderr
+    risky = tmp_path / "risky.sql"
+    risky.write_text("ALTER TABLE carmenta.messages ALTER COLUMN position TYPE bigint;")
+    done = subprocess.run([squawk, "--pg-version=15", f"--exclude={excluded}", risky], capture_output=True, text=True)
+    assert "changing-column-type" in done.stdout  # it does find what is risky
+
+
+KEYS = "user_id=uuid4(), id=uuid4(), conversation_id=uuid4()"
+SNIPPETS = {
+    "a wrong type": (f"Message({KEYS}, position='1', role='user', content='x')", "arg-type"),
+    "a missing field": (f"Message({KEYS}, role='user', content='x')", "call-arg"),
+    "a misspelt column": ("select(Message.contents)", "attr-defined"),
+}  # fmt: skip
+
+
+def test_the_type_checker_catches_a_wrong_type_a_missing_field_and_a_misspelt_column(tmp_path: Path) -> None:
+    right = f"Message({KEYS}, position=1, role='user', content='x')"
+    lines = [right, *(snippet for snippet, _ in SNIPPETS.values())]
+    file = tmp_path / "snippets.py"
+    file.write_text(
+        textwrap.dedent(
+            """\
+            from uuid import uuid4
+            from sqlalchemy import select
+            from carmenta_lab.schema.conversations import Message
+            """
+        )
+        + "\n".join(lines)
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(tmp_path / "cache"), file],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    errors = [line for line in done.stdout.splitlines() if "snippets.py" in line and ": error:" in line]
+    assert [(line.split(":")[1], line.rpartition("[")[2].rstrip("]")) for line in errors] == [
+        (str(number), code) for number, (_, code) in enumerate(SNIPPETS.values(), 5)
+    ], done.stdout
+
+
+def test_the_metadata_names_every_table_of_the_product(shared: Database) -> None:
+    with shared.owner_session() as session:
+        names = session.scalars(
+            text("SELECT relname FROM pg_class WHERE relnamespace = 'carmenta'::regnamespace AND relkind = 'r'")
+        ).all()
+    known = {table.name for table in metadata.sorted_tables if table.schema == "carmenta"}
+    assert set(names) == known | {"alembic_version"}
+
+
+def test_a_backfill_of_the_owner_sees_every_row_in_spite_of_forced_policies(database: Database) -> None:
+    ann, bob = uuid4(), uuid4()
+    with database.owner_session() as session:
+        plant(session, ann, "ann")
+        plant(session, bob, "bob")
+        assert (
+            session.scalar(text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")) is False
+        )
+        filled = session.execute(text("UPDATE carmenta.messages SET model = 'back-filled' RETURNING user_id")).all()
+        assert {row.user_id for row in filled} == {ann, bob}
+        assert len(filled) == 4
+
+
+def test_what_the_owner_dumps_and_restores_is_all_of_it(database: Database, cluster: Any, tmp_path: Path) -> None:
+    """With the programs of the bundle, as the owner and no superuser; row security is on and hides nothing."""
+    from carmenta_lab.postgres.bundle import default_cache, unpacked
+
+    way = cluster.way(database.name)
+    url = way.owner.url
+    if way.passwords is None:
+        pytest.skip("another server may be of another version than the programs at hand")
+    bundle = unpacked(default_cache())
+    with database.owner_session() as session:
+        plant(session, uuid4(), "ann")
+        plant(session, uuid4(), "bob")
+    place = {"PGHOST": str(url.query["host"]), "PGPORT": str(url.query["port"]), "PGUSER": "carmenta_owner"}
+    environment = bundle.environment() | place | {"PGPASSWORD": way.passwords["carmenta_owner"]}
+
+    def run(program: str, *arguments: str) -> None:
+        done = subprocess.run([bundle.program(program), *arguments], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    file = str(tmp_path / "carmenta.dump")
+    schemas = ("-n", "carmenta", "-n", "lab")
+    run("pg_dump", "--enable-row-security", "-Fc", *schemas, "-f", file, "-d", database.name)
+    restored_way = cluster.way(f"carmenta_{uuid4().hex[:12]}")
+    try:
+        set_up(restored_way.admin, restored_way.passwords)
+        name = restored_way.owner.url.database or ""
+        run("pg_restore", "--enable-row-security", "--clean", "--if-exists", "--exit-on-error", "-d", name, file)
+        restored = prepare(restored_way)
+        names = [table.name for table in user_tables()]
+        before, after = _contents(database, names), _contents(restored, names)
+        assert all(len(rows) >= 2 for rows in before.values())
+        assert after == before
+        with restored.app_session() as session:
+            assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 0
+        restored.dispose()
+    finally:
+        cluster.drop(restored_way)
+
+
+def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(cluster: Any) -> None:
+    """As on a host that has no superuser for its customers and keeps extensions in a schema of their own."""
+    way = cluster.way(f"carmenta_{uuid4().hex[:12]}")
+    try:
+        set_up(way.admin, way.passwords)
+        with connect(way.admin) as connection:
+            connection.execute("CREATE SCHEMA extensions")
+            for extension in ("vector", "ltree", "pg_trgm"):
+                connection.execute(f"ALTER EXTENSION {extension} SET SCHEMA extensions")
+            connection.execute("GRANT USAGE ON SCHEMA extensions TO PUBLIC")
+        owner_alone = replace(way, admin=way.owner, passwords=None)
+        database = prepare(owner_alone)
+        user = uuid4()
+        with database.owner_session() as session:
+            plant(session, user, "planted")
+        with database.app_session() as session, as_user(session, user):
+            assert [line.path for line in knowledge.tree(session, user, "another")] == ["another.document"]
+        assert migrate(database.owner, "base") == (head(), None)
+        assert migrate(database.owner) == (None, head())
+        database.dispose()
+    finally:
+        cluster.drop(way)
+
+
+def test_a_migration_that_cannot_get_its_lock_says_so_and_can_be_run_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that was being built is left invalid by the first attempt, and built afresh by the second."""
+    monkeypatch.setattr(sys.modules["carmenta_lab.postgres.migrate"], "LOCK_TIMEOUT", "300ms")
+    migrate(database.owner, "0008")
+    with database.owner.connect() as writer:
+        writer.execute(text("INSERT INTO carmenta.users (id) VALUES (gen_random_uuid())"))
+        writer.execute(text("LOCK TABLE carmenta.conversations IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(DatabaseUnavailable, match="migrate again"):
+            migrate(database.owner)
+    with database.owner_session() as session:
+        invalid = text("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")
+        assert session.scalars(invalid).all() == ["carmenta.ix_conversations_folder"]
+    migrate(database.owner)
+    with database.owner_session() as session:
+        assert session.scalars(invalid).all() == []
+        assert session.scalar(text("SELECT version_num FROM carmenta.alembic_version")) == head()
