@@ -978,6 +978,10 @@ def test_a_load_that_is_killed_leaves_whole_conversations_and_can_be_started_aga
     sizes = rows(fresh, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id")
     assert set(sizes) == {5}
     assert len(sizes) < 12
+    stages = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'stage%'"
+    assert rows(fresh, stages) == [1]
+    load_rows(fresh, many(tmp_path / "other"), name="other")  # any load sweeps up after a killed one
+    assert rows(fresh, stages) == [0]
     load_rows(fresh, folder)
     load_rows(fresh, folder, name="twin")
     assert content(fresh, "tiny") == content(fresh, "twin")

@@ -18,7 +18,7 @@ from carmenta_lab.ingest.checks import check
 from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.embed import embed_lacking, lacking, register
 from carmenta_lab.ingest.identity import Ids
-from carmenta_lab.ingest.staging import Stage, in_schema
+from carmenta_lab.ingest.staging import Stage, in_schema, sweep
 from carmenta_lab.postgres.connect import Database
 
 ANALYZED = (
@@ -165,6 +165,7 @@ def _load_rows(
         "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL",
         (ids.dataset, report.dataset, str(report.folder)),
     )
+    sweep(raw)
     stage = Stage(raw, f"stage_{ids.dataset.hex}")
 
     @contextmanager

@@ -111,3 +111,14 @@ class Stage:
 def in_schema(schema: str, local: bool = False) -> str:
     """A statement that lets a session, or with `local` a transaction, find the staging tables by their names."""
     return f"SELECT set_config('search_path', '{schema}, ' || current_setting('search_path'), {str(local).lower()})"
+
+
+def sweep(connection: psycopg.Connection[Any]) -> None:
+    """Drop what killed loads left behind, as it holds personal data: a stage whose dataset nobody is loading."""
+    rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stage_[0-9a-f]{32}$'").fetchall()
+    for (schema,) in rows:
+        key = int.from_bytes(bytes.fromhex(schema[6:22]), "big", signed=True)
+        free = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+        if free == (True,):
+            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
