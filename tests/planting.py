@@ -47,6 +47,7 @@ CHOSEN: dict[str, list[dict[str, Any]]] = {
         {"unit": unit, **dict.fromkeys({"message_id", "memory_id", "document_id"} - {one})}
         for unit, one in (("turn", "message_id"), ("memory", "memory_id"), ("section", "document_id"))
     ],
+    "passage_features": [{"slot": 9}],
 }  # fmt: skip
 """Table -> what the constraints demand of each of its rows; the rest is made up."""
 
@@ -103,7 +104,7 @@ def _value(column: Column[Any], user: UUID, secret: str, made: Planted) -> Any:
     if isinstance(kind, TIMESTAMP):
         return None if column.name == "deleted_at" else NOW + timedelta(seconds=len(made))
     if isinstance(kind, ARRAY):
-        return [f"{secret} {table}.{column.name}"]
+        return [2] if isinstance(kind.item_type, Integer) else [f"{secret} {table}.{column.name}"]
     if isinstance(kind, Boolean):
         return True
     if isinstance(kind, Integer):
