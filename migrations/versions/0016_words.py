@@ -96,6 +96,32 @@ UP = (
     """,
     "GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.lexical_statistics TO carmenta_app",
     """
+    CREATE TABLE carmenta.token_codes (
+        user_id UUID NOT NULL,
+        passage_id UUID NOT NULL,
+        codes bit(384)[] NOT NULL,
+        question_codes bit(384)[] NOT NULL,
+        CONSTRAINT pk_token_codes PRIMARY KEY (user_id, passage_id),
+        CONSTRAINT fk_token_codes_user_id_passage_id FOREIGN KEY(user_id, passage_id) REFERENCES carmenta.passages (user_id, id) ON DELETE CASCADE
+    )
+    """,
+    """
+    COMMENT ON TABLE carmenta.token_codes IS 'The tokens of a passage that carry meaning, each by the signs of its vector under the bundled model. Written when a strategy needs them.'
+    """,
+    "COMMENT ON COLUMN carmenta.token_codes.codes IS 'Without header and stop words.'",
+    """
+    COMMENT ON COLUMN carmenta.token_codes.question_codes IS 'Those of them in sentences that end in a question mark.'
+    """,
+    "ALTER TABLE carmenta.token_codes ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE carmenta.token_codes FORCE ROW LEVEL SECURITY",
+    "CREATE POLICY owner_all ON carmenta.token_codes TO carmenta_owner USING (true) WITH CHECK (true)",
+    """
+    CREATE POLICY app_own_rows ON carmenta.token_codes TO carmenta_app USING (user_id = (SELECT carmenta.current_user_id())) WITH CHECK (user_id = (SELECT carmenta.current_user_id()))
+    """,
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.token_codes TO carmenta_app",
+    "ALTER TABLE carmenta.token_codes ALTER COLUMN codes SET STORAGE EXTERNAL",
+    "ALTER TABLE carmenta.token_codes ALTER COLUMN question_codes SET STORAGE EXTERNAL",
+    """
     CREATE FUNCTION carmenta.lexemes(language text, content text) RETURNS tsvector
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE language WHEN 'da' THEN to_tsvector('pg_catalog.danish'::regconfig, left(content, 200000)) WHEN 'de' THEN to_tsvector('pg_catalog.german'::regconfig, left(content, 200000)) WHEN 'en' THEN to_tsvector('pg_catalog.english'::regconfig, left(content, 200000)) WHEN 'es' THEN to_tsvector('pg_catalog.spanish'::regconfig, left(content, 200000)) WHEN 'fi' THEN to_tsvector('pg_catalog.finnish'::regconfig, left(content, 200000)) WHEN 'fr' THEN to_tsvector('pg_catalog.french'::regconfig, left(content, 200000)) WHEN 'it' THEN to_tsvector('pg_catalog.italian'::regconfig, left(content, 200000)) WHEN 'nl' THEN to_tsvector('pg_catalog.dutch'::regconfig, left(content, 200000)) WHEN 'no' THEN to_tsvector('pg_catalog.norwegian'::regconfig, left(content, 200000)) WHEN 'pt' THEN to_tsvector('pg_catalog.portuguese'::regconfig, left(content, 200000)) WHEN 'sv' THEN to_tsvector('pg_catalog.swedish'::regconfig, left(content, 200000)) ELSE to_tsvector('pg_catalog.simple'::regconfig, left(content, 200000)) END
@@ -287,6 +313,7 @@ DOWN = (
     "DROP FUNCTION carmenta.rebuild_words(uuid)",
     "DROP FUNCTION carmenta.asked_lexemes(text, text)",
     "DROP FUNCTION carmenta.lexemes(text, text)",
+    "DROP TABLE carmenta.token_codes",
     "DROP TABLE carmenta.lexical_statistics",
     "DROP TABLE carmenta.postings",
     "DROP TABLE carmenta.passage_features",
