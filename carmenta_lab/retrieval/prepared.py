@@ -65,41 +65,47 @@ def _packing(bound: BindParameter[Any]) -> Callable[[Any], Any] | None:
 
 
 @cache
-def _around(settings: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes]:
+def _around(settings: tuple[tuple[str, str], ...], table: str) -> tuple[bytes, bytes]:
     """Statements that set settings for the transaction, remembering what they were, and that set them back.
 
-    A savepoint would do as well, but rolling back makes psycopg forget every prepared statement of the connection.
+    The first also names the finished indexes of the table. A savepoint would do as well, but rolling back makes
+    psycopg forget every prepared statement of the connection.
     """
     quoted = [(sql.Literal(name).as_string(), sql.Literal(value).as_string()) for name, value in settings]
     before = ", ".join(f"current_setting({name})" for name, _ in quoted)
     new = ", ".join(f"set_config({name}, {value}, true)" for name, value in quoted)
     old = ", ".join(f"set_config({name}, b.settings ->> {place}, true)" for place, (name, _) in enumerate(quoted))
+    indexes = (
+        "(SELECT string_agg(i.indexrelid::text, ' ' ORDER BY i.indexrelid) FROM pg_catalog.pg_index i "
+        f"WHERE i.indrelid = to_regclass({sql.Literal(table).as_string()}) AND i.indisvalid)"
+    )
+    loaded = "'[1]'::vector IS NULL"  # a setting of pgvector is unknown before it is loaded
     remember = f"set_config('carmenta.before', json_build_array({before})::text, true)"
     recall = "(SELECT current_setting('carmenta.before')::json AS settings) AS b"
-    loaded = "'[1]'::vector IS NULL"  # a setting of pgvector is unknown before it is loaded
-    return f"SELECT {loaded}, {remember}, {new}".encode(), f"SELECT {old} FROM {recall}".encode()
+    return f"SELECT {indexes}, {loaded}, {remember}, {new}".encode(), f"SELECT {old} FROM {recall}".encode()
 
 
 def execute(
-    connection: Connection, text: bytes, values: Mapping[str, Any], settings: Mapping[str, str]
-) -> Sequence[Row]:
-    """The rows of a statement, in binary, prepared unless the connection forbids it.
+    connection: Connection, text: bytes, values: Mapping[str, Any], settings: Mapping[str, str], table: str
+) -> tuple[Sequence[Row], str]:
+    """The rows of a statement, in binary, prepared unless the connection forbids it; and the table's indexes.
 
-    Settings are set before and set back after it, all in one round trip. What the server refuses is raised as
-    SQLAlchemy would raise it.
+    Settings are set before and set back after it, all in one round trip; the indexes are named when there are
+    settings. What the server refuses is raised as SQLAlchemy would raise it.
     """
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     prepare = None if raw.prepare_threshold is None else True
     try:
         if not settings:
-            return raw.execute(text, values, prepare=prepare, binary=True).fetchall()
-        before, after = _around(tuple(settings.items()))
+            return raw.execute(text, values, prepare=prepare, binary=True).fetchall(), ""
+        before, after = _around(tuple(settings.items()), table)
         with raw.pipeline():
-            raw.execute(before, prepare=prepare)
+            first = raw.execute(before, prepare=prepare)
             cursor = raw.execute(text, values, prepare=prepare, binary=True)
             raw.execute(after, prepare=prepare)
-        return cursor.fetchall()
+        found = first.fetchone()
+        return cursor.fetchall(), str(found and found[0])
     except psycopg.Error as error:
         lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
         if lost:

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
+from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.fulltext import searchable
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever, exactly
-from carmenta_lab.schema.base import LANGUAGES
+from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
+from carmenta_lab.schema.base import LANGUAGES, PRODUCT
 from carmenta_lab.schema.vector import Vector
 
 MAX_K = 1_000
@@ -44,15 +46,14 @@ def search(session: Session, retriever: Retriever, query: Query, k: int = 10, ve
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
     parameters, note = _parameters(retriever, query, vector)
     try:
-        route = retriever.route(session, query)
-        hits = _hits(session, retriever, route, parameters, k)
+        route, hits = _routed(session, retriever, query, parameters, k)
     except DBAPIError as error:
         if refusal := _refused(error, retriever.model):
             raise refusal from None
         raise
     if len(hits) < k and (exact := exactly(route)) != route:
         note = f"the index found {len(hits)} of {k}, so the search was made again without it"
-        route, hits = exact, _hits(session, retriever, exact, parameters, k)
+        route, hits = exact, _hits(session, retriever, exact, parameters, k)[0]
     if not hits:
         note = _why_nothing(session, query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
@@ -90,21 +91,42 @@ def _parameters(retriever: Retriever, query: Query, vector: Vector | None) -> tu
     return values, "the query is long: only its beginning was searched" if cut else ""
 
 
-def _hits(session: Session, retriever: Retriever, route: str, parameters: dict[str, Any], k: int) -> tuple[Hit, ...]:
-    """Passages collapsed to sources; asks for more passages while sources repeat and more may come."""
+def _routed(
+    session: Session, retriever: Retriever, query: Query, parameters: dict[str, Any], k: int
+) -> tuple[str, tuple[Hit, ...]]:
+    """The route and what it found; a route remembered holds while the indexes are those it was chosen with."""
+    engine = session.connection().engine
+    key = retriever, query.user_id, query.asked_at
+    known = recall(engine, key)
+    route = known.route if known else retriever.route(session, query)
+    hits, indexes = _hits(session, retriever, route, parameters, k)
+    if known is not None and known.indexes != indexes:
+        forget(engine, key)
+        return _routed(session, retriever, query, parameters, k)
+    if known is None and exactly(route) != route:
+        remember(engine, key, Decision(route, indexes))
+    return route, hits
+
+
+def _hits(
+    session: Session, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
+) -> tuple[tuple[Hit, ...], str]:
+    """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come."""
     statement = prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
     settings = retriever.settings(route)
     connection = session.connection()
+    table = f"{PRODUCT}.{table_name(retriever.model)}" if retriever.model else ""
     limit = 2 * k + 10
     while True:
-        rows = execute(connection, statement.text, statement.values(parameters, limit), settings)
+        rows, indexes = execute(connection, statement.text, statement.values(parameters, limit), settings, table)
         best: dict[Any, Row] = {}
         for row in rows:
             best.setdefault(row[1], row)
         if len(best) >= k or len(rows) < limit:
             break
         limit *= 4
-    return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(list(best.values())[:k], start=1))
+    first = list(best.values())[:k]
+    return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(first, start=1)), indexes
 
 
 def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
