@@ -75,10 +75,8 @@ def _around(settings: tuple[tuple[str, str], ...], table: str) -> tuple[bytes, b
     before = ", ".join(f"current_setting({name})" for name, _ in quoted)
     new = ", ".join(f"set_config({name}, {value}, true)" for name, value in quoted)
     old = ", ".join(f"set_config({name}, b.settings ->> {place}, true)" for place, (name, _) in enumerate(quoted))
-    indexes = (
-        "(SELECT string_agg(i.indexrelid::text, ' ' ORDER BY i.indexrelid) FROM pg_catalog.pg_index i "
-        f"WHERE i.indrelid = to_regclass({sql.Literal(table).as_string()}) AND i.indisvalid)"
-    )
+    oids = f"SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = '{table}'::regclass AND indisvalid"
+    indexes = f"array_to_string(ARRAY({oids}), ' ')" if table else "''"
     loaded = "'[1]'::vector IS NULL"  # a setting of pgvector is unknown before it is loaded
     remember = f"set_config('carmenta.before', json_build_array({before})::text, true)"
     recall = "(SELECT current_setting('carmenta.before')::json AS settings) AS b"
@@ -104,8 +102,7 @@ def execute(
             first = raw.execute(before, prepare=prepare)
             cursor = raw.execute(text, values, prepare=prepare, binary=True)
             raw.execute(after, prepare=prepare)
-        found = first.fetchone()
-        return cursor.fetchall(), str(found and found[0])
+        return cursor.fetchall(), str(first.fetchall()[0][0])
     except psycopg.Error as error:
         lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
         if lost:

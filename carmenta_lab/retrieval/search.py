@@ -3,10 +3,11 @@
 import re
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from psycopg.errors import UndefinedTable
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -53,7 +54,7 @@ def search(session: Session, retriever: Retriever, query: Query, k: int = 10, ve
         raise
     if len(hits) < k and (exact := exactly(route)) != route:
         note = f"the index found {len(hits)} of {k}, so the search was made again without it"
-        route, hits = exact, _hits(session, retriever, exact, parameters, k)[0]
+        route, hits = exact, _hits(session.connection(), retriever, exact, parameters, k)[0]
     if not hits:
         note = _why_nothing(session, query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
@@ -95,38 +96,38 @@ def _routed(
     session: Session, retriever: Retriever, query: Query, parameters: dict[str, Any], k: int
 ) -> tuple[str, tuple[Hit, ...]]:
     """The route and what it found; a route remembered holds while the indexes are those it was chosen with."""
-    engine = session.connection().engine
+    connection = session.connection()
     key = retriever, query.user_id, query.asked_at
-    known = recall(engine, key)
+    known = recall(connection.engine, key)
     route = known.route if known else retriever.route(session, query)
-    hits, indexes = _hits(session, retriever, route, parameters, k)
+    hits, indexes = _hits(connection, retriever, route, parameters, k)
     if known is not None and known.indexes != indexes:
-        forget(engine, key)
+        forget(connection.engine, key)
         return _routed(session, retriever, query, parameters, k)
     if known is None and exactly(route) != route:
-        remember(engine, key, Decision(route, indexes))
+        remember(connection.engine, key, Decision(route, indexes))
     return route, hits
 
 
 def _hits(
-    session: Session, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
+    connection: Connection, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
 ) -> tuple[tuple[Hit, ...], str]:
     """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come."""
     statement = prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
     settings = retriever.settings(route)
-    connection = session.connection()
-    table = f"{PRODUCT}.{table_name(retriever.model)}" if retriever.model else ""
-    limit = 2 * k + 10
+    table = f"{PRODUCT}.{table_name(retriever.model)}" if settings and retriever.model else ""
+    limit = k + k // 2 + 2
     while True:
         rows, indexes = execute(connection, statement.text, statement.values(parameters, limit), settings, table)
-        best: dict[Any, Row] = {}
+        best: dict[UUID, Row] = {}
         for row in rows:
             best.setdefault(row[1], row)
-        if len(best) >= k or len(rows) < limit:
+            if len(best) == k:
+                break
+        if len(best) == k or len(rows) < limit:
             break
         limit *= 4
-    first = list(best.values())[:k]
-    return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(first, start=1)), indexes
+    return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(best.values(), start=1)), indexes
 
 
 def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
