@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
+import psycopg
 import pytest
 from pgvector import HalfVector
 from psycopg import sql
-from sqlalchemy import Select, text
+from sqlalchemy import Select, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -158,13 +159,19 @@ class Corpus:
 
 
 @pytest.fixture(scope="module")
-def database(cluster: Any) -> Iterator[Database]:
-    """A database of this file."""
+def place(cluster: Any) -> Iterator[Way]:
+    """The way to a database of this file."""
     way = cluster.clone(cluster.template("empty", None))
-    found = prepare(way)
+    yield way
+    cluster.drop(way)
+
+
+@pytest.fixture(scope="module")
+def database(place: Way) -> Iterator[Database]:
+    """That database."""
+    found = prepare(place)
     yield found
     found.dispose()
-    cluster.drop(way)
 
 
 @pytest.fixture(scope="module")
@@ -453,8 +460,8 @@ def test_of_many_equal_hits_those_of_the_lowest_ids_are_kept(database: Database)
 class Graph:
     """Thousands of seeded vectors of two users in clusters, under an HNSW index."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, admin: str) -> None:
+        self.database, self.admin = database, admin
         self.user, self.other = add_user(database, "many"), add_user(database, "others")
         rng = np.random.default_rng(7)
         centres = rng.normal(size=(60, DIM))
@@ -475,9 +482,9 @@ class Graph:
 
 
 @pytest.fixture(scope="module")
-def graph(database: Database, corpus: Corpus) -> Graph:
+def graph(database: Database, corpus: Corpus, place: Way) -> Graph:
     """The many vectors; after the corpus, whose ids come first."""
-    return Graph(database)
+    return Graph(database, place.admin.url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
 def plan(graph: Graph, retriever: VectorSearch, route: str) -> str:
@@ -553,6 +560,38 @@ def test_the_tenth_execution_answers_as_the_first(graph: Graph, retriever: Retri
         )
     assert prepared >= 1
     assert all(ranking == rankings[0] for ranking in rankings)
+
+
+def test_the_rows_are_counted_once_in_a_hundred_searches_of_a_user(graph: Graph) -> None:
+    retriever = replace(GRAPH, ef_search=41)  # decided by no other test
+    counted: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        counted.extend([statement] if "count(*)" in statement else [])
+
+    event.listen(graph.database.app, "before_cursor_execute", note)
+    try:
+        rankings = [graph.search(retriever, 0) for _ in range(101)]
+        assert len(counted) == 1
+        graph.search(retriever, 0)
+        assert len(counted) == 2
+    finally:
+        event.remove(graph.database.app, "before_cursor_execute", note)
+    assert all(ranking == rankings[0] for ranking in rankings)
+
+
+def test_a_lost_connection_is_raised_as_sqlalchemy_does_and_the_next_search_has_another(graph: Graph) -> None:
+    def cut_off() -> None:
+        with graph.database.app_session() as session, as_user(session, graph.user):
+            search(session, EXACT, graph.query, 5, graph.questions[0])
+            backend = session.scalar(text("SELECT pg_backend_pid()"))
+            with psycopg.connect(graph.admin, autocommit=True) as admin:
+                admin.execute("SELECT pg_terminate_backend(%s)", (backend,))
+            search(session, EXACT, graph.query, 5, graph.questions[0])
+
+    with pytest.raises(OperationalError, match="terminat"):
+        cut_off()
+    assert graph.search(EXACT, 0, 5).hits
 
 
 def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:

@@ -1,23 +1,25 @@
 """The one place where a retriever's statement is executed."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from psycopg.errors import UndefinedTable
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
+from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.fulltext import searchable
+from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever, exactly
-from carmenta_lab.schema.base import LANGUAGES
+from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
+from carmenta_lab.schema.base import LANGUAGES, PRODUCT
 from carmenta_lab.schema.vector import Vector
 
 MAX_K = 1_000
@@ -25,12 +27,7 @@ MAX_K = 1_000
 MAX_EMBEDDED_CHARACTERS = 10_000
 """More than any encoder here reads of a question."""
 
-PARAMETERS = ("user_id", "asked_at", "text", "config", "vector")
-
 DIMENSIONS = re.compile(r"different halfvec dimensions (\d+) and (\d+)")
-
-PART_COLUMNS = 4
-"""Columns of a statement before those of its parts: passage_id, source_id, unit, score."""
 
 
 def search(session: Session, retriever: Retriever, query: Query, k: int = 10, vector: Vector | None = None) -> Ranking:
@@ -41,22 +38,23 @@ def search(session: Session, retriever: Retriever, query: Query, k: int = 10, ve
     is zero, when nothing is embedded with the strategy's model, and when the session acts for somebody else;
     DimensionMismatch for a vector of another dimension than those it is compared with.
     """
-    query = replace(query, text=_mended(query.text))
+    mended = _mended(query.text)
+    if mended != query.text:
+        query = replace(query, text=mended)
     if not query.text.strip():
         raise UsageError("the query is empty: give it at least one word.")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
     parameters, note = _parameters(retriever, query, vector)
     try:
-        route = retriever.route(session, query)
-        hits = _hits(session, retriever, route, parameters, k)
+        route, hits = _routed(session, retriever, query, parameters, k)
     except DBAPIError as error:
         if refusal := _refused(error, retriever.model):
             raise refusal from None
         raise
     if len(hits) < k and (exact := exactly(route)) != route:
         note = f"the index found {len(hits)} of {k}, so the search was made again without it"
-        route, hits = exact, _hits(session, retriever, exact, parameters, k)
+        route, hits = exact, _hits(session.connection(), retriever, exact, parameters, k)[0]
     if not hits:
         note = _why_nothing(session, query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
@@ -94,55 +92,48 @@ def _parameters(retriever: Retriever, query: Query, vector: Vector | None) -> tu
     return values, "the query is long: only its beginning was searched" if cut else ""
 
 
-def _hits(session: Session, retriever: Retriever, route: str, parameters: dict[str, Any], k: int) -> tuple[Hit, ...]:
-    """Passages collapsed to sources; asks for more passages while sources repeat and more may come."""
-    statement, names = _prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
-    wanted = {name: parameters[name] for name in names}
-    settings = retriever.settings(route)
+def _routed(
+    session: Session, retriever: Retriever, query: Query, parameters: dict[str, Any], k: int
+) -> tuple[str, tuple[Hit, ...]]:
+    """The route and what it found; a route remembered holds while the indexes are those it was chosen with."""
     connection = session.connection()
-    limit = 2 * k + 10
+    key = retriever, query.user_id, query.asked_at
+    known = recall(connection.engine, key)
+    route = known.route if known else retriever.route(session, query)
+    hits, indexes = _hits(connection, retriever, route, parameters, k)
+    if known is not None and known.indexes != indexes:
+        forget(connection.engine, key)
+        return _routed(session, retriever, query, parameters, k)
+    if known is None and exactly(route) != route:
+        remember(connection.engine, key, Decision(route, indexes))
+    return route, hits
+
+
+def _hits(
+    connection: Connection, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
+) -> tuple[tuple[Hit, ...], str]:
+    """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come."""
+    statement = prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
+    settings = retriever.settings(route)
+    table = f"{PRODUCT}.{table_name(retriever.model)}" if settings and retriever.model else ""
+    limit = k + k // 2 + 2
     while True:
-        rows = _execute(connection, statement, wanted | {"limit": limit}, settings)
-        best: dict[Any, Row[Any]] = {}
+        rows, indexes = execute(connection, statement.text, statement.values(parameters, limit), settings, table)
+        best: dict[UUID, Row] = {}
         for row in rows:
-            best.setdefault(row.source_id, row)
-        if len(best) >= k or len(rows) < limit:
+            best.setdefault(row[1], row)
+            if len(best) == k:
+                break
+        if len(best) == k or len(rows) < limit:
             break
         limit *= 4
-    return tuple(_hit(row, rank) for rank, row in enumerate(list(best.values())[:k], start=1))
+    return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(best.values(), start=1)), indexes
 
 
-@cache
-def _prepared(retriever: Retriever, route: str) -> tuple[Select[Any], tuple[str, ...]]:
-    """A retriever's statement and the names of the parameters it takes; the limit is set for each call."""
-    statement = retriever.statement(route)
-    return statement, tuple(name for name in statement.compile().params if name in PARAMETERS)
-
-
-def _execute(
-    connection: Connection, statement: Any, values: dict[str, Any], settings: Mapping[str, str]
-) -> list[Row[Any]]:
-    """Run a statement under its settings, all set in one statement and set back afterwards.
-
-    A savepoint would do as well, but rolling back makes psycopg forget every prepared statement of the connection.
-    """
-    if not settings:
-        return list(connection.execute(statement, values))
-    loaded: ColumnElement[bool] = literal_column(
-        "'[1]'::vector IS NULL"
-    )  # a setting of pgvector is unknown before it is loaded
-    old = [func.current_setting(name).label(f"old_{n}") for n, name in enumerate(settings)]
-    new = [func.set_config(name, value, True) for name, value in settings.items()]
-    before = connection.execute(select(loaded, *old, *new)).one()
-    rows = list(connection.execute(statement, values))
-    back = [func.set_config(name, value, True) for name, value in zip(settings, before[1:], strict=False)]
-    connection.execute(select(*back))
-    return rows
-
-
-def _hit(row: Row[Any], rank: int) -> Hit:
-    parts = {name: float(row[i]) for i, name in list(enumerate(row._fields))[PART_COLUMNS:] if row[i] is not None}
-    return Hit(row.passage_id, row.source_id, KINDS[row.unit], rank, float(row.score), parts)
+def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
+    passage, source, unit, score, *found = row
+    scores = {name: float(value) for name, value in zip(parts, found, strict=True) if value is not None}
+    return Hit(passage, source, KINDS[unit], rank, float(score), scores)
 
 
 def _why_nothing(session: Session, query: Query, parameters: dict[str, Any]) -> str:

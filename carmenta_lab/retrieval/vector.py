@@ -69,7 +69,7 @@ class VectorSearch:
             "enable_sort": "off",
             "enable_seqscan": "off",
             "enable_bitmapscan": "off",
-            "plan_cache_mode": "force_custom_plan",
+            "plan_cache_mode": "force_generic_plan",
         }
 
 
