@@ -121,7 +121,7 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
     weighed = ", ".join(f'{signal.weight} * r.{signal.name} AS "z:{signal.name}"' for signal in signals)
     at_most_rows = f"greatest(:limit, {limit.rows})" if isinstance(limit, AtLeast) else ":limit" if limit is None else limit
     return f"""
-    WITH found AS MATERIALIZED (
+    , found AS MATERIALIZED (
         SELECT passage_id, max(nearness) AS nearness, max(words) AS words FROM (
             SELECT passage_id, score AS nearness, NULL AS words FROM nearest
             UNION ALL SELECT passage_id, NULL, score FROM worded

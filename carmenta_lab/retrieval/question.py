@@ -20,13 +20,6 @@ from carmenta_lab.schema.vector import Vector
 WORD = re.compile(r"\w+")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
-PARAMETERS = (
-    "vector", "text", "codes", "code_words", "speaker", "months", "years", "days", "asks_when", "time_pattern",
-    "speaking",
-)  # fmt: skip
-"""The parameters of a statement that a question fills."""
-
-
 @dataclass(frozen=True)
 class Participants:
     """Who writes in a user's conversations."""
