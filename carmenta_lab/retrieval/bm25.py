@@ -129,17 +129,23 @@ def _views(retriever: BM25) -> str:
         "m.slot, d.score FROM document d JOIN member m USING (doc)"})"""
 
 
+def rows_at_most(limit: Limit) -> str:
+    """What stands after LIMIT in a statement written as text."""
+    if isinstance(limit, AtLeast):
+        return f"greatest(:limit, {limit.rows})"
+    return ":limit" if limit is None else str(limit)
+
+
 def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
     """The whole statement as text; `score` is an expression over `s` (slot, score) and `total`."""
     body = _own(retriever) if retriever.view in ("own", "answer") else _views(retriever)
-    at_most = f"greatest(:limit, {limit.rows})" if isinstance(limit, AtLeast) else ":limit" if limit is None else limit
     return f"""
     WITH {words(retriever)}, {body}, top AS (
         SELECT s.slot, {score} AS score FROM scored s CROSS JOIN total
         WHERE :asked_at >= '{END_OF_TIME.isoformat()}' OR EXISTS (
             SELECT FROM carmenta.passage_features f WHERE f.user_id = :user_id AND f.slot = s.slot
             AND (f.created_at IS NULL OR f.created_at <= :asked_at))
-        ORDER BY 2 DESC, 1 LIMIT {at_most}
+        ORDER BY 2 DESC, 1 LIMIT {rows_at_most(limit)}
     )
     SELECT f.passage_id, f.source_id, f.unit, top.score FROM top
     JOIN carmenta.passage_features f ON f.user_id = :user_id AND f.slot = top.slot

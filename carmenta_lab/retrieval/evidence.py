@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.bm25 import COLUMNS, BM25, ranked
+from carmenta_lab.retrieval.bm25 import COLUMNS, BM25, ranked, rows_at_most
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
@@ -177,7 +177,6 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
     total = " + ".join(f"{signal.weight} * v.{signal.name}" for signal in signals)
     parts = ", ".join(f"r.{signal.name}" for signal in signals)
     weighed = ", ".join(f'{signal.weight} * r.{signal.name} AS "z:{signal.name}"' for signal in signals)
-    rows = f"greatest(:limit, {limit.rows})" if isinstance(limit, AtLeast) else ":limit" if limit is None else limit
     return f"""
     , memory AS MATERIALIZED (
         SELECT DISTINCT f.source_id, m.source_message_id, m.superseded_by
@@ -213,4 +212,4 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
     SELECT r.passage_id, r.source_id, r.unit, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
         least(r.lifted, (SELECT max(s.lifted) - {BELOW} FROM lifted s WHERE s.source_id = r.superseded_by)) END AS score,
         {parts}, {weighed}
-    FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows}"""
+    FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows_at_most(limit)}"""
