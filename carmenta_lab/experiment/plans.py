@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import event
+import psycopg
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.experiment.encoding import Encoded
@@ -39,28 +40,40 @@ def indexes_used(
 ) -> tuple[str, ...]:
     """Names of the indexes in the plans of what a search by this route executes, in their order, each once.
 
-    Every SELECT of the search is explained where it is executed, with its parameters and under the settings in
-    force there. Empty: the plans read whole tables. To be called within `as_user(session, query.user_id)`.
+    Every SELECT that reaches the server is explained with its parameters, under the settings of the route. Empty:
+    the plans read whole tables. To be called within `as_user(session, query.user_id)`, at the end of a
+    transaction: the settings stay until it ends.
     """
     connection = session.connection()
-    found: dict[str, None] = {}
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    executed: list[tuple[str, Any]] = []
 
-    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
-        if statement.lstrip().upper().startswith(("SELECT", "WITH")):
-            with cursor.connection.cursor() as other:
-                other.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-                found.update(dict.fromkeys(_indexes(other.fetchone()[0][0]["Plan"])))
+    class Recording(raw.cursor_factory):  # type: ignore[name-defined, misc]
+        def execute(self, query: Any, params: Any = None, **how: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            executed.append((text, params))
+            return super().execute(query, params, **how)
 
-    event.listen(connection, "before_cursor_execute", explain)
+    plain, raw.cursor_factory = raw.cursor_factory, Recording
     try:
         search(session, fixed(retriever, route), query, k, **encoded)
     finally:
-        event.remove(connection, "before_cursor_execute", explain)
+        raw.cursor_factory = plain
+    settings = retriever.settings(route)
+    if settings:
+        session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+    found: dict[str, None] = {}
+    for text, parameters in executed:
+        if text.lstrip().upper().startswith(("SELECT", "WITH")):
+            [(plan,)] = raw.execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), parameters).fetchall()
+            found.update(dict.fromkeys(_indexes(plan[0]["Plan"])))
     return tuple(found)
 
 
 def _indexes(node: Mapping[str, Any]) -> Iterator[str]:
-    if "Index Name" in node:
+    """Of our own tables: names that begin with pg_ are the catalogue's."""
+    if "Index Name" in node and not node["Index Name"].startswith("pg_"):
         yield node["Index Name"]
     for child in node.get("Plans", ()):
         yield from _indexes(child)
