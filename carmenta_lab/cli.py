@@ -12,6 +12,7 @@ from rich.console import Console
 
 from carmenta_lab.cli_compare import compare
 from carmenta_lab.cli_db import app as db_app
+from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
 from carmenta_lab.errors import CarmentaError, UsageError
@@ -142,6 +143,7 @@ def search(
 
 
 app.command()(compare)
+app.command()(explain)
 app.command("import")(import_set)
 
 
