@@ -46,9 +46,7 @@ def wins_and_losses(comparison: Comparison, measure: str) -> Page:
     return figure
 
 
-def _bars(
-    axes: Axes, difference: np.ndarray[tuple[int], np.dtype[np.float64]], name: str, label: str, mean: str
-) -> None:
+def _bars(axes: Axes, difference: NDArray[np.float64], name: str, label: str, mean: str) -> None:
     """Won questions up from the left, lost ones down to the right."""
     won, lost = int((difference > TIE).sum()), int((difference < -TIE).sum())
     colours = np.where(difference > 0, BLUE, VERMILION)
