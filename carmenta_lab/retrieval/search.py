@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from psycopg.errors import UndefinedTable
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, text
+from sqlalchemy import Connection, Row, Select, TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -128,16 +128,22 @@ def _execute(
     """
     if not settings:
         return list(connection.execute(statement, values))
-    loaded: ColumnElement[bool] = literal_column(
-        "'[1]'::vector IS NULL"
-    )  # a setting of pgvector is unknown before it is loaded
-    old = [func.current_setting(name).label(f"old_{n}") for n, name in enumerate(settings)]
-    new = [func.set_config(name, value, True) for name, value in settings.items()]
-    before = connection.execute(select(loaded, *old, *new)).one()
+    there, back = _switch(tuple(settings))
+    before = connection.execute(there, {f"v{n}": value for n, value in enumerate(settings.values())}).one()
     rows = list(connection.execute(statement, values))
-    back = [func.set_config(name, value, True) for name, value in zip(settings, before[1:], strict=False)]
-    connection.execute(select(*back))
+    connection.execute(back, {f"v{n}": before[n + 1] for n in range(len(settings))})
     return rows
+
+
+@cache
+def _switch(names: tuple[str, ...]) -> tuple[TextClause, TextClause]:
+    """A statement that says what settings are and sets them, and one that sets them back.
+
+    A setting of pgvector is unknown before it is loaded, which the first column sees to.
+    """
+    old = ", ".join(f"current_setting('{name}') AS old{n}" for n, name in enumerate(names))
+    new = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(names))
+    return text(f"SELECT '[1]'::vector IS NULL, {old}, {new}"), text(f"SELECT {new}")
 
 
 def _hit(row: Row[Any], rank: int) -> Hit:
