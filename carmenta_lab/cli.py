@@ -74,6 +74,9 @@ def load(
     reject_scope: Annotated[
         Literal["line", "conversation"] | None, typer.Option(help="What a bad line takes along; as at the last load.")
     ] = None,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Also write codes of single tokens, for `evidence` and `late_interaction`.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Bring the database to match a dataset folder; twice changes nothing.
@@ -83,11 +86,12 @@ def load(
     from carmenta_lab.postgres.lab import open_lab
 
     with open_lab() as lab:
-        report = loading(lab, folder, name, reject_scope)
+        report = loading(lab, folder, name, reject_scope, tokens=tokens)
     if as_json:
         found: dict[str, Any] = {"dataset": report.dataset, "unchanged": report.unchanged, "changes": report.changes}
         found |= {"rejects": [str(reject) for reject in report.rejects], "mended": report.mended}
         found |= {"rejects_file": str(report.rejects_file or "") or None, "embedded": report.embedded}
+        found |= {"tokens": report.tokens, "token_bytes": report.token_bytes}
         typer.echo(json.dumps(found))
         return
     for line in report.lines():
@@ -178,7 +182,9 @@ def context(
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding; all when none.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="ingest, search, embedding, crossover; all when none.")
+    ] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:

@@ -58,7 +58,7 @@ def compare(
     if earlier is not None:
         earlier.check_questions(questions)
     runs: dict[str, Executed] = {}
-    encoded = encode(retrievers, questions.queries)
+    encoded = encode(database, retrievers, questions.queries)
     total = len(questions.queries)
     for name, retriever in retrievers.items():
         progress(name, 0, total)

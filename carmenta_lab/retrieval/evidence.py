@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ARRAY, Boolean, Double, Integer, Select, Text, bindparam, column, select, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.bm25 import COLUMNS, BM25, ranked, rows_at_most
+from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
@@ -135,7 +135,7 @@ class Evidence:
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT: candidates, signals, sum."""
-        return _statement(self, route, limit)
+        return cast("Select[Any]", _statement(self, route, limit))
 
     def settings(self, route: str) -> Mapping[str, str]:
         """Those of the vector search; an exact one keeps one plan, as planning takes as long as searching."""
@@ -210,6 +210,6 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
         SELECT s.*, s.total + {LINK} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted FROM summed s
     )
     SELECT r.passage_id, r.source_id, r.unit, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
-        least(r.lifted, (SELECT max(s.lifted) - {BELOW} FROM lifted s WHERE s.source_id = r.superseded_by)) END AS score,
+        least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END AS score,
         {parts}, {weighed}
     FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows_at_most(limit)}"""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Double, Select, bindparam, column, text
 from sqlalchemy.orm import Session
@@ -44,11 +44,11 @@ class ZScoreFusion:
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT whose CTEs are the parts."""
-        return _statement(self, route, limit)
+        return cast("Select[Any]", _statement(self, route, limit))
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """None."""
-        return {}
+        """One plan for all questions: planning takes as long as searching."""
+        return {"plan_cache_mode": "force_generic_plan"}
 
 
 @cache

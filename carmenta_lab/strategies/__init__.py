@@ -44,6 +44,11 @@ def load(name: str) -> Retriever:
     return cast("Retriever", strategy)
 
 
+def needs_tokens(name: str) -> bool:
+    """Whether a strategy compares codes of single tokens, which loading writes only when they are asked for."""
+    return bool(getattr(load(name), "tokens", False))
+
+
 def title(name: str) -> str:
     """The name under which a strategy appears in tables: the file's, without folder and ending."""
     return Path(name).stem if name.endswith(".py") else name

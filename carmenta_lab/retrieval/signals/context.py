@@ -22,6 +22,4 @@ class Context(Signal):
 
     def sql(self) -> str:
         """0 for a passage without a vector."""
-        return (
-            "(2 * near.value + coalesce(near_before.value, near.value) + coalesce(near_after.value, near.value)) / 4"
-        )
+        return "(2 * near.value + coalesce(near_before.value, near.value) + coalesce(near_after.value, near.value)) / 4"

@@ -52,9 +52,10 @@ class Speaking(Signal):
 
 @dataclass(frozen=True)
 class Dates(Signal):
-    """A month in the question is that of the candidate: .7, with the day within two: 1; early next month: .3;
-    a year alone: .2.
-    """  # noqa: D205
+    """.7 when the question's month is the candidate's, 1 with its day within two; .3 early in the month after.
+
+    A year alone counts .2; a year that is another makes it 0.
+    """
 
     name: ClassVar[str] = "dates"
 
