@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from pgvector import HalfVector
 from psycopg import sql
-from sqlalchemy import Select, event, text
+from sqlalchemy import Select, TextualSelect, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -24,10 +24,11 @@ from carmenta_lab.indexes import HNSW, Kind
 from carmenta_lab.indexes import KINDS as INDEXES
 from carmenta_lab.ingest.embed import register, table_name
 from carmenta_lab.ingest.staging import copy
+from carmenta_lab.ingest.tokens import encode_lacking
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 from carmenta_lab.records import Query, Ranking
-from carmenta_lab.retrieval import search
+from carmenta_lab.retrieval import routing, search
 from carmenta_lab.retrieval.exact import Exactly
 from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
@@ -40,6 +41,7 @@ DAY = datetime(2025, 3, 1, tzinfo=UTC)
 TABLE = table_name(DEFAULT_MODEL)
 DIM = 384
 NAMES = strategies.names()
+WORDS_ONLY = ("bm25", "fulltext", "fulltext_or", "trigram")
 
 EXACT = VectorSearch()
 GRAPH = VectorSearch(index="hnsw", exact_up_to=100)
@@ -146,6 +148,10 @@ class Corpus:
         chunks = [f"harbour pilot paid, harbour pilot paid, chunk {n}" for n in range(60)]
         self.long = add(database, self.users[0], "section", chunks, unit(question + noise), [9] * 60, uuid4())[0]
         self.sources[0].add(self.long)
+        with database.owner.begin() as connection:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, psycopg.Connection)
+            encode_lacking(raw, load_embedder(), self.users, lambda: raw.execute("DROP TABLE stage_codes"), print)
 
     def ask(self, asked: str, user: int = 0, **more: Any) -> Query:
         """A question of one of the users."""
@@ -239,15 +245,16 @@ def test_what_was_said_after_the_question_is_invisible_and_what_has_no_time_is_s
 @pytest.mark.parametrize("name", NAMES)
 def test_sixty_chunks_of_one_document_are_one_hit_and_leave_room_for_others(corpus: Corpus, name: str) -> None:
     ranking = corpus.search(strategies.load(name), replace(corpus.chunked, text="harbour or pilot or wedding"), k=5)
-    assert corpus.texts(ranking)[0] == "chunk"
-    assert len(ranking.hits) == {"fulltext": 4, "fulltext_or": 4, "trigram": 4}.get(name, 5)
+    if name in ("fulltext", "fulltext_or", "trigram") or name.startswith("vector"):
+        assert corpus.texts(ranking)[0] == "chunk"  # to BM25 a word of sixty passages is a common one
+    assert len(ranking.hits) == (4 if name in WORDS_ONLY else 5)
     assert len(set(ranking.sources())) == len(ranking.hits)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_search_for_more_than_there_is_returns_all_that_was_found(corpus: Corpus, name: str) -> None:
     ranking = corpus.search(strategies.load(name), corpus.ask("wedding or harbour"), k=1000)
-    assert len(ranking.hits) == (4 if name.startswith(("fulltext", "trigram")) else 11)
+    assert len(ranking.hits) == (4 if name in WORDS_ONLY else 11)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -270,7 +277,7 @@ def test_a_question_without_a_searchable_word_finds_no_words_and_says_so(corpus:
     ranking = corpus.search(strategies.load(name), corpus.ask(asked), k=3)
     if name == "fulltext":
         assert (ranking.hits, ranking.note) == ((), "the query has no searchable word")
-    elif name in ("fulltext_or", "trigram"):  # reads no syntax: a word that is there is searched
+    elif name in ("fulltext_or", "trigram", "bm25"):  # reads no syntax: a word that is there is searched
         assert bool(ranking.hits) == ("wedding" in asked)
     else:
         assert len(ranking.hits) == 3
@@ -300,7 +307,7 @@ def test_of_a_question_of_a_hundred_thousand_words_the_beginning_is_searched(cor
     asked = "wedding or " + " ".join(f"or w{n}" for n in range(100_000))
     ranking = corpus.search(strategies.load(name), corpus.ask(asked), k=3)
 
-    assert "wedding" in " ".join(corpus.texts(ranking))
+    assert "wedding" in " ".join(corpus.texts(ranking)) or "late" in name  # a word like no other outweighs it
     assert ranking.note == "the query is long: only its beginning was searched"
 
 
@@ -359,7 +366,7 @@ def test_a_strategy_compiles_without_a_database_and_is_printed_as_its_configurat
     strategy = strategies.load(name)
     for limit in (None, 7):
         statement = strategy.statement("exact+fulltext" if "hybrid" in name else "exact", limit)
-        assert isinstance(statement, Select)
+        assert isinstance(statement, Select | TextualSelect)
         assert "user_id = " in str(statement)
         assert [column.name for column in statement.selected_columns][:4] == [
             *("passage_id", "source_id", "unit", "score"),
@@ -590,6 +597,7 @@ def test_the_bound_is_the_measured_one_unless_told(graph: Graph, monkeypatch: py
         monkeypatch.setitem(module.EXACT_UP_TO, kind, 1_999)
         assert graph.search(VectorSearch(index=kind), 0).route == kind
         monkeypatch.setitem(module.EXACT_UP_TO, kind, 2_000)
+        routing.forget_all()
         assert graph.search(VectorSearch(index=kind), 0).route == "exact"
 
 
@@ -612,6 +620,7 @@ def test_an_index_of_the_users_own_is_used_by_that_user_alone_and_sooner(
         assert graph.search(ROUTES["halfvec"], 0, 10, theirs).route == "halfvec"
         assert shared in plan(graph, measured, "halfvec", graph.other)
         monkeypatch.setattr(module, "EXACT_UP_TO_OWN", 2_000)
+        routing.forget_all()
         assert graph.search(measured, 0).route == "exact"
     finally:
         indexes.drop(graph.database.owner, TABLE, "halfvec", graph.user)
@@ -640,7 +649,8 @@ def test_the_sixth_and_the_tenth_execution_answer_as_the_first(graph: Graph, ret
                 "WHERE statement LIKE '%<=>%' AND NOT from_sql"
             )
         ).all()
-    assert prepared
+    assert prepared, prepared
+    print(prepared)
     if retriever != EXACT:
         assert all(generic == 0 for generic, _ in prepared)
     assert all(ranking == rankings[0] for ranking in rankings)
@@ -895,7 +905,7 @@ def test_a_fusion_with_the_graph_uses_it(graph: Graph) -> None:
 
 
 def test_an_unknown_strategy_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"Did you mean 'hybrid_rrf'\? Known: fulltext, fulltext_or, hybrid_rrf, "):
+    with pytest.raises(UnknownName, match=r"Did you mean 'hybrid_rrf'\? Known: bm25, evidence, "):
         strategies.load("hybrid_rff")
 
 

@@ -85,10 +85,11 @@ def load(
 ) -> LoadReport:
     """Bring the database to match a folder; loading the same folder twice changes nothing.
 
-    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. `tokens` says that
-    codes of single tokens are wanted as well, for late interaction. Bad lines are left out, listed in the report and, when `rejects_folder` is given, written to a file there; `reject_scope` says
-    what a bad line takes along, and unless given it is that of the last load, at first the line alone. UsageError
-    when the name is taken by a dataset from elsewhere.
+    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. `tokens` says
+    that codes of single tokens are wanted as well, for late interaction. Bad lines are left out, listed in the
+    report and, when `rejects_folder` is given, written to a file there; `reject_scope` says what a bad line takes
+    along, and unless given it is that of the last load, at first the line alone. UsageError when the name is taken
+    by a dataset from elsewhere.
     """
     folder = find(dataset)
     name = name or folder.name

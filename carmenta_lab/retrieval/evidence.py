@@ -14,6 +14,7 @@ from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
+from carmenta_lab.schema.lexical import passage_features
 from carmenta_lab.schema.passages import token_codes
 from carmenta_lab.schema.vector import Codes
 
@@ -125,8 +126,11 @@ class Evidence:
     def route(self, session: Session, query: Query) -> str:
         """The vector search's; UsageError when the user's passages have no token codes and a signal needs them."""
         if self.tokens:
-            some = select(token_codes.c.passage_id).where(token_codes.c.user_id == query.user_id).limit(1)
-            if session.execute(some).first() is None:
+            some = [
+                select(t.c.passage_id).where(t.c.user_id == query.user_id).limit(1).exists()
+                for t in (passage_features, token_codes)
+            ]
+            if tuple(session.execute(select(*some)).one()) == (True, False):
                 raise UsageError(
                     "this user's passages have no token codes: load the dataset with a strategy that needs them "
                     "(carmenta-lab load FOLDER --tokens), or search with evidence_lean."
@@ -210,6 +214,7 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
         SELECT s.*, s.total + {LINK} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted FROM summed s
     )
     SELECT r.passage_id, r.source_id, r.unit, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
-        least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END AS score,
+        least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END
+        AS score,
         {parts}, {weighed}
     FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows_at_most(limit)}"""
