@@ -184,9 +184,7 @@ def _measure(connection: Connection, table: str, user: UUID | None) -> tuple[int
 
 
 def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None) -> None:
-    setting = connection.scalar(
-        text("SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'maintenance_work_mem'")
-    )
+    setting = connection.scalar(text("SELECT pg_size_bytes(current_setting('maintenance_work_mem'))"))
     has, needs = memory_mb * MB if memory_mb else int(setting or 0), index.memory_bytes(rows, dim)
     if needs > has:
         enough = math.ceil(needs * 1.1 / MB)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from time import perf_counter
+from typing import cast
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -16,7 +17,7 @@ from psycopg import sql
 from carmenta_lab import indexes
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import KINDS, MB, Declared
+from carmenta_lab.indexes import KINDS, MB, Declared, Kind
 from carmenta_lab.ingest.embed import _COLUMNS, register
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.postgres.connect import Database, as_user
@@ -112,7 +113,7 @@ class _Table:
         with self.database.owner_session() as session:
             if name == "own":
                 return indexes.size_bytes(session, self.name, "halfvec", user)
-            return next(indexes.size_bytes(session, self.name, kind) for kind in KINDS if kind == name)
+            return indexes.size_bytes(session, self.name, cast("Kind", name))
 
 
 def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:

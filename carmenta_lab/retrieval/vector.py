@@ -19,12 +19,12 @@ from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, USER, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.passages import embedding_table
 
-EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_500, "halfvec": 7_000, "ivfflat": 11_000, "binary": 22_000}
-"""Vectors of a user up to which exact search is the faster one. `carmenta-lab bench crossover` put the crossing at
-7,400 (hnsw), 6,500 (halfvec), 10,700 (ivfflat) and 22,100 (binary) in a table of 100,000 rows; at 7,600 (halfvec) in
-one of 300,000. Recall@10 there was at least .97."""
-EXACT_UP_TO_OWN = 4_500
-"""The same for an index over the rows of that user alone: measured 4,100 and 4,800, whatever else the table holds."""
+EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
+"""Vectors of a user up to which exact search is the faster one. Two runs of `carmenta-lab bench crossover` over a table
+of 100,000 rows put the crossing at 7,400 and 6,800 (hnsw), 6,500 and 6,000 (halfvec), 10,700 and 11,200 (ivfflat),
+22,100 and 21,600 (binary); over 300,000 rows at 7,600 (halfvec). Recall@10 from there on was at least .95."""
+EXACT_UP_TO_OWN = 4_000
+"""The same for an index over the rows of that user alone: 4,100 and 3,700, and 4,800 in the larger table."""
 
 
 @cache
@@ -113,7 +113,7 @@ class VectorSearch:
 def _counted(model: str, units: tuple[str, ...] | None) -> Select[Any]:
     """Whether an index is there, and whether a question may see more vectors than the bound; counted no further.
 
-    Units of None: it may see all that the user has, and the key alone is read, at a fifth of the cost.
+    Units of None: it may see all that the user has, and the key alone is read, at a fraction of the cost.
     """
     table = vectors_of(model)
     bounds = bindparam("own_bound", type_=BigInteger), bindparam("bound", type_=BigInteger)
