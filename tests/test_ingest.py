@@ -22,7 +22,7 @@ from carmenta_lab.errors import DatasetError, DimensionMismatch, UsageError
 from carmenta_lab.indexes import name as index_name
 from carmenta_lab.ingest import LoadReport, apply, load, staging
 from carmenta_lab.ingest.embed import register, table_name
-from carmenta_lab.ingest.identity import Ids, passage_id
+from carmenta_lab.ingest.identity import Ids, passage_key
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 
@@ -1140,7 +1140,7 @@ def test_models_with_long_names_that_begin_alike_have_tables_and_indexes_of_thei
 
 
 def test_the_id_of_a_passage_depends_on_all_it_shows() -> None:
-    source = Ids("tiny").of("message", "m1")
+    source = Ids("tiny").key("message", "m1")
     base = ("turn", 0, "text", NOON, "Nora", "en")
     others = [
         ("section", *base[1:]),
@@ -1150,6 +1150,6 @@ def test_the_id_of_a_passage_depends_on_all_it_shows() -> None:
         (*base[:4], None, "en"),
         (*base[:5], "de"),
     ]
-    keys = {passage_id(source, *fields) for fields in (base, *others)}
+    keys = {passage_key(source, *fields) for fields in (base, *others)}
     assert len(keys) == 7
     assert Reject("a", 1, "b").ids == {}

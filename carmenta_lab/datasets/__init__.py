@@ -19,6 +19,8 @@ from carmenta_lab.datasets.kinds import (
 from carmenta_lab.datasets.parts import flatten
 from carmenta_lab.datasets.reading import read
 from carmenta_lab.datasets.rejects import Reject, write_rejects
+from carmenta_lab.datasets.scan import Scan, scan
+from carmenta_lab.datasets.vectors import GivenVectors, given_vectors
 
 __all__ = [
     "FILES",
@@ -27,6 +29,7 @@ __all__ = [
     "Conversation",
     "Document",
     "Feedback",
+    "GivenVectors",
     "Judgement",
     "Memory",
     "Message",
@@ -34,12 +37,15 @@ __all__ = [
     "QueryLine",
     "Record",
     "Reject",
+    "Scan",
     "Tag",
     "Vote",
     "content_hash",
     "find",
     "flatten",
+    "given_vectors",
     "names",
     "read",
+    "scan",
     "write_rejects",
 ]

@@ -28,6 +28,7 @@ TABLES = {
     "profiles": "line int4, id uuid, user_id uuid, content text",
     "queries": "line int4, query_id text, user_id uuid, content text, category text, asked_at timestamptz, "
     "answers text[], language text",
+    "targets": "id uuid",
     "qrels": "line int4, query_id text, target_id text, message_id uuid, memory_id uuid, document_id uuid, "
     "relevance int4",
 }
@@ -37,6 +38,12 @@ TABLES = {
 def jsonb(value: object) -> Jsonb | None:
     """A value for a jsonb column."""
     return None if value is None else Jsonb(value, dumps=msgspec.json.encode)
+
+
+def columns_of(name: str) -> list[tuple[str, str]]:
+    """Name and type of the columns of a staging table that are copied; a uuid travels as its 16 bytes."""
+    pairs = [column.split() for column in TABLES[name].split(", ")]
+    return [(column, "bytea" if kind == "uuid" else kind) for column, kind in pairs if column != "batch"]
 
 
 def copy(
@@ -70,8 +77,7 @@ class Stage:
         connection.execute(in_schema(schema))
         for name, columns in TABLES.items():
             connection.execute(f"CREATE UNLOGGED TABLE stage_{name} ({columns})")
-            pairs = [column.split() for column in columns.split(", ")]
-            self._columns[name] = [(column, kind) for column, kind in pairs if column != "batch"]
+            self._columns[name] = columns_of(name)
 
     def add(self, table: str, row: Sequence[Any]) -> None:
         """Put one row, its values in the order of the table's columns."""
