@@ -18,6 +18,7 @@ from carmenta_lab.ingest.given import Given
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.report import LoadReport
 from carmenta_lab.ingest.rows import Progress, commit, load_rows
+from carmenta_lab.ingest.staging import lock_key
 from carmenta_lab.postgres.connect import Database
 
 __all__ = ["LoadReport", "load"]
@@ -90,7 +91,7 @@ def load(
 @contextmanager
 def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]]:
     """The raw connection, with nobody else loading this dataset; staging tables are gone afterwards."""
-    key = int.from_bytes(ids.dataset.bytes[:8], "big", signed=True)
+    key = lock_key(ids.dataset)
     connection.begin()
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)

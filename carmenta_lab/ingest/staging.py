@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -123,8 +124,12 @@ def sweep(connection: psycopg.Connection[Any]) -> None:
     """Drop what killed loads left behind, as it holds personal data: a stage whose dataset nobody is loading."""
     rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stage_[0-9a-f]{32}$'").fetchall()
     for (schema,) in rows:
-        key = int.from_bytes(bytes.fromhex(schema[6:22]), "big", signed=True)
-        free = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
-        if free == (True,):
+        key = lock_key(UUID(schema.removeprefix("stage_")))
+        if connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (True,):
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
             connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+def lock_key(dataset: UUID) -> int:
+    """The advisory lock that a load of this dataset holds."""
+    return int.from_bytes(dataset.bytes[:8], "big", signed=True)

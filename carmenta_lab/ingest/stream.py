@@ -69,11 +69,11 @@ class Stream:
         found.characters += length
         self._messages += 1
         self._characters += length
-        if line == end:
-            self._complete(conversation)
-        elif self._messages > OPEN_MESSAGES or self._characters > OPEN_CHARACTERS:
+        if self._messages > OPEN_MESSAGES or self._characters > OPEN_CHARACTERS:
             for each in list(self._open):
                 self._leave(each)
+        elif line == end:
+            self._complete(conversation)
 
     def finish(self) -> None:
         """At the end of the file: what is open is complete, its last lines were rejected."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -143,8 +143,8 @@ class Writer:
 
     def _connection(self) -> Connection:
         """One that is not in use, with its temporary tables."""
-        if not self._connections.empty():
-            return self._connections.get()  # never waits: there is one for each worker that has begun
+        with suppress(Empty):
+            return self._connections.get_nowait()
         connection = self._engine.connect()
         with connection.begin():
             for name in _STAGED:
