@@ -34,7 +34,6 @@ USERS = """
     FROM unnest(%(ids)s::uuid[], %(names)s::text[]) u(id, given) ORDER BY id ON CONFLICT (id) DO NOTHING
 """
 
-_STAGED = ("conversations", "messages", "attachments", "passages")
 _STATEMENTS = (
     ("conversations", "conversations", insert_new("conversations", CONVERSATIONS.format(which="true"))),
     ("messages", "messages", insert_new("messages", MESSAGES_IN_PLACE)),
@@ -77,6 +76,7 @@ class Writer:
         self._begun = False
         self._workers = ThreadPoolExecutor(WORKERS)
         self._connections: SimpleQueue[Connection] = SimpleQueue()
+        self._made: set[tuple[psycopg.Connection[Any], str]] = set()  # temporary tables
         self._under_way: set[Future[tuple[Changes, dict[str, int]]]] = set()
 
     def __enter__(self) -> Self:
@@ -127,9 +127,9 @@ class Writer:
         try:
             with connection.begin():
                 raw = _raw(connection)
-                for name in _STAGED:
+                for name in rows:
                     if rows[name]:
-                        copy(raw, sql.Identifier(f"stage_{name}"), columns_of(name), rows[name])
+                        self._stage(raw, name, rows[name])
                 for name, counted, statement in _STATEMENTS:
                     if rows[name]:
                         added = raw.execute(statement, {"source": self._source}).rowcount
@@ -142,14 +142,16 @@ class Writer:
         return changes, vectors
 
     def _connection(self) -> Connection:
-        """One that is not in use, with its temporary tables."""
         with suppress(Empty):
             return self._connections.get_nowait()
-        connection = self._engine.connect()
-        with connection.begin():
-            for name in _STAGED:
-                connection.exec_driver_sql(f"CREATE TEMP TABLE stage_{name} ({TABLES[name]}) ON COMMIT DELETE ROWS")
-        return connection
+        return self._engine.connect()
+
+    def _stage(self, raw: psycopg.Connection[Any], name: str, rows: Sequence[Row]) -> None:
+        """Copy rows into a temporary table, made when it is first needed: each is truncated at every commit."""
+        if (raw, name) not in self._made:
+            raw.execute(f"CREATE TEMP TABLE stage_{name} ({TABLES[name]}) ON COMMIT DELETE ROWS")
+            self._made.add((raw, name))
+        copy(raw, sql.Identifier("pg_temp", f"stage_{name}"), columns_of(name), rows)
 
 
 def _raw(connection: Connection) -> psycopg.Connection[Any]:
