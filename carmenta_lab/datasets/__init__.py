@@ -1,4 +1,8 @@
-"""Files to records: which dataset is meant, and which records and rejects do its lines give?"""
+"""Files to records: which dataset is meant, and which records and rejects do its lines give?
+
+Beside its files of lines a folder may hold `embeddings/MODEL.npy`: the vectors of its messages under one model, float16
+or float32, row n for line n + 1 of `messages.jsonl` (blank and bad lines have rows as well).
+"""
 
 from carmenta_lab.datasets.folder import FILES, content_hash, find, names
 from carmenta_lab.datasets.kinds import (

@@ -71,9 +71,10 @@ def load(
             given = [Given(v, register(database.owner, v.model, v.dim)) for v in given_vectors(folder, looked.lines)]
             again = known is not None
             load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
+            touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
             for each in given:
                 raw.execute(f"ANALYZE carmenta.{each.table}")
-                missing = lacking(raw, each.table, _users(raw, name)) if each.vectors.model not in models else 0
+                missing = lacking(raw, each.table, touched) if each.vectors.model not in models else 0
                 report.lacking |= {each.vectors.model: missing} if missing else {}
             if rejects_folder is not None:
                 rejects_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
