@@ -147,7 +147,7 @@ def _check_utf8(line: bytes) -> None:
 
 def mended(line: bytes) -> bytes:
     """A line of JSON without NUL characters and halves of surrogate pairs."""
-    return ESCAPE.sub(_mend, line) if MENDABLE.search(line) else line
+    return ESCAPE.sub(_mend, line) if b"\\u" in line and MENDABLE.search(line) else line
 
 
 def _mend(escape: re.Match[bytes]) -> bytes:
