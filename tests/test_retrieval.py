@@ -29,6 +29,8 @@ from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import routing, search
+from carmenta_lab.retrieval.bm25 import BM25
+from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.exact import Exactly
 from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
@@ -36,6 +38,7 @@ from carmenta_lab.retrieval.retriever import APPROXIMATE, KINDS, OWN, Retriever,
 from carmenta_lab.retrieval.signals import Words
 from carmenta_lab.retrieval.trigram import TrigramSearch
 from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.retrieval.zscore import ZScoreFusion
 from carmenta_lab.schema.vector import Vector
 
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
@@ -374,7 +377,8 @@ def test_a_strategy_compiles_without_a_database_and_is_printed_as_its_configurat
         assert [column.name for column in statement.selected_columns][:4] == [
             *("passage_id", "source_id", "unit", "score"),
         ]
-    assert eval(repr(strategy), globals()) == strategy
+    named = vars(import_module("carmenta_lab.retrieval.signals")) | {"BM25": BM25, "Evidence": Evidence}
+    assert eval(repr(strategy), globals() | named | {"ZScoreFusion": ZScoreFusion}) == strategy
 
 
 # Vectors

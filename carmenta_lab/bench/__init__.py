@@ -5,7 +5,8 @@ from typing import TypeAlias
 
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
-from carmenta_lab.bench.ingest import ingest
+from carmenta_lab.bench.growth import growth
+from carmenta_lab.bench.ingest import ingest, ingest_vectors
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.bench.searching import searching
 from carmenta_lab.errors import UnknownName
@@ -15,6 +16,8 @@ Bench: TypeAlias = Callable[[Database, int, int, int], list[Result]]
 
 BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
+    "ingest_vectors": (ingest_vectors, 20_000, 5),
+    "ingest_growth": (growth, 40_000, 1),
     "search": (searching, 5_000, 15),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),

@@ -31,6 +31,8 @@ def upsert(table: str, select: str) -> str:
 
 
 BATCH = "(SELECT id FROM stage_conversations WHERE batch = %(batch)s)"
+IN_BATCH = f"conversation_id IN {BATCH}"
+"""Which messages of the stage are meant; where the stage holds one batch alone, `true` does."""
 
 ASSIGN = """
     UPDATE stage_conversations c SET batch = b.batch FROM (
@@ -39,11 +41,11 @@ ASSIGN = """
     ) b WHERE b.conversation_id = c.id
 """
 
-CONVERSATIONS = f"""
+CONVERSATIONS = """
     SELECT c.user_id, c.id, c.title, c.status, c.visibility, %(source)s, c.external_id, m.started_at, m.last_message_at
     FROM stage_conversations c JOIN (
         SELECT conversation_id, min(created_at) AS started_at, max(created_at) AS last_message_at
-        FROM stage_messages WHERE conversation_id IN {BATCH} GROUP BY conversation_id
+        FROM stage_messages WHERE {which} GROUP BY conversation_id
     ) m ON m.conversation_id = c.id ORDER BY c.user_id, c.id
 """
 
@@ -54,21 +56,27 @@ MESSAGES = f"""
         role, author, model, parts, content, content_for_llm, language, external_id, created_at
     FROM (
         SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY place ORDER BY line)) AS at
-        FROM stage_messages WHERE conversation_id IN {BATCH}
+        FROM stage_messages WHERE {IN_BATCH}
     ) m ORDER BY user_id, place, line
 """
 
-ATTACHMENTS = f"""
+MESSAGES_IN_PLACE = """
+    SELECT user_id, id, conversation_id, parent_id, position, role, author, model, parts, content, content_for_llm,
+        language, external_id, created_at FROM stage_messages
+"""
+"""Of a stage whose rows know their positions and lie in their order."""
+
+ATTACHMENTS = """
     SELECT a.user_id, a.id, a.message_id, a.name, a.media_type, a.bucket, a.key, a.size_bytes, a.sha256
-    FROM stage_attachments a JOIN stage_messages m ON m.id = a.message_id WHERE m.conversation_id IN {BATCH}
+    FROM stage_attachments a JOIN stage_messages m ON m.id = a.message_id WHERE {which}
 """
 
-TURNS = f"""
+TURNS_IN_PLACE = """
     INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
     SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
-    FROM stage_messages WHERE passage_id IS NOT NULL AND conversation_id IN {BATCH}
-    ORDER BY user_id, place, line
+    FROM stage_messages WHERE passage_id IS NOT NULL
 """
+TURNS = f"{TURNS_IN_PLACE} AND {IN_BATCH} ORDER BY user_id, place, line"
 
 PIECES = """
     INSERT INTO carmenta.passages
@@ -76,7 +84,7 @@ PIECES = """
     SELECT user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at
     FROM stage_passages p WHERE {condition} ORDER BY user_id, line, ordinal
 """
-LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE conversation_id IN {BATCH})")
+LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE {IN_BATCH})")
 OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
 
 STALE_TURNS = f"""

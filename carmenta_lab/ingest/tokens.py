@@ -11,7 +11,7 @@ import psycopg
 from pgvector import Bit
 from psycopg import sql
 
-from carmenta_lab.embedding import Embedder
+from carmenta_lab.embedding import DEFAULT_MODEL, Embedder, load_embedder
 from carmenta_lab.embedding.embedder import TokenEmbeddings
 from carmenta_lab.ingest.cut import header
 from carmenta_lab.ingest.staging import copy
@@ -35,6 +35,26 @@ def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) ->
     row = connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)}).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def encode(
+    connection: psycopg.Connection[Any],
+    users: Sequence[UUID],
+    committed: Callable[[], None],
+    progress: Callable[[str, int, int | None], object],
+) -> tuple[int, int]:
+    """Encode what lacks codes; returns how many passages that were, and what all codes take on disk in bytes."""
+    missing = lacking_codes(connection, users)
+    done = 0
+    if missing:
+        bundled = load_embedder(DEFAULT_MODEL)
+        done = encode_lacking(
+            connection, bundled, users, committed, lambda count: progress("encoding tokens", count, missing)
+        )
+        connection.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
+    row = connection.execute("SELECT pg_total_relation_size('carmenta.token_codes')").fetchone()
+    assert row is not None
+    return done, int(row[0])
 
 
 def encode_lacking(
