@@ -18,7 +18,7 @@ from carmenta_lab.datasets import (
     Reject,
     read,
 )
-from carmenta_lab.ingest.cut import header, pieces, short
+from carmenta_lab.ingest.cut import header, pieces, short, utc_offset
 from carmenta_lab.ingest.identity import Ids, passage_id
 from carmenta_lab.ingest.staging import Stage, jsonb
 
@@ -104,7 +104,7 @@ class Collector:
             compressed = m.content_for_llm or None
             place = (line, conversation[1], key, user, conversation[0], parent, m.position)
             said = (m.role, m.author, m.model, jsonb(m.parts), m.text, compressed, m.language)
-            add("messages", (*place, *said, m.message_id, m.created_at, head, passage))
+            add("messages", (*place, *said, m.message_id, m.created_at, utc_offset(m.created_at), head, passage))
             for n, a in enumerate(m.attachments):
                 digest = bytes.fromhex(a.sha256) if a.sha256 else None
                 file = (line, of("attachment", f"{m.message_id}/{n}"), user, key, a.name, a.media_type, a.bucket, a.key)
@@ -146,7 +146,7 @@ class Collector:
         for line, d in self._records(Document):
             user, key = self._user(d.user_id), self.ids.of("document", d.document_id)
             row = (line, key, user, d.path, d.name, d.text, list(d.tags), d.source_type)
-            self.stage.add("documents", (*row, d.language, d.document_id, d.created_at))
+            self.stage.add("documents", (*row, d.language, d.document_id, d.created_at, utc_offset(d.created_at)))
             self._cut_later(line, "section", key, user, header(d.created_at, d.name), d)
 
     def _memories(self) -> None:
@@ -155,7 +155,7 @@ class Collector:
             source = self.ids.of("message", m.source_message_id) if m.source_message_id else None
             successor = self.ids.of("memory", m.superseded_by) if m.superseded_by else None
             row = (line, key, user, m.category, m.text, m.confidence, source, successor)
-            self.stage.add("memories", (*row, m.language, m.memory_id, m.created_at))
+            self.stage.add("memories", (*row, m.language, m.memory_id, m.created_at, utc_offset(m.created_at)))
             self._cut_later(line, "memory", key, user, header(m.created_at, None), m)
 
     def _profiles(self) -> None:

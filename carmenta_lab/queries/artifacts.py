@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.schema.artifacts import Artifact
 from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.conversations import Conversation, Message
+from carmenta_lab.schema.knowledge import Document
 
 RELATIONS = table(
     "artifact_relations",
@@ -82,8 +84,8 @@ def delete_versions_from(session: Session, user_id: UUID, artifact_id: UUID, mom
 
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
-    """Both directions; an artifact that was deleted neither refers nor is referred to."""
-    here, there = aliased(Artifact), aliased(Artifact)
+    """Both directions; what was deleted neither refers nor is referred to, be it the conversation around a message."""
+    here, there, around = aliased(Artifact), aliased(Artifact), aliased(Conversation)
     found = RELATIONS.c
     return (
         select(found.to_kind, found.to_id, found.relation, found.direction)
@@ -93,7 +95,11 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
             (here.user_id == user_id) & (here.id == artifact_id) & (here.version == 1) & here.deleted_at.is_(None),
         )
         .outerjoin(there, (there.user_id == user_id) & (there.id == found.to_id) & (there.version == 1))
-        .where((found.to_kind != "artifact") | there.deleted_at.is_(None))
+        .outerjoin(Conversation, (Conversation.user_id == user_id) & (Conversation.id == found.to_id))
+        .outerjoin(Message, (Message.user_id == user_id) & (Message.id == found.to_id))
+        .outerjoin(around, (around.user_id == user_id) & (around.id == Message.conversation_id))
+        .outerjoin(Document, (Document.user_id == user_id) & (Document.id == found.to_id))
+        .where(*(end.deleted_at.is_(None) for end in (there, Conversation, Message, around, Document)))
         .order_by(found.direction, found.to_kind, found.to_id)
         .limit(limit)
     )

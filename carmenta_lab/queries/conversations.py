@@ -122,8 +122,18 @@ def count_messages(session: Session, user_id: UUID, since: datetime) -> int:
 
 def vote_statement(user_id: UUID, message_id: UUID, is_upvoted: bool) -> ReturningInsert[Any]:
     """The later vote replaces the earlier one."""
-    living = select(Message.user_id, Message.id, literal(is_upvoted)).where(
-        Message.user_id == user_id, Message.id == message_id, Message.deleted_at.is_(None)
+    living = (
+        select(Message.user_id, Message.id, literal(is_upvoted))
+        .join(
+            Conversation,
+            (Conversation.user_id == Message.user_id) & (Conversation.id == Message.conversation_id),
+        )
+        .where(
+            Message.user_id == user_id,
+            Message.id == message_id,
+            Message.deleted_at.is_(None),
+            Conversation.deleted_at.is_(None),
+        )
     )
     statement = insert(votes).from_select(["user_id", "message_id", "is_upvoted"], living)
     return statement.on_conflict_do_update(

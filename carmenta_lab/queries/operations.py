@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, Select, Update, case, func, literal, null, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from carmenta_lab.schema.conversations import Conversation
 from carmenta_lab.schema.operations import BackgroundQuery
 
 
@@ -129,7 +130,17 @@ def fail(session: Session, user_id: UUID, id: UUID, worker: str, error: str, ret
 
 
 def come_back_statement(user_id: UUID) -> Update:
-    """Each result is handed over once."""
+    """Each result is handed over once, with its conversation unless that was deleted."""
+    living = (
+        select(Conversation.id)
+        .where(
+            Conversation.user_id == user_id,
+            Conversation.id == BackgroundQuery.conversation_id,
+            Conversation.deleted_at.is_(None),
+        )
+        .correlate(BackgroundQuery)
+        .scalar_subquery()
+    )
     return (
         update(BackgroundQuery)
         .where(
@@ -145,7 +156,7 @@ def come_back_statement(user_id: UUID) -> Update:
             BackgroundQuery.result,
             BackgroundQuery.summary_for_llm,
             BackgroundQuery.error,
-            BackgroundQuery.conversation_id,
+            living.label("conversation_id"),
         )
         .execution_options(synchronize_session=False)
     )
