@@ -208,7 +208,8 @@ def bin_(own_sample: Database) -> Iterator[tuple[Session, Database]]:
         session.execute(
             text(
                 "INSERT INTO carmenta.background_queries "
-                "(user_id, id, kind, input, status, finished_at, conversation_id) VALUES (:user, :id, 'k', '{}', 'completed', :now, :conversation)"
+                "(user_id, id, kind, input, status, finished_at, conversation_id) "
+                "VALUES (:user, :id, 'k', '{}', 'completed', :now, :conversation)"
             ),
             row | {"conversation": _id("conversation")},
         )

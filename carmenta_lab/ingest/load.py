@@ -16,6 +16,8 @@ from carmenta_lab.ingest import cut
 from carmenta_lab.ingest.apply import Changes, apply
 from carmenta_lab.ingest.checks import check
 from carmenta_lab.ingest.collect import Collector
+from carmenta_lab.ingest.domain_rows import apply_domains
+from carmenta_lab.ingest.domains import Domains
 from carmenta_lab.ingest.embed import embed_lacking, lacking, register
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.staging import Stage, in_schema, sweep
@@ -183,6 +185,8 @@ def _load_rows(
             first = f" The first: {collector.rejects[0]}." if collector.rejects else ""
             raise DatasetError(f"{report.folder} holds no line that can be loaded.{first}")
         found, report.mended = check(raw, ids, collector.rejects, digest.endswith("/conversation"))
+        domains = Domains(raw, report.folder, ids)
+        domains.stage()
         report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
         row = raw.execute("SELECT count(*) FROM stage_messages").fetchone()
         total = int(row[0]) if row else 0
@@ -196,10 +200,13 @@ def _load_rows(
             another,
             lambda count: progress("writing", count, total),
         )
+        found = apply_domains(raw, ids.dataset, report.dataset, again, report.changes)
+        report.rejects = sorted([*report.rejects, *domains.rejects, *found], key=lambda r: (r.file, r.line))
         counts = {
             table: _count(raw, table) for table in ("users", "conversations", "messages", "documents", "memories")
         }
         counts |= {table: _count(raw, table) for table in ("profiles", "queries", "qrels")}
+        counts |= {table: _count(raw, table) for table in ("artifacts", "votes", "feedback", "tags")}
         raw.execute(
             "UPDATE lab.datasets SET content_hash = %s, counts = %s, loaded_at = now() WHERE id = %s",
             (digest, psycopg.types.json.Jsonb(counts | {"rejects": len(report.rejects)}), ids.dataset),
