@@ -18,7 +18,7 @@ FLOORS = (
     {"strategies"},
     {"context", "experiment"},
     {"bench", "figures"},
-    {"runner", "extension", "cli_db", "cli_progress", "cli_tables"},
+    {"runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_tables"},
     {"cli"},
     {"__init__"},
 )
