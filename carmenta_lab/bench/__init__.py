@@ -17,7 +17,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
     "search": (searching, 5_000, 15),
     "embedding": (embedding, 500, 5),
-    "helpers": (helping, 100_000, 15),
+    "helpers": (helping, 100_000, 30),
 }
 """Name -> what measures, rows unless told, repeats."""
 

@@ -1,12 +1,14 @@
 """What was made, in which versions, and what refers to it?"""
 
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Delete, Select, Uuid, column, delete, select, table
+from sqlalchemy import Delete, Integer, Select, Uuid, column, delete, select, table
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
+from carmenta_lab.queries.prepared import Prepared, given
 from carmenta_lab.schema.artifacts import Artifact
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.conversations import Conversation, Message
@@ -62,7 +64,12 @@ def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[An
 
 def history(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Version]:
     """The versions of an artifact, newest first."""
-    return [Version(*row) for row in session.execute(history_statement(user_id, artifact_id, limit))]
+    values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
+    return list(map(Version._make, _HISTORY.rows(session, values)))
+
+
+_USER, _ARTIFACT, _LIMIT = given("user_id", Uuid()), given("artifact_id", Uuid()), given("limit", Integer())
+_HISTORY = Prepared(lambda: history_statement(_USER, _ARTIFACT, _LIMIT))
 
 
 def newest(session: Session, user_id: UUID, artifact_id: UUID) -> Version | None:
@@ -79,8 +86,11 @@ def delete_versions_from_statement(user_id: UUID, artifact_id: UUID, moment: dat
 
 def delete_versions_from(session: Session, user_id: UUID, artifact_id: UUID, moment: datetime) -> int:
     """Delete the versions made at `moment` or later; returns how many."""
-    found = session.execute(delete_versions_from_statement(user_id, artifact_id, moment))
-    return cast("CursorResult[Any]", found).rowcount
+    return _DELETE_FROM.count(session, {"user_id": user_id, "artifact_id": artifact_id, "moment": moment})
+
+
+_MOMENT = given("moment", TIMESTAMP(timezone=True))
+_DELETE_FROM = Prepared(lambda: delete_versions_from_statement(_USER, _ARTIFACT, _MOMENT))
 
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
@@ -107,4 +117,8 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
 
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
     """What refers to an artifact, and what it refers to."""
-    return [Relation(*row) for row in session.execute(relations_statement(user_id, artifact_id, limit))]
+    values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
+    return list(map(Relation._make, _RELATIONS.rows(session, values)))
+
+
+_RELATIONS = Prepared(lambda: relations_statement(_USER, _ARTIFACT, _LIMIT))
