@@ -7,6 +7,7 @@ from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest
 from carmenta_lab.bench.measure import Result
+from carmenta_lab.bench.migration import migrating
 from carmenta_lab.bench.searching import searching
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.postgres.connect import Database
@@ -17,7 +18,8 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
     "search": (searching, 5_000, 15),
     "embedding": (embedding, 500, 5),
-    "helpers": (helping, 100_000, 30),
+    "helpers": (helping, 100_000, 200),
+    "migration": (migrating, 100_000, 3),
 }
 """Name -> what measures, rows unless told, repeats."""
 

@@ -15,7 +15,7 @@ from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 
-CALLS = 20
+CALLS = 5
 """Calls a measurement."""
 
 ME, FIRST = number(1), number(50)

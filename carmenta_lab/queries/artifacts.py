@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Delete, Integer, Select, Uuid, column, delete, select, table
+from sqlalchemy import ColumnElement, Delete, Integer, Select, Uuid, column, delete, select, table
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
@@ -104,15 +104,20 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
             here,
             (here.user_id == user_id) & (here.id == artifact_id) & (here.version == 1) & here.deleted_at.is_(None),
         )
-        .outerjoin(there, (there.user_id == user_id) & (there.id == found.to_id) & (there.version == 1))
-        .outerjoin(Conversation, (Conversation.user_id == user_id) & (Conversation.id == found.to_id))
-        .outerjoin(Message, (Message.user_id == user_id) & (Message.id == found.to_id))
-        .outerjoin(around, (around.user_id == user_id) & (around.id == Message.conversation_id))
-        .outerjoin(Document, (Document.user_id == user_id) & (Document.id == found.to_id))
+        .outerjoin(there, _end(found, there, "artifact") & (there.version == 1))
+        .outerjoin(Conversation, _end(found, Conversation, "conversation"))
+        .outerjoin(Message, _end(found, Message, "message"))
+        .outerjoin(around, (around.user_id == Message.user_id) & (around.id == Message.conversation_id))
+        .outerjoin(Document, _end(found, Document, "document"))
         .where(*(end.deleted_at.is_(None) for end in (there, Conversation, Message, around, Document)))
         .order_by(found.direction, found.to_kind, found.to_id)
         .limit(limit)
     )
+
+
+def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
+    """The row at the other end, when it is of that kind."""
+    return (found.to_kind == kind) & (entity.user_id == found.user_id) & (entity.id == found.to_id)
 
 
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
