@@ -18,7 +18,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
     "search": (searching, 5_000, 15),
     "embedding": (embedding, 500, 5),
-    "helpers": (helping, 100_000, 200),
+    "helpers": (helping, 100_000, 500),
     "migration": (migrating, 100_000, 3),
 }
 """Name -> what measures, rows unless told, repeats."""

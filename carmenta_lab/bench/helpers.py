@@ -15,8 +15,8 @@ from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 
-CALLS = 5
-"""Calls a measurement."""
+CALLS = 1
+"""Calls a measurement: one, so that what else the machine does meets few of them, and the median none."""
 
 ME, FIRST = number(1), number(50)
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,7 +104,7 @@ def _measure(session: Session, name: str, case: Case, rows: int, repeats: int) -
             call(session)
 
     session.execute(text("SAVEPOINT bench"))  # undone before each measurement: a query is taken once
-    limit_ms, ours_ms = alternate(limit, ours, repeats, before=afresh, warm_up=2)
+    limit_ms, ours_ms = alternate(limit, ours, repeats, before=afresh, warm_up=10)
     what = "its own SQL as a prepared statement on psycopg, binary"
     return Result(name, limit_ms / CALLS, ours_ms / CALLS, rows, repeats, what)
 

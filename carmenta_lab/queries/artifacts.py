@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Delete, Integer, Select, Uuid, column, delete, select, table
+from sqlalchemy import ColumnElement, Delete, Integer, Select, Uuid, and_, column, delete, select, table
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
@@ -117,7 +117,7 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
 
 def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
     """The row at the other end, when it is of that kind."""
-    return (found.to_kind == kind) & (entity.user_id == found.user_id) & (entity.id == found.to_id)
+    return and_(found.to_kind == kind, entity.user_id == found.user_id, entity.id == found.to_id)
 
 
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
