@@ -348,7 +348,8 @@ def test_a_diagram_has_the_form_of_mermaid_and_every_column_and_relation(domain:
     column = r"        [a-z][\w()\[\]]* \w+( (PK|FK|UK)(, (FK|UK))*)?"
     forms = (r"erDiagram|    direction LR", r"    \w+ \{", column, r"    \}")
     relation = r"    \w+ (\|\||\|o)--(o\{|o\|) \w+ : \w+"
-    lines = mermaid(domain).splitlines()
+    directive, *lines = mermaid(domain).splitlines()
+    assert re.fullmatch(r"%%\{init: \{.*\}\}%%", directive)
     assert [line for line in lines if not re.fullmatch("|".join((*forms, relation)), line)] == []
     shown = [c for t in tables_of(domain) for c in t.columns if t.schema == "lab" or c.name != "user_id"]
     assert sum(bool(re.fullmatch(forms[2], line)) for line in lines) == len(shown)
