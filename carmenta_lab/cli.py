@@ -15,6 +15,7 @@ from carmenta_lab.cli_db import app as db_app
 from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
+from carmenta_lab.cli_schema import schema
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(db_app, name="db")
+app.command()(schema)
 
 Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
 User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]

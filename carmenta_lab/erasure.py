@@ -153,13 +153,16 @@ def _forget_questions(session: Session, which: str, values: Mapping[str, UUID]) 
 
 
 def _held(session: Session, user_id: UUID) -> dict[str, int]:
-    """Table -> rows of one user, for every table that has any: those of embedding models, made later, as well."""
+    """Table -> rows of one user, for every table that has any: those of embedding models, made later, as well.
+
+    `lab.loaded` holds ids of a user's rows and nothing else; those of a conversation stay until the next load.
+    """
     tables = session.execute(
         text(
             "SELECT c.oid::regclass::text AS name, a.attname AS key FROM pg_class c JOIN pg_attribute a "
             "ON a.attrelid = c.oid AND (a.attname = 'user_id' OR c.oid = 'carmenta.users'::regclass "
             "AND a.attname = 'id') WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition "
-            "AND c.relnamespace = 'carmenta'::regnamespace ORDER BY 1"
+            "AND (c.relnamespace = 'carmenta'::regnamespace OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
         )
     ).all()
     counts = " UNION ALL ".join(

@@ -14,7 +14,7 @@ from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.staging import Stage, lock_key
 from carmenta_lab.postgres import Database
-from carmenta_lab.schema.lab import datasets, hits, qrels, queries, runs, scores
+from carmenta_lab.schema.lab import datasets, hits, loaded, qrels, queries, runs, scores
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
@@ -76,6 +76,8 @@ def two(database: Database) -> tuple[Database, UUID, UUID, Planted]:
             message = session.scalar(text("SELECT id FROM carmenta.messages WHERE user_id = :u LIMIT 1"), {"u": user})
             source = {"source_id": message, "source_kind": "message"}
             session.execute(insert(qrels).values(**row, **source, relevance=1))
+            held = {"dataset_id": DATASET, "place": "votes", "user_id": user, "row_id": message, "other_id": message}
+            session.execute(insert(loaded).values(held))
             of_run = {"run_id": run, "query_id": f"about {word}"}
             session.execute(insert(hits).values(**of_run, **source, rank=1, passage_id=uuid4(), score=1, parts={}))
             session.execute(insert(scores).values(**of_run, measure="recall@1", value=1))
@@ -143,9 +145,10 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
         "users", "accounts", "sessions", "service_connections", "assistants", "settings", "workspaces", "folders",
         "tags", "profiles", "documents", "document_links", "passages", *DERIVED,
     }  # fmt: skip
+    kept.add("lab.loaded")  # ids alone, until the next load
     left = {name.removeprefix("carmenta.") for name, count in _rows(database, ann).items() if count}
     assert left == kept
-    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept
+    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept - {"lab.loaded"}
     with database.owner_session() as session:
         units = session.scalars(text("SELECT unit FROM carmenta.passages WHERE user_id = :u"), {"u": ann}).all()
     assert units == ["section"]

@@ -19,7 +19,7 @@ FLOORS = (
     {"strategies"},
     {"context", "experiment"},
     {"bench", "figures"},
-    {"runner", "extension", "cli_db", "cli_progress", "cli_tables"},
+    {"runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_tables"},
     {"cli_compare", "cli_explain", "cli_import"},
     {"cli"},
     {"__init__"},

@@ -155,7 +155,7 @@ class Corpus:
         with database.owner.begin() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
-            encode_lacking(raw, load_embedder(), self.users, lambda: raw.execute("DROP TABLE stage_codes"), print)
+            encode_lacking(raw, load_embedder(), self.users, lambda: None, print)
 
     def ask(self, asked: str, user: int = 0, **more: Any) -> Query:
         """A question of one of the users."""

@@ -6,8 +6,10 @@ from typing import TypeAlias
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.growth import growth
+from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest, ingest_vectors
 from carmenta_lab.bench.measure import Result
+from carmenta_lab.bench.migration import migrating
 from carmenta_lab.bench.searching import searching
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.postgres.connect import Database
@@ -21,6 +23,8 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "search": (searching, 5_000, 15),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),
+    "helpers": (helping, 100_000, 500),
+    "migration": (migrating, 100_000, 3),
 }
 """Name -> what measures, rows unless told, repeats."""
 

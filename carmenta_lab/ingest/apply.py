@@ -146,13 +146,13 @@ def _apply_rest(connection: psycopg.Connection[Any], dataset: UUID, again: bool,
         )
     insert(
         "documents",
-        "SELECT user_id, id, path::ltree, name, content, tags, source_type, language, external_id, created_at "
-        "FROM stage_documents ORDER BY user_id, line",
+        "SELECT user_id, id, path::ltree, name, content, tags, source_type, language, external_id, created_at, "
+        "utc_offset FROM stage_documents ORDER BY user_id, line",
     )
     insert(
         "memories",
         "SELECT user_id, id, category, content, confidence, source_message_id, superseded_by, language, external_id, "
-        "created_at FROM stage_memories ORDER BY user_id, line",
+        "created_at, utc_offset FROM stage_memories ORDER BY user_id, line",
     )
     insert("profiles", "SELECT user_id, id, content FROM stage_profiles")
     if again:

@@ -9,7 +9,7 @@ from carmenta_lab.datasets.kinds import Document, Judgement, Memory, Profile, Qu
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.schema.base import INDEXED_CHARACTERS, tsvector_of
 
-_DUPLICATES = """
+DUPLICATES = """
     WITH numbered AS (
         SELECT line, first_value(line) OVER w AS first, {shown} AS shown
         FROM stage_{table} WHERE ({key}) IN (SELECT {key} FROM stage_{table} GROUP BY {key} HAVING count(*) > 1)
@@ -122,7 +122,7 @@ def check(
     spoilt = {ids.of("conversation", r.ids["conversation_id"]) for r in rejects if "conversation_id" in r.ids}
     for table, key, shown, file, name in _KEYS:
         conversation = "s.conversation_id" if table == "messages" else "NULL::uuid"
-        statement = _DUPLICATES.format(table=table, key=key, shown=shown, conversation=conversation)
+        statement = DUPLICATES.format(table=table, key=key, shown=shown, conversation=conversation)
         for line, first, value, home in connection.execute(statement).fetchall():
             found.append(Reject(file, line, f"{name}: {value!r} stands already in line {first}"))
             spoilt.add(home)

@@ -17,7 +17,7 @@ from carmenta_lab.datasets import (
     Reject,
     read,
 )
-from carmenta_lab.ingest.cut import Row, Uncut, header, passages, short
+from carmenta_lab.ingest.cut import Row, Uncut, header, passages, short, utc_offset
 from carmenta_lab.ingest.identity import Ids, passage_key
 from carmenta_lab.ingest.staging import Stage, jsonb
 from carmenta_lab.ingest.stream import Stream
@@ -113,7 +113,7 @@ class Collector:
             compressed = m.content_for_llm or None
             place = (line, conversation[1], key, user, conversation[0], parent, m.position)
             text = (m.role, m.author, m.model, jsonb(m.parts), m.text, compressed, m.language)
-            row = (*place, *text, m.message_id, m.created_at, head, passage)
+            row = (*place, *text, m.message_id, m.created_at, utc_offset(m.created_at), head, passage)
             files = self._files(line, key, user, m) if m.attachments else []
             if stream is None:
                 self.leave(row, files, long)
@@ -179,7 +179,7 @@ class Collector:
         for line, d in self._records(Document):
             user, key = self._user(d.user_id), self.ids.key("document", d.document_id)
             row = (line, key, user, d.path, d.name, d.text, list(d.tags), d.source_type)
-            self.stage.add("documents", (*row, d.language, d.document_id, d.created_at))
+            self.stage.add("documents", (*row, d.language, d.document_id, d.created_at, utc_offset(d.created_at)))
             self._cut_later(Uncut(line, "section", key, user, header(d.created_at, d.name), d))
 
     def _memories(self) -> None:
@@ -188,7 +188,7 @@ class Collector:
             source = self.ids.key("message", m.source_message_id) if m.source_message_id else None
             successor = self.ids.key("memory", m.superseded_by) if m.superseded_by else None
             row = (line, key, user, m.category, m.text, m.confidence, source, successor)
-            self.stage.add("memories", (*row, m.language, m.memory_id, m.created_at))
+            self.stage.add("memories", (*row, m.language, m.memory_id, m.created_at, utc_offset(m.created_at)))
             self._cut_later(Uncut(line, "memory", key, user, header(m.created_at, None), m))
 
     def _profiles(self) -> None:

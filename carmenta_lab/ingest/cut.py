@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeAlias
 from unicodedata import category
 
@@ -11,7 +11,7 @@ from carmenta_lab.embedding import Embedder, load_embedder
 from carmenta_lab.ingest.identity import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever the same text would be cut otherwise; a folder loaded under another version is cut anew."""
 
 OVERLAP_TOKENS = 32
@@ -52,6 +52,17 @@ def header(created_at: datetime | None, author: str | None) -> str:
     """What stands before a passage's text: "[2025-03-14] Nora: "."""
     date = f"[{created_at.date().isoformat()}] " if created_at is not None else ""
     return f"{date}{author}: " if author else date
+
+
+def utc_offset(at: datetime | None) -> int | None:
+    """Minutes that a time's zone is ahead of UTC: the part of it that a timestamptz does not keep."""
+    offset = at.utcoffset() if at is not None else None
+    return None if offset is None else int(offset.total_seconds()) // 60
+
+
+def as_written(at: datetime | None, offset: int | None) -> datetime | None:
+    """A stored time on the clock of whoever wrote it, so that a header shows that day's date."""
+    return None if at is None else at.astimezone(timezone(timedelta(minutes=offset or 0)))
 
 
 def short(head: str, text: str) -> bool:

@@ -12,6 +12,8 @@ from carmenta_lab.errors import DatasetError
 from carmenta_lab.ingest.apply import apply
 from carmenta_lab.ingest.checks import NO_PARENT, check
 from carmenta_lab.ingest.collect import Collector
+from carmenta_lab.ingest.domain_rows import apply_domains
+from carmenta_lab.ingest.domains import Domains
 from carmenta_lab.ingest.given import Given
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.report import LoadReport
@@ -70,12 +72,15 @@ def load_rows(
         found, report.mended = check(
             raw, ids, collector.rejects, whole_conversations=whole_conversations, written=streamed is not None
         )
-        report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
+        domains = Domains(raw, report.folder, ids)
+        domains.stage()
         claim(raw)
         commit(connection)
         report.changes = apply(
             raw, ids.dataset, report.dataset, again, lambda: commit(connection), _others(engine, stage), written
         )
+        found += [*domains.rejects, *apply_domains(raw, ids.dataset, report.dataset, again, report.changes)]
+        report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
         for each in given:
             report.given[each.vectors.model] = each.write_staged(raw)
         counts = {table: _count(raw, table) for table in COUNTED}
@@ -102,7 +107,10 @@ def load_rows(
     commit(connection)
 
 
-COUNTED = ("users", "conversations", "messages", "documents", "memories", "profiles", "queries", "qrels")
+COUNTED = (
+    *("users", "conversations", "messages", "documents", "memories", "profiles", "queries", "qrels"),
+    *("artifacts", "votes", "feedback", "tags"),
+)
 
 
 def commit(connection: Connection) -> None:

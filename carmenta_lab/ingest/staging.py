@@ -17,15 +17,16 @@ TABLES = {
     "conversations": "id uuid, user_id uuid, external_id text, title text, status text, visibility text, batch int4",
     "messages": "line int4, place int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, "
     "role text, author text, model text, parts jsonb, content text, content_for_llm text, language text, "
-    "external_id text, created_at timestamptz, header text, passage_id uuid",
+    "external_id text, created_at timestamptz, utc_offset int2, header text, passage_id uuid",
     "attachments": "line int4, id uuid, user_id uuid, message_id uuid, name text, media_type text, bucket text, "
     "key text, size_bytes int8, sha256 bytea",
     "passages": "line int4, user_id uuid, id uuid, unit text, ordinal int4, content text, message_id uuid, "
     "memory_id uuid, document_id uuid, author text, language text, created_at timestamptz",
     "documents": "line int4, id uuid, user_id uuid, path text, name text, content text, tags text[], source_type text, "
-    "language text, external_id text, created_at timestamptz",
+    "language text, external_id text, created_at timestamptz, utc_offset int2",
     "memories": "line int4, id uuid, user_id uuid, category text, content text, confidence float4, "
-    "source_message_id uuid, superseded_by uuid, language text, external_id text, created_at timestamptz",
+    "source_message_id uuid, superseded_by uuid, language text, external_id text, created_at timestamptz, "
+    "utc_offset int2",
     "profiles": "line int4, id uuid, user_id uuid, content text",
     "queries": "line int4, query_id text, user_id uuid, content text, category text, asked_at timestamptz, "
     "answers text[], language text",

@@ -3,10 +3,11 @@
 COLUMNS = {
     "conversations": "title, status, visibility, source, external_id, started_at, last_message_at",
     "messages": "conversation_id, parent_id, position, role, author, model, parts, content, content_for_llm, language, "
-    "external_id, created_at",
+    "external_id, created_at, utc_offset",
     "attachments": "message_id, name, media_type, bucket, key, size_bytes, sha256",
-    "documents": "path, name, content, tags, source_type, language, external_id, created_at",
-    "memories": "category, content, confidence, source_message_id, superseded_by, language, external_id, created_at",
+    "documents": "path, name, content, tags, source_type, language, external_id, created_at, utc_offset",
+    "memories": "category, content, confidence, source_message_id, superseded_by, language, external_id, created_at, "
+    "utc_offset",
     "profiles": "content",
 }
 """Table -> the columns that a folder decides, beside the key."""
@@ -53,7 +54,8 @@ MESSAGES = f"""
     SELECT user_id, id, conversation_id, parent_id, coalesce(position, least(2147483647,
             coalesce(max(position) OVER (PARTITION BY place) + 1::bigint, 0)
             + row_number() OVER (PARTITION BY place, position ORDER BY at NULLS FIRST, line) - 1)),
-        role, author, model, parts, content, content_for_llm, language, external_id, created_at
+        role, author, model, parts, content, content_for_llm, language, external_id, created_at,
+        utc_offset
     FROM (
         SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY place ORDER BY line)) AS at
         FROM stage_messages WHERE {IN_BATCH}
@@ -62,7 +64,7 @@ MESSAGES = f"""
 
 MESSAGES_IN_PLACE = """
     SELECT user_id, id, conversation_id, parent_id, position, role, author, model, parts, content, content_for_llm,
-        language, external_id, created_at FROM stage_messages
+        language, external_id, created_at, utc_offset FROM stage_messages
 """
 """Of a stage whose rows know their positions and lie in their order."""
 

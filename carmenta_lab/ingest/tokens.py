@@ -30,6 +30,12 @@ _LACKING = """
 """
 
 
+def has_codes(connection: psycopg.Connection[Any], user: UUID) -> bool:
+    """Whether any passage of a user has token codes."""
+    row = connection.execute("SELECT EXISTS (SELECT FROM carmenta.token_codes WHERE user_id = %s)", (user,)).fetchone()
+    return row == (True,)
+
+
 def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) -> int:
     """How many passages of these users have no token codes."""
     row = connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)}).fetchone()
@@ -79,8 +85,10 @@ def encode_lacking(
         tokens = embedder.token_embeddings([row[2] for row in rows])
         stop = _stop_words(connection, rows)
         connection.execute(
-            "CREATE TEMP TABLE stage_codes ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA"
+            "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS "
+            "SELECT * FROM carmenta.token_codes WITH NO DATA"
         )
+        connection.execute("TRUNCATE stage_codes")
         copied = (
             (user, key, *_codes(found, text, header(at, author), stop[language]))
             for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)

@@ -4,11 +4,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Table, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import Base, UserOwned, about, isolated, of, of_user
+from carmenta_lab.schema.base import (
+    UTC_OFFSET,
+    Base,
+    UserOwned,
+    about,
+    deleted_index,
+    isolated,
+    of,
+    of_user,
+    utc_offset_check,
+)
 from carmenta_lab.schema.vector import Ltree
 
 
@@ -78,6 +98,7 @@ class Conversation(UserOwned, Base):
         Index(
             "ix_conversations_workspace", "user_id", "workspace_id", postgresql_where=text("workspace_id IS NOT NULL")
         ),
+        deleted_index("conversations"),
         {"comment": "A conversation of one user."},
     )
 
@@ -137,6 +158,8 @@ class Message(UserOwned, Base):
             postgresql_where=text("role = 'user'"),
         ),
         Index("ix_messages_parent", "user_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        deleted_index("messages"),
+        utc_offset_check(),
         {"comment": "One turn of a conversation."},
     )
 
@@ -161,6 +184,7 @@ class Message(UserOwned, Base):
     external_id: Mapped[str | None] = mapped_column(default=None, comment="The id as the source gave it.")
     created_at: Mapped[datetime | None] = mapped_column(default=None, comment="When it was written; null when unknown.")
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    utc_offset: Mapped[int | None] = mapped_column(SmallInteger, default=None, comment=UTC_OFFSET)
 
 
 class Attachment(UserOwned, Base):
