@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from carmenta_lab.cli_contexts import compare_contexts
 from carmenta_lab.cli_db import app as db_app
 from carmenta_lab.cli_progress import loading, steps
 from carmenta_lab.errors import CarmentaError, UsageError
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(db_app, name="db")
+app.command("compare-contexts")(compare_contexts)
 
 Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
 User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]
@@ -220,7 +222,7 @@ def context(
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding; all when none.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding, context; all when none.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:

@@ -109,5 +109,5 @@ def shortened(material: Material, policy: Policy, budget_tokens: int, sizes: Siz
         except EndpointFailed as error:
             note = f"{error} Older messages are shortened without a language model."
             return replace(material, said=tuple(said), notes=(*material.notes, note))
-        said[place] = replace(one, compressed=short, compressed_by=f"by {endpoint.model}")
+        said[place] = one._replace(compressed=short, compressed_by=f"by {endpoint.model}")
     return replace(material, said=tuple(said))

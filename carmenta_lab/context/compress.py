@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from math import log, sqrt
 
 from carmenta_lab.context.repeats import gist
@@ -19,10 +20,13 @@ class Relevance:
     """How much a sentence has to do with the query, and less with the conversation: words by their rarity."""
 
     def __init__(self, query: str, conversation: Iterable[str]) -> None:
-        said = [set(gist(text).split()) for text in conversation]
-        self._within = Counter(word for one in said for word in one)
-        self._texts = len(said)
+        self._conversation = tuple(conversation)
         self._asked = set(gist(query).split())
+
+    @cached_property
+    def _within(self) -> Counter[str]:
+        """In how many messages a word stands; counted when it is first asked for."""
+        return Counter(word for text in self._conversation for word in set(gist(text).split()))
 
     def of(self, sentence: str) -> float:
         """0 or more; a long sentence needs more to say than a short one."""
@@ -34,7 +38,7 @@ class Relevance:
         return (shared + OF_CONVERSATION * around) / sqrt(len(mine))
 
     def _weight(self, word: str) -> float:
-        return log(1 + (self._texts + 1) / (self._within[word] + 1))
+        return log(1 + (len(self._conversation) + 1) / (self._within[word] + 1))
 
 
 def shorten(text: str, limit: int, sizes: Sizes, relevance: Relevance) -> str:

@@ -56,7 +56,7 @@ def named(said: Sequence[Said]) -> tuple[Said, ...]:
         late = one.role == "system" and any(before.role != "system" for before in result)
         name = "System" if late else one.author if len(authors[one.role]) > 1 else None
         role: Literal["system", "user", "assistant"] = "user" if late else one.role
-        result.append(replace(one, role=role, head=f"{name}: " if name else ""))
+        result.append(one._replace(role=role, head=f"{name}: ") if name else one)
     return tuple(result)
 
 
@@ -130,7 +130,7 @@ def opened(taken: Taken, room: int, sizes: Sizes) -> tuple[Taken, list[Dropped]]
         head = f"{turn.said.author or SPEAKERS[turn.said.role]}: "
         tokens = sizes.of(head, form.text) + sizes.counter.overhead
         if cost(result) - form.tokens + tokens <= room:
-            quoted = replace(turn, said=replace(turn.said, role="user", head=head))
+            quoted = replace(turn, said=turn.said._replace(role="user", head=head))
             result[first] = (quoted, replace(form, tokens=tokens))
             break
         del result[first]
@@ -171,8 +171,7 @@ def _joined(said: Sequence[Said]) -> list[Said]:
             continue
         call = result[-1]
         texts = (call.text, one.text)
-        result[-1] = replace(
-            call,
+        result[-1] = call._replace(
             ids=call.ids + one.ids,
             sources=call.sources + one.sources,
             text=None if None in texts else "\n\n".join(text for text in texts if text),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from carmenta_lab.records import Query
@@ -11,8 +11,7 @@ BYTES_PER_TOKEN = 64
 """A text of more bytes than this for every token of the budget is not fetched: no language packs tokens so densely."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """One message of the conversation, or a tool call with the messages that hold its results."""
 
     ids: tuple[UUID, ...]
@@ -29,8 +28,7 @@ class Said:
     head: str = ""  # the speaker, where the role does not tell who speaks
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One retrieved source."""
 
     id: UUID  # of the memory, message or document

@@ -1,7 +1,7 @@
 """What was said? Profile and conversation in one statement of columns, no slower for a longer conversation."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -14,6 +14,9 @@ from carmenta_lab.context.tails import BRANCHED, HISTORY, PLAIN
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME
+
+
+_PLACE = attrgetter("position", "id")
 
 
 class Reading(NamedTuple):
@@ -73,7 +76,7 @@ def read_said(
 
 def _in_order(rows: Iterable[Any]) -> list[Any]:
     """Oldest first."""
-    return sorted(rows, key=lambda row: (row.position, row.id))
+    return sorted(rows, key=_PLACE)
 
 
 def _check(who: Any, query: Query, conversation_id: UUID | None) -> None:
@@ -99,17 +102,17 @@ def _linear(rows: list[Any]) -> bool:
 
 
 def _said(row: Any) -> Said:
-    created_at: datetime | None = row.created_at
-    key: UUID = row.id
+    key, external_id, role, author, length_bytes, content, compressed, _, created_at, _, _, tokens = row
+    is_result = role == "tool"
     return Said(
-        ids=(key,),
-        sources=(row.external_id or str(key),),
-        role="assistant" if row.role == "tool" else row.role,
-        text=row.content,
-        compressed=row.compressed or None,
-        author=row.author,
-        length_bytes=row.length_bytes,
+        (key,),
+        (external_id or str(key),),
+        "assistant" if is_result else role,
+        content,
+        compressed or None,
+        author=author,
+        length_bytes=length_bytes or 0,
         created_at=created_at,
-        tokens=row.tokens,
-        is_result=row.role == "tool",
+        tokens=tokens,
+        is_result=is_result,
     )

@@ -27,12 +27,12 @@ class Chosen:
 
     def extra(self, one: Found) -> int:
         """What the hit would add to the cost."""
-        day = self._days.get(one.date, [])
-        added = self.bare(one)
-        if day:
-            first = min((day[0], one), key=reading_order)
-            return added + self._date(first) - self._date(day[0])
-        return added + self._date(one)
+        day = self._days.get(one.date)
+        if day is None:
+            return self.bare(one) + self._date(one)
+        if reading_order(one) < reading_order(day[0]):
+            return self.bare(one) + self._date(one) - self._date(day[0])
+        return self.bare(one)
 
     def add(self, one: Found) -> None:
         """Let the hit stand."""
@@ -91,19 +91,20 @@ def choose(
     """
     chosen = Chosen(sizes)
     said = Repeats(standing if policy.deduplicate else ())
-    reasons: dict[int, str] = {}
-    waiting: dict[str, int] = {"memory": 0, "passage": 0}  # tokens of the hits not yet decided
-    for one in found:
-        waiting[one.kind] += 0 if one.obsolete else chosen.bare(one)
+    bare = [chosen.bare(one) for one in found]
+    waiting = {"memory": 0, "passage": 0}  # tokens of the hits not yet decided
+    for one, tokens in zip(found, bare, strict=True):
+        waiting[one.kind] += 0 if one.obsolete else tokens
     kept = {"memory": int(policy.memories * room), "passage": int(policy.passages * room)}
+    reasons = [""] * len(found)
     for keeping in (True, False):
         for number, one in enumerate(found):
-            if not keeping and reasons[number]:
+            if not keeping and (reasons[number] or chosen.cost + bare[number] > room):
                 continue
             if keeping:
-                waiting[one.kind] -= 0 if one.obsolete else chosen.bare(one)
+                waiting[one.kind] -= 0 if one.obsolete else bare[number]
             reasons[number] = refusal(one, in_full, said if policy.deduplicate else None)
-            if reasons[number]:
+            if reasons[number] or chosen.cost + bare[number] > room:
                 continue
             other = "passage" if one.kind == "memory" else "memory"
             held = max(0, min(kept[other] - chosen.used[other], waiting[other])) if keeping else 0
@@ -115,7 +116,7 @@ def choose(
         Dropped(
             one.source,
             one.kind,
-            chosen.bare(one),
+            bare[number],
             reasons[number] or f"longer than the {room - chosen.cost} tokens left",
             (one.id,),
             one.created_at,

@@ -28,10 +28,12 @@ class Sizes:
 
     def of(self, head: str, body: str) -> int:
         """Tokens of a block that shows `body` after `head`; counted now if it was not."""
-        parts = self._parts(head, body)
-        if any(part not in self._known for part in parts):
+        known = self._known
+        try:
+            return known[head] + known[body] if self.counter.additive else known[head + body]
+        except KeyError:
             self.count([(head, body)])
-        return sum(self._known[part] for part in parts)
+            return self.of(head, body)
 
     def _parts(self, head: str, body: str) -> tuple[str, ...]:
         """Where counts do not simply add up, a text under a head is a text of its own."""

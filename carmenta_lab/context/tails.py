@@ -3,7 +3,8 @@
 The first row tells who asks: the profile, the acting user, and the conversation that was chosen.
 """
 
-_COLUMNS = """m.id, m.external_id, m.role, m.author, octet_length(m.content) AS length_bytes,
+_COLUMNS = """m.id, m.external_id, m.role, m.author,
+    CASE WHEN octet_length(m.content) > %(bytes)s THEN octet_length(m.content) END AS length_bytes,
     CASE WHEN octet_length(m.content) <= %(bytes)s THEN m.content END AS content,
     CASE WHEN octet_length(m.content_for_llm) <= %(bytes)s THEN m.content_for_llm END AS compressed,
     m.parent_id, m.created_at"""

@@ -17,7 +17,7 @@ from carmenta_lab.evaluation import interval, paired
 from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.compare import SEED, Progress
 from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
-from carmenta_lab.experiment.questions import Questions, read_questions
+from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.search import search
@@ -171,6 +171,12 @@ def _differences(scores: pd.DataFrame, baseline: str, seed: int) -> pd.DataFrame
         rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied))
     columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def models_needed(names: Sequence[str]) -> tuple[str, ...]:
+    """The embedding models that the strategies of these policies search with."""
+    found = [policies.load(name).strategy for name in names]
+    return vectors_needed([registry.load(name).model for name in found if name])
 
 
 def _circumstances(database: Database, questions: Questions, titles: dict[str, Policy]) -> dict[str, Any]:
