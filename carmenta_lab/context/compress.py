@@ -11,8 +11,8 @@ from carmenta_lab.context.sizes import Sizes
 
 OF_CONVERSATION = 0.25
 """What a word shared with the conversation weighs beside one shared with the query."""
-OF_OPENING = 0.5
-"""What a message's first sentence has in advance: it says what the message is about."""
+OF_OPENING = 0.05
+"""What the first sentence of a message has in advance: it says what the message is about."""
 GAP = "…"
 
 

@@ -98,7 +98,7 @@ def _fill(
     """Conversation and hits; what hits do not use goes to the conversation, as long as it grows by that."""
     while True:
         taken, left = fill(candidates, room)
-        taken, unopened = opened(taken, room, sizes)
+        taken, unopened = opened(taken, available, sizes)
         in_full = {key for turn, form in taken if form.in_full for key in turn.said.ids}
         standing = [block.text for block in start] + [form.text for _, form in taken]
         chosen, refused = choose(material.found, policy, sizes, in_full, standing, available - cost(taken))

@@ -10,7 +10,7 @@ _FILLERS = frozenset("a an the is are was were has have der die das ein eine ist
 
 CONTAINED_WORDS = 8
 """A text of fewer words counts as repeated only by an equal one: inside a longer one it may stand negated."""
-STEM_CHARACTERS = 4
+STEM_CHARACTERS = 3
 """An ending is taken off only where so much of the word stays."""
 _ENDINGS = ("ing", "ed", "es", "en", "s", "e")
 

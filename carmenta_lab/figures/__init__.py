@@ -6,11 +6,14 @@ figures.by_category(comparison, "ndcg@10")
 figures.evidence(comparison, "q17")                    # one question: at which rank stands what proves the answer?
 figures.conversations_over_time(figures.read_conversations(session, "sample"))
 figures.tokens_by_block(context)
+figures.conversation_shown(context)                    # which messages stand in full, compressed, not at all
+figures.evidence_by_budget(compare_contexts(lab, "sample"))
 figures.quality(comparison, "ndcg@10").savefig("quality.png", dpi=200)
 """
 
+from carmenta_lab.figures.budgets import evidence_by_budget, evidence_by_history
 from carmenta_lab.figures.categories import by_category
-from carmenta_lab.figures.contexts import tokens_by_block
+from carmenta_lab.figures.contexts import conversation_shown, tokens_by_block
 from carmenta_lab.figures.evidence import evidence, evidence_letters, top_hits
 from carmenta_lab.figures.latency import quality_against_latency
 from carmenta_lab.figures.quality import quality
@@ -18,8 +21,11 @@ from carmenta_lab.figures.timeline import conversations_over_time, read_conversa
 
 __all__ = [
     "by_category",
+    "conversation_shown",
     "conversations_over_time",
     "evidence",
+    "evidence_by_budget",
+    "evidence_by_history",
     "evidence_letters",
     "quality",
     "quality_against_latency",
