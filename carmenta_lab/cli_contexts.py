@@ -43,9 +43,7 @@ def compare_contexts(
     with open_lab() as lab:
         loaded = loading(lab, dataset, models=models)
         with steps("comparing") as progress:
-            result = measure(
-                lab, loaded.dataset, names, sizes, baseline=baseline, counter=counting, progress=progress
-            )
+            result = measure(lab, loaded.dataset, names, sizes, baseline=baseline, counter=counting, progress=progress)
     text = json.dumps(result.to_json(), indent=2)
     if json_file is not None and str(json_file) == "-":
         typer.echo(text)

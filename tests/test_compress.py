@@ -28,7 +28,7 @@ def kinds(text: str) -> list[tuple[str, str]]:
     return [(piece.kind, piece.text) for piece in pieces(text)]
 
 
-TEXTS = st.text(alphabet=st.sampled_from("ab. !?\n\r`>|\"“”()。、猫é\u0301\u200d👩🇫🇮"), max_size=80)
+TEXTS = st.text(alphabet=st.sampled_from('ab. !?\n\r`>|"“”()。、猫é\u0301\u200d👩🇫🇮'), max_size=80)
 
 
 @settings(max_examples=300, deadline=None)

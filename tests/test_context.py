@@ -566,7 +566,9 @@ def test_the_past_is_seen_as_it_was(loaded: Loaded) -> None:
 
 def test_an_older_message_stands_as_its_compressed_text(loaded: Loaded) -> None:
     context = loaded.context(policy=in_full(50, 1))
-    assert [block.text for block in context.blocks if block.kind == "message" and block.place == 1] == ["Asked what is fixed."]
+    assert [block.text for block in context.blocks if block.kind == "message" and block.place == 1] == [
+        "Asked what is fixed."
+    ]
 
 
 def test_only_the_last_messages_are_read(loaded: Loaded) -> None:
@@ -670,7 +672,9 @@ def test_a_plain_tail_is_what_going_back_along_the_branch_finds(loaded: Loaded) 
     with loaded.database.app_session() as session, as_user(session, loaded.id("user", "ann")):
         for at in range(70):
             for messages in (1, 2, 3, 50):
-                query = Query("q", loaded.id("user", "ann"), "?", asked_at=datetime(2025, 3, 1, at // 60, at % 60, tzinfo=UTC))
+                query = Query(
+                    "q", loaded.id("user", "ann"), "?", asked_at=datetime(2025, 3, 1, at // 60, at % 60, tzinfo=UTC)
+                )
                 values = {"user_id": query.user_id, "asked_at": query.asked_at, "messages": messages}
                 values |= {"bytes": 10_000, "counter": "any", "conversation_id": None}
                 along = connection_of(session).execute(tails.BRANCHED["latest_then"], values).fetchall()

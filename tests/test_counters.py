@@ -123,7 +123,11 @@ def test_a_language_model_is_asked_as_the_api_documents(model: Endpoint) -> None
     assert model.shorten("We shall drink tea at four o'clock.", 5, "when") == "Tea at four."
     [(key, body)] = Model.asked
     assert key == "Bearer secret"
-    assert (body["model"], body["temperature"], [m["role"] for m in body["messages"]]) == ("small", 0, ["system", "user"])
+    assert (body["model"], body["temperature"], [m["role"] for m in body["messages"]]) == (
+        "small",
+        0,
+        ["system", "user"],
+    )
     assert "at most 5 tokens" in body["messages"][0]["content"]
     assert "secret" not in repr(model)
 

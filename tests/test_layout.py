@@ -19,7 +19,7 @@ FLOORS = (
     {"context"},
     {"experiment"},
     {"bench", "figures"},
-    {"runner", "extension", "cli_contexts", "cli_db", "cli_progress", "cli_tables"},
+    {"explorer", "runner", "extension", "cli_contexts", "cli_db", "cli_progress", "cli_tables"},
     {"cli"},
     {"__init__"},
 )

@@ -206,7 +206,5 @@ def _times(work: Work, times: int = READS) -> Work:
     return repeated
 
 
-def _result(
-    name: str, found: tuple[float, float], rows: int, repeats: int, what: str, times: int = READS
-) -> Result:
+def _result(name: str, found: tuple[float, float], rows: int, repeats: int, what: str, times: int = READS) -> Result:
     return Result(name, found[0] / times, found[1] / times, rows, repeats, what)

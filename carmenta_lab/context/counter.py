@@ -85,7 +85,9 @@ def load_counter(name: str = DEFAULT_MODEL) -> Counter:
     try:
         import tiktoken
     except ImportError:
-        raise UsageError(f"the counter {name} needs the package tiktoken: pip install 'carmenta-lab[tiktoken]'.") from None
+        raise UsageError(
+            f"the counter {name} needs the package tiktoken: pip install 'carmenta-lab[tiktoken]'."
+        ) from None
     folder = _cache()
     file = folder / sha1(ORIGIN.format(ENCODINGS[name]).encode(), usedforsecurity=False).hexdigest()
     if not file.is_file():

@@ -55,11 +55,14 @@ class Policy:
     best ranks stand, but `memories` and `passages` keep a fraction of its room for either kind while there is any.
     """
 
-    strategy: str | None = None  # the retrieval strategy, by name or by the path of its file; None: nothing is retrieved
+    strategy: str | None = (
+        None  # the retrieval strategy, by name or by the path of its file; None: nothing is retrieved
+    )
     k: int = 60  # hits considered, 1..1000
     tiers: tuple[Tier, ...] = (Tier(10), Tier(15, 0.6), Tier(25, 0.3))
     span: Literal["conversation", "history"] = "conversation"  # whose messages: the one's, or all conversations'
     compression: Literal["sentences", "stored"] = "sentences"  # stored: only where there is a `content_for_llm`
+    excerpt_tokens: int | None = None  # a longer hit stands as its sentences nearest to the query; None: whole
     deduplicate: bool = True  # leave out what another block says already
     order: tuple[Section, ...] = ("profile", "conversation", "retrieved")  # the query comes last
     profile: Share = Share(floor=0.1, share=0.4)
@@ -73,6 +76,8 @@ class Policy:
         """Refuse what cannot be kept."""
         if not 1 <= self.k <= MAX_K:
             raise UsageError(f"a policy's k must be 1 to {MAX_K}, not {self.k}.")
+        if self.excerpt_tokens is not None and self.excerpt_tokens < 1:
+            raise UsageError(f"a policy's excerpt_tokens must be 1 or more, or None, not {self.excerpt_tokens}.")
         if self.messages > MAX_MESSAGES:
             raise UsageError(f"a policy's tiers must hold {MAX_MESSAGES} messages at most, not {self.messages}.")
         floors = self.profile.floor + self.conversation.floor + self.retrieved.floor

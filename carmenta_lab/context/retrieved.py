@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
 
+from carmenta_lab.context.compress import Relevance, shorten
 from carmenta_lab.context.material import Found
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.context.repeats import Repeats
@@ -66,14 +67,25 @@ class Chosen:
             kind=one.kind,
             text=date + one.head + one.says,
             tokens=tokens,
-            tokens_before=tokens,
+            tokens_before=tokens
+            + (self.sizes.of("", one.cut_from) - self.sizes.of("", one.says) if one.cut_from else 0),
             sources=(one.source,),
-            why=f"retrieved: rank {one.rank}, score {one.score:.3g}",
+            why=f"retrieved: rank {one.rank}, score {one.score:.3g}" + (", an excerpt" if one.cut_from else ""),
             score=one.score,
             rank=one.rank,
             ids=(one.id,),
             created_at=one.created_at,
         )
+
+
+def excerpts(found: Sequence[Found], query: str, limit: int, sizes: Sizes) -> tuple[Found, ...]:
+    """The hits, those of more than `limit` tokens as the sentences nearest to the query where that is shorter."""
+    relevance = Relevance(query, (one.says for one in found))
+    result = []
+    for one in found:
+        short = shorten(one.says, limit, sizes, relevance) if sizes.of("", one.says) > limit else ""
+        result.append(one._replace(says=short, cut_from=one.says, tokens=None, whole=False) if short else one)
+    return tuple(result)
 
 
 def reading_order(one: Found) -> tuple[str, datetime, int]:

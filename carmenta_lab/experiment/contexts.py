@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +40,9 @@ class ContextComparison:
     budgets: tuple[int, ...]
     evidence: pd.DataFrame  # policy, budget, mean, low, high, every_target, tokens
     differences: pd.DataFrame  # policy, baseline, budget, mean, low, high, won, lost, tied
-    scores: pd.DataFrame  # policy, budget, query_id, category, evidence (NaN without a judged message), every_target, tokens
+    scores: (
+        pd.DataFrame
+    )  # policy, budget, query_id, category, evidence (NaN without a judged message), every_target, tokens
     circumstances: dict[str, Any] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def compare_contexts(
     *,
     baseline: str | None = None,
     counter: Counter | None = None,
+    questions_drawn: int | None = None,
     seed: int = SEED,
     progress: Progress = lambda stage, done, total: None,
 ) -> ContextComparison:
@@ -74,6 +78,7 @@ def compare_contexts(
     Policies are names or paths of files, all when none is named; the first is the baseline unless another is.
     Every question is asked in the user's latest conversation of its time. The mean is over questions with a judged
     message and counts messages; `every_target` counts memories and documents as well, by the same rule.
+    `questions_drawn` takes so many judged questions, drawn by the seed, instead of all.
     """
     names = list(names) or policies.names()
     titles = {policies.title(name): policies.load(name) for name in names}
@@ -88,12 +93,11 @@ def compare_contexts(
         lexemes = LexemesOf(session)
         sizes = Sizes(counter or BundledCounter())
         rows: list[tuple[Any, ...]] = []
-        for query in questions.queries:
-            progress("questions", 1, len(questions.queries))
-            targets = {s: kind for s, (kind, relevance) in questions.judgements[query.query_id].items() if relevance}
-            if targets:
-                found = contexts_of(database, query, titles, budgets, sizes)
-                rows += _scored(query, found, targets, sources, lexemes)
+        asked = _asked(questions, questions_drawn, seed)
+        for query, targets in asked:
+            found = contexts_of(database, query, titles, budgets, sizes)
+            rows += _scored(query, found, targets, sources, lexemes)
+            progress("questions", 1, len(asked))
     columns = ["policy", "budget", "query_id", "category", "evidence", "every_target", "tokens"]
     scores = pd.DataFrame(rows, columns=columns)
     return ContextComparison(
@@ -105,8 +109,21 @@ def compare_contexts(
         differences=_differences(scores, baseline, seed),
         scores=scores,
         circumstances=_circumstances(database, questions, titles)
-        | {"seed": seed, "counter": sizes.counter.name, "baseline": baseline},
+        | {"seed": seed, "questions_drawn": questions_drawn, "counter": sizes.counter.name, "baseline": baseline},
     )
+
+
+def _asked(questions: Questions, drawn: int | None, seed: int) -> list[tuple[Query, dict[UUID, str]]]:
+    """The judged questions in their order, each with the kinds of its targets."""
+    judged = [
+        (query, {key: kind for key, (kind, relevance) in questions.judgements[query.query_id].items() if relevance})
+        for query in questions.queries
+    ]
+    asked = [(query, targets) for query, targets in judged if targets]
+    if drawn is None or drawn >= len(asked):
+        return asked
+    chosen = set(Random(seed).sample(range(len(asked)), max(1, drawn)))  # noqa: S311
+    return [one for place, one in enumerate(asked) if place in chosen]
 
 
 def contexts_of(

@@ -6,7 +6,21 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment.contexts import ContextComparison
-from carmenta_lab.figures.page import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, SMALL, VERMILION, Page, counted, page, plain, safe
+from carmenta_lab.figures.page import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    SMALL,
+    VERMILION,
+    Page,
+    counted,
+    page,
+    plain,
+    safe,
+)
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, INK)
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
