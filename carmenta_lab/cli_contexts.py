@@ -71,8 +71,8 @@ def contexts_tables(result: "ContextComparison") -> list[Table]:
     if len(result.differences):
         title = f"against {result.differences.baseline.iloc[0]}: difference [95 % interval], won/lost"
         paired = Table("policy", *heads, title=title)
-        for name, rows in result.differences.groupby("policy", sort=False):
-            paired.add_row(str(name), *_differences(list(rows.itertuples())))
+        for policy, rows in result.differences.groupby("policy", sort=False):
+            paired.add_row(str(policy), *_differences(list(rows.itertuples())))
         tables.append(paired)
     return tables
 

@@ -110,5 +110,5 @@ class Explorer:
 
 def interactive() -> bool:
     """Whether somebody sits before this notebook: who executes one from a program allows no input."""
-    kernel = getattr(get_ipython(), "kernel", None)  # type: ignore[no-untyped-call]
+    kernel = getattr(get_ipython(), "kernel", None)
     return bool(getattr(kernel, "_allow_stdin", False))

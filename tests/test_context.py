@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from carmenta_lab.context import BundledCounter, Context, Policy, Share, Tier, assemble, policies
-from carmenta_lab.context import tails
+from carmenta_lab.context import BundledCounter, Context, Policy, Share, Tier, assemble, policies, tails
 from carmenta_lab.context.conversation import named
 from carmenta_lab.context.material import Found, Material, Said
 from carmenta_lab.context.packing import pack

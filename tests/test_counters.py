@@ -89,7 +89,7 @@ class Model(BaseHTTPRequestHandler):
     answers: ClassVar[list[tuple[int, str]]] = []
     asked: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((self.headers.get("Authorization"), body))
         status, said = self.answers.pop(0)

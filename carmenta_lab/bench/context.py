@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import select, text
@@ -13,10 +12,10 @@ from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.context import BundledCounter, policies
 from carmenta_lab.context.counts import keep_counts, uncounted
 from carmenta_lab.context.found import read_found
-from carmenta_lab.context.material import Material
+from carmenta_lab.context.material import Found, Material
 from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import Policy
-from carmenta_lab.context.reading import connection_of, read_said
+from carmenta_lab.context.reading import Reading, connection_of, read_said
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.records import Hit, Query, Ranking
@@ -59,14 +58,18 @@ _FILL = (
     "INSERT INTO carmenta.users (id, name) VALUES (:user, 'bench')",
     "INSERT INTO carmenta.profiles (user_id, id, content) VALUES (:user, :user, 'Lives by the sea and likes tea.')",
     "INSERT INTO carmenta.conversations (user_id, id, started_at, last_message_at) "
-    "VALUES (:user, :user, '2025-01-01Z', '2025-01-01Z'::timestamptz + make_interval(mins => cardinality(CAST(:said AS text[]))))",
+    "VALUES (:user, :user, '2025-01-01Z', "
+    "'2025-01-01Z'::timestamptz + make_interval(mins => cardinality(CAST(:said AS text[]))))",
     "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content, created_at) "
     "SELECT :user, gen_random_uuid(), :user, n, CASE n % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, said, "
-    "'2025-01-01Z'::timestamptz + make_interval(mins => n::int) FROM unnest(CAST(:said AS text[])) WITH ORDINALITY AS m (said, n)",
+    "'2025-01-01Z'::timestamptz + make_interval(mins => n::int) "
+    "FROM unnest(CAST(:said AS text[])) WITH ORDINALITY AS m (said, n)",
     "INSERT INTO carmenta.memories (user_id, id, category, content, created_at) "
-    "SELECT :user, gen_random_uuid(), 'knowledge', said, '2025-01-01Z' FROM unnest(CAST(:learned AS text[])) AS m (said)",
+    "SELECT :user, gen_random_uuid(), 'knowledge', said, '2025-01-01Z' "
+    "FROM unnest(CAST(:learned AS text[])) AS m (said)",
     "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
-    "SELECT :user, gen_random_uuid(), 'memory', 0, content, id, created_at FROM carmenta.memories WHERE user_id = :user",
+    "SELECT :user, gen_random_uuid(), 'memory', 0, content, id, created_at "
+    "FROM carmenta.memories WHERE user_id = :user",
 )
 
 Work = Callable[[], object]
@@ -135,10 +138,10 @@ def _bare(session: Session, user: UUID, ranking: Ranking) -> Work:
     return read
 
 
-def _ours(session: Session, user: UUID, ranking: Ranking) -> Work:
+def _ours(session: Session, user: UUID, ranking: Ranking) -> Callable[[], tuple[Reading, tuple[Found, ...]]]:
     query, counter = _query(user), BundledCounter().name
 
-    def read() -> Any:
+    def read() -> tuple[Reading, tuple[Found, ...]]:
         return read_said(session, query, None, 50, BUDGET, counter), read_found(session, query, ranking, counter)
 
     return read
@@ -187,7 +190,7 @@ def _policy(database: Database, user: UUID, rows: int, repeats: int) -> list[Res
     """Packing by the default policy with compression against without, everything read and counted before."""
     policy, counter = policies.load("default"), BundledCounter()
     with database.app_session() as session, as_user(session, user):
-        read, found = _ours(session, user, _ranking(session, user))()  # type: ignore[misc]
+        read, found = _ours(session, user, _ranking(session, user))()
     material = Material(_query(user), read.profile, read.profile_source, read.said, found)
 
     def packed(policy: Policy) -> Work:

@@ -18,7 +18,8 @@ _DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
 _FOUND = """
     SELECT p.id AS passage_id, coalesce(k.external_id, m.external_id, d.external_id, p.source_id::text) AS source,
         p.content, p.created_at, coalesce(p.author, d.name, initcap(m.role)) AS author,
-        k.content AS memory, k.source_message_id, m.message_bytes, m.tokens, coalesce(k.obsolete, m.obsolete) AS obsolete
+        k.content AS memory, k.source_message_id, m.message_bytes, m.tokens,
+        coalesce(k.obsolete, m.obsolete) AS obsolete
     FROM carmenta.passages p
     LEFT JOIN LATERAL (
         SELECT k.external_id, k.content, k.source_message_id, k.deleted_at, CASE
@@ -70,7 +71,8 @@ def read_found(session: Session, query: Query, ranking: Ranking, counter: str) -
         "counter": counter,
     }
     with connection_of(session).cursor(binary=True, row_factory=namedtuple_row) as cursor:
-        rows: dict[UUID, Any] = {row.passage_id: row for row in cursor.execute(_FOUND, values)}
+        every: list[Any] = list(cursor.execute(_FOUND, values))
+    rows: dict[UUID, Any] = {row.passage_id: row for row in every}
     found = []
     for hit in ranking.hits:
         row = rows.get(hit.passage_id)

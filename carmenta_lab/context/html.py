@@ -37,7 +37,8 @@ def page(
     said = "".join(f'<div style="font-size:12px">note: {escape(note)}</div>' for note in notes)
     return (
         '<div style="color:inherit;font-size:13px;line-height:1.45;max-width:1000px">'
-        f"<strong>{escape(title)}</strong>{said}{_bar(budget_tokens, blocks)}{_legend(blocks)}{rows}{_dropped(dropped)}</div>"
+        f"<strong>{escape(title)}</strong>{said}{_bar(budget_tokens, blocks)}{_legend(blocks)}"
+        f"{rows}{_dropped(dropped)}</div>"
     )
 
 

@@ -43,7 +43,6 @@ class Found(NamedTuple):
     obsolete: str = ""  # why it no longer counts: superseded, replaced, expired, rejected; "" when it does
     tokens: int | None = None  # of what it says, where the counter has counted it before
     whole: bool = False  # says all that its message says
-    cut_from: str = ""  # what it says in full, where it stands as an excerpt
     date: str = ""  # what stands before all that was retrieved of one day: "[2025-03-14] "
 
 

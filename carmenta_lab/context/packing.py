@@ -6,7 +6,7 @@ from carmenta_lab.context.conversation import Taken, Turn, blocks, cost, fill, n
 from carmenta_lab.context.counter import Counter
 from carmenta_lab.context.material import Material
 from carmenta_lab.context.policy import Policy, rooms
-from carmenta_lab.context.retrieved import Chosen, choose, excerpts
+from carmenta_lab.context.retrieved import Chosen, choose
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.context.value import Block, Context, Dropped
 from carmenta_lab.errors import UsageError
@@ -22,10 +22,6 @@ def pack(material: Material, policy: Policy, budget_tokens: int, counter: Counte
     sizes = counter if isinstance(counter, Sizes) else Sizes(counter)
     material = replace(material, said=named(material.said))
     _count(material, sizes)
-    if policy.excerpt_tokens is not None:
-        short = excerpts(material.found, material.query.text, policy.excerpt_tokens, sizes)
-        material = replace(material, found=short)
-        _count(material, sizes)
     query = _query(material, sizes)
     available = budget_tokens - query.tokens
     if available < 0:

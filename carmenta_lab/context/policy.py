@@ -62,7 +62,6 @@ class Policy:
     tiers: tuple[Tier, ...] = (Tier(10), Tier(15, 0.6), Tier(25, 0.3))
     span: Literal["conversation", "history"] = "conversation"  # whose messages: the one's, or all conversations'
     compression: Literal["sentences", "stored"] = "sentences"  # stored: only where there is a `content_for_llm`
-    excerpt_tokens: int | None = None  # a longer hit stands as its sentences nearest to the query; None: whole
     deduplicate: bool = True  # leave out what another block says already
     order: tuple[Section, ...] = ("profile", "conversation", "retrieved")  # the query comes last
     profile: Share = Share(floor=0.1, share=0.4)
@@ -76,8 +75,6 @@ class Policy:
         """Refuse what cannot be kept."""
         if not 1 <= self.k <= MAX_K:
             raise UsageError(f"a policy's k must be 1 to {MAX_K}, not {self.k}.")
-        if self.excerpt_tokens is not None and self.excerpt_tokens < 1:
-            raise UsageError(f"a policy's excerpt_tokens must be 1 or more, or None, not {self.excerpt_tokens}.")
         if self.messages > MAX_MESSAGES:
             raise UsageError(f"a policy's tiers must hold {MAX_MESSAGES} messages at most, not {self.messages}.")
         floors = self.profile.floor + self.conversation.floor + self.retrieved.floor

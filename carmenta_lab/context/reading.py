@@ -15,7 +15,6 @@ from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME
 
-
 _PLACE = attrgetter("position", "id")
 
 
@@ -64,12 +63,12 @@ def read_said(
         which = "given" if conversation_id else "latest" if query.asked_at is None else "latest_then"
         statement, branched = PLAIN[which], BRANCHED[which]
     with connection_of(session).cursor(binary=True, row_factory=namedtuple_row) as cursor:
-        rows = cursor.execute(statement, values).fetchall()
+        rows: list[Any] = list(cursor.execute(statement, values))
         who = next(row for row in rows if row.role == "profile")
         _check(who, query, conversation_id)
         said = _in_order(row for row in rows if row is not who)
         if branched and said and not (who.seen and _linear(said)):
-            said = _in_order(cursor.execute(branched, values).fetchall())
+            said = _in_order(cursor.execute(branched, values))
     profile_source = str(who.id) if who.id else ""
     return Reading(who.content, profile_source, tuple(_said(row) for row in said), who.length_bytes == 1)
 

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
-_FILLERS = frozenset("a an the is are was were has have der die das ein eine ist sind war".split())
+_FILLERS = frozenset(
+    {"a", "an", "the", "is", "are", "was", "were", "be", "has", "have"}
+    | {"der", "die", "das", "ein", "eine", "ist", "sind", "war"}
+)
 """Words that carry no fact by themselves; a negation is none of them."""
 
 CONTAINED_WORDS = 8

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
 
-from carmenta_lab.context.compress import Relevance, shorten
 from carmenta_lab.context.material import Found
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.context.repeats import Repeats
@@ -26,7 +25,7 @@ class Chosen:
         self.used: dict[str, int] = {"memory": 0, "passage": 0}
         self._days: dict[str, list[Found]] = {}
 
-    def extra(self, one: Found) -> int:
+    def added(self, one: Found) -> int:
         """What the hit would add to the cost."""
         day = self._days.get(one.date)
         if day is None:
@@ -37,9 +36,9 @@ class Chosen:
 
     def add(self, one: Found) -> None:
         """Let the hit stand."""
-        extra = self.extra(one)
-        self.cost += extra
-        self.used[one.kind] += extra
+        added = self.added(one)
+        self.cost += added
+        self.used[one.kind] += added
         day = self._days.setdefault(one.date, [])
         day.append(one)
         day.sort(key=reading_order)
@@ -67,25 +66,14 @@ class Chosen:
             kind=one.kind,
             text=date + one.head + one.says,
             tokens=tokens,
-            tokens_before=tokens
-            + (self.sizes.of("", one.cut_from) - self.sizes.of("", one.says) if one.cut_from else 0),
+            tokens_before=tokens,
             sources=(one.source,),
-            why=f"retrieved: rank {one.rank}, score {one.score:.3g}" + (", an excerpt" if one.cut_from else ""),
+            why=f"retrieved: rank {one.rank}, score {one.score:.3g}",
             score=one.score,
             rank=one.rank,
             ids=(one.id,),
             created_at=one.created_at,
         )
-
-
-def excerpts(found: Sequence[Found], query: str, limit: int, sizes: Sizes) -> tuple[Found, ...]:
-    """The hits, those of more than `limit` tokens as the sentences nearest to the query where that is shorter."""
-    relevance = Relevance(query, (one.says for one in found))
-    result = []
-    for one in found:
-        short = shorten(one.says, limit, sizes, relevance) if sizes.of("", one.says) > limit else ""
-        result.append(one._replace(says=short, cut_from=one.says, tokens=None, whole=False) if short else one)
-    return tuple(result)
 
 
 def reading_order(one: Found) -> tuple[str, datetime, int]:
@@ -120,7 +108,7 @@ def choose(
                 continue
             other = "passage" if one.kind == "memory" else "memory"
             held = max(0, min(kept[other] - chosen.used[other], waiting[other])) if keeping else 0
-            if chosen.cost + chosen.extra(one) + held <= room:
+            if chosen.cost + chosen.added(one) + held <= room:
                 chosen.add(one)
                 said.add(one.says)
                 reasons[number] = STANDS

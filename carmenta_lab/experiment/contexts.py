@@ -20,7 +20,7 @@ from carmenta_lab.experiment.compare import SEED, Progress
 from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
 from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
 from carmenta_lab.postgres.connect import Database, as_user
-from carmenta_lab.records import Query, Ranking
+from carmenta_lab.records import Query, Ranking, SourceKind
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.schema.vector import Vector
 
@@ -113,7 +113,7 @@ def compare_contexts(
     )
 
 
-def _asked(questions: Questions, drawn: int | None, seed: int) -> list[tuple[Query, dict[UUID, str]]]:
+def _asked(questions: Questions, drawn: int | None, seed: int) -> list[tuple[Query, dict[UUID, SourceKind]]]:
     """The judged questions in their order, each with the kinds of its targets."""
     judged = [
         (query, {key: kind for key, (kind, relevance) in questions.judgements[query.query_id].items() if relevance})
@@ -157,7 +157,7 @@ def _search(session: Session, query: Query, strategy: str, k: int, vectors: dict
 def _scored(
     query: Query,
     found: dict[tuple[str, int], Context],
-    targets: dict[UUID, str],
+    targets: dict[UUID, SourceKind],
     sources: dict[UUID, Source],
     lexemes: LexemesOf,
 ) -> list[tuple[Any, ...]]:
@@ -184,7 +184,8 @@ def _differences(scores: pd.DataFrame, baseline: str, seed: int) -> pd.DataFrame
     judged = scores.dropna(subset="evidence")
     base = judged[judged.policy == baseline].set_index(["query_id", "budget"]).evidence
     for (policy, budget), group in judged[judged.policy != baseline].groupby(["policy", "budget"], sort=False):
-        d = paired(group.evidence.tolist(), [base[query, budget] for query in group.query_id], seed)
+        paired_with = base.loc[list(zip(group.query_id, group.budget, strict=True))]
+        d = paired(group.evidence.tolist(), paired_with.tolist(), seed)
         rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied))
     columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied"]
     return pd.DataFrame(rows, columns=columns)

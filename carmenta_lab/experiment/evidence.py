@@ -1,4 +1,4 @@
-"""Did what proves the answer reach the model? The share of judged sources that a context holds; pure but for one read."""
+"""Did what proves the answer reach the model? The share of judged sources that a context holds."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -29,8 +29,8 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X")
 def evidence_by_budget(comparison: ContextComparison) -> Page:
     """A line a policy: the mean share of the evidence at each budget, with its 95 % interval."""
     caption = (
-        f"{safe(comparison.dataset)} · mean over {counted(comparison.queries, 'question')} of the share of judged messages "
-        "that the context holds · bars: 95 % bootstrap interval · budgets on a logarithmic scale"
+        f"{safe(comparison.dataset)} · mean over {counted(comparison.queries, 'question')} of the share of judged "
+        "messages that the context holds · bars: 95 % bootstrap interval · budgets on a logarithmic scale"
     )
     figure = page("How much of the evidence reaches the model?", caption, 8, 4.6)
     axes = figure.subplots()

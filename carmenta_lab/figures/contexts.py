@@ -7,7 +7,7 @@ from textwrap import fill
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from carmenta_lab.context import Context
+from carmenta_lab.context import Block, Context, Dropped
 from carmenta_lab.figures.page import (
     BLUE,
     GREEN,
@@ -53,9 +53,8 @@ def conversation_shown(context: Context) -> Page:
     shown = sorted((b.place, b.tokens, b.tokens_before) for b in context.blocks if b.place is not None)
     left = sorted((d.place, d.tokens) for d in context.dropped if d.place is not None)
     considered = counted(len(shown) + len(left), "message")
-    dates = sorted(
-        one.created_at for one in (*context.blocks, *context.dropped) if one.place is not None and one.created_at
-    )
+    everyone: list[Block | Dropped] = [*context.blocks, *context.dropped]
+    dates = sorted(one.created_at for one in everyone if one.place is not None and one.created_at)
     when = f" · {dates[0].date()} to {dates[-1].date()}" if dates else ""
     caption = f"policy {safe(context.policy)}, {context.budget_tokens:,} tokens · {considered} considered{when}"
     figure = page("What the conversation became", caption, 9, 3.2)

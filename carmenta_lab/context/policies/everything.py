@@ -1,4 +1,4 @@
-"""Is it enough to show all messages, newest first, as many as fit? The baseline that wins while the history is short."""
+"""Is it enough to show all messages, newest first, as many as fit? Nothing beats it while the history is short."""
 
 from carmenta_lab.context.policy import MAX_MESSAGES, Policy, Share, Tier
 

@@ -5,7 +5,6 @@ from carmenta_lab.context.policy import Policy, Share, Tier
 POLICY = Policy(
     strategy="hybrid_rrf",
     k=400,
-    excerpt_tokens=60,
     tiers=(Tier(4),),
     profile=Share(0.0, 0.1),
     conversation=Share(0.0, 0.1),
