@@ -39,7 +39,8 @@ def evidence_by_history(
     """Evidence in context after so many messages of each user: policy, messages, mean, low, high, questions.
 
     At each length, questions whose judged messages were all said by then are asked at that moment: `questions_each`
-    of them, drawn by the seed. Lengths at which none can be asked are left out.
+    of them, drawn by the seed. Lengths at which none can be asked are left out; a length that no user has reached
+    is that of the longest history.
     """
     titles = {policies.title(name): policies.load(name) for name in names}
     sizes = Sizes(BundledCounter())
@@ -49,7 +50,8 @@ def evidence_by_history(
         sources = read_sources(session, {key for judged in questions.judgements.values() for key in judged})
         lexemes = LexemesOf(session)
         times = {user: _times(session, user) for user in questions.user_names}
-        for length in lengths:
+        longest = max(len(said) for said in times.values())
+        for length in dict.fromkeys(min(length, longest) for length in lengths):
             asked = _askable(questions, times, length)
             chosen = Random(seed).sample(asked, min(questions_each, len(asked)))  # noqa: S311
             held: dict[str, list[float]] = {name: [] for name in titles}
