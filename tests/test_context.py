@@ -177,6 +177,97 @@ def test_the_messages_alternate_and_the_system_comes_first(material: Material, b
     assert roles[roles[0] == "system"] == "user"
 
 
+def openai_faults(messages: list[dict[str, Any]]) -> list[str]:
+    """What the chat completions API, or a template that demands turns, would refuse."""
+    roles = [message.get("role") for message in messages]
+    faults = [f"keys {sorted(message)}" for message in messages if set(message) != {"role", "content"}]
+    faults += [f"role {role}" for role in roles if role not in ("system", "user", "assistant")]
+    faults += ["empty content" for m in messages if not isinstance(m["content"], str) or not m["content"].strip()]
+    talk = roles[1:] if roles[:1] == ["system"] else roles
+    faults += ["turns"] * (talk != [("user", "assistant")[n % 2] for n in range(len(talk))])
+    return faults + ["the last word is not the user's"] * (talk[-1:] != ["user"])
+
+
+def anthropic_faults(request: dict[str, Any]) -> list[str]:
+    """What the messages API would refuse: the system is a parameter of its own and the user speaks first."""
+    faults = [f"key {key}" for key in request if key not in ("system", "messages")]
+    faults += ["empty system"] * ("system" in request and not str(request["system"]).strip())
+    faults += ["a system message"] * any(message["role"] == "system" for message in request["messages"])
+    return faults + openai_faults(request["messages"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(MATERIAL, st.integers(10, 400), st.booleans())
+def test_both_lists_have_the_shapes_that_the_apis_document(material: Material, budget: int, early: bool) -> None:
+    policy = replace(DEFAULT, order=("profile", "retrieved", "conversation")) if early else DEFAULT
+    context = packed(material, budget, policy)
+    assert openai_faults(context.as_messages()) == []
+    assert anthropic_faults(context.as_anthropic()) == []
+    said = [message["content"] for message in context.as_messages() if message["role"] != "system"]
+    assert [message["content"] for message in context.as_anthropic()["messages"]] == said
+
+
+def test_the_checkers_see_what_is_wrong() -> None:
+    user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    assert openai_faults([assistant, user]) == ["turns"]
+    assert openai_faults([user, assistant]) == ["the last word is not the user's"]
+    assert openai_faults([{"role": "tool", "content": " "}, user]) == ["role tool", "empty content", "turns"]
+    assert "a system message" in anthropic_faults({"messages": [{"role": "system", "content": "x"}, user]})
+
+
+def test_a_result_of_a_tool_never_stands_without_its_call() -> None:
+    call, result = "[tool look] input: far away", "[tool look] output: a ship"
+    talk = (said(1, "look there"), said(2, call, "assistant"), said(3, result, "assistant", is_result=True))
+    context = packed(Material(QUERY, said=talk), 100)
+    assert [block.sources for block in context.blocks] == [("m1",), ("m2", "m3"), ("q",)]
+    assert context.blocks[1].text == f"{call}\n\n{result}"
+    tight = packed(Material(QUERY, said=talk), 2 + 6)  # the result alone would fit
+    assert not any("ship" in block.text for block in tight.blocks)
+    lost = packed(Material(QUERY, said=talk[2:]), 100)
+    assert reasons(lost) == {"m3": "a tool's result whose call lies before the messages considered"}
+
+
+def test_an_assistant_that_would_speak_first_is_quoted_by_name() -> None:
+    talk = (said(1, "good day", "assistant", author="Carmenta"), said(2, "hello"))
+    context = packed(Material(QUERY, said=talk), 100)
+    assert [(block.role, block.text) for block in context.blocks[:2]] == [
+        ("user", "Carmenta: good day"),
+        ("user", "hello"),
+    ]
+    tight = packed(Material(QUERY, said=talk), 2 + 3)  # three words and no room for the name
+    assert sources(tight) == ["m2", "q"]
+    assert reasons(tight)["m1"].startswith("a chat begins with the user")
+
+
+def test_memories_and_passages_both_keep_a_share() -> None:
+    facts = tuple(found(n, f"fact {n} said at length", n + 1) for n in range(20))  # 6 words each, the best ranks
+    texts = tuple(found(100 + n, f"part {n} of a page", 21 + n, "passage") for n in range(20))
+    context = packed(Material(QUERY, found=facts + texts), 2 + 60)
+    kinds = [block.kind for block in context.blocks]
+    assert kinds.count("passage") == 3  # 18 of the 60 tokens are kept for passages, six a hit
+    assert kinds.count("memory") == 7
+    alone = packed(Material(QUERY, found=facts), 2 + 60)
+    assert [block.kind for block in alone.blocks].count("memory") == 10  # nobody else wants it
+
+
+def test_facts_that_disagree_stand_with_dates_and_the_newest_last() -> None:
+    def day(number: int) -> dict[str, Any]:
+        return {"created_at": datetime(2025, 3, number, tzinfo=UTC), "date": f"[2025-03-{number:02d}] "}
+
+    facts = (
+        found(1, "Rent is 900.", 1, **day(9)),
+        found(2, "Rent is 800.", 2, **day(3)),
+        found(3, "Rent is due.", 3, **day(9)),
+    )
+    context = packed(Material(QUERY, found=facts), 100)
+    assert [block.text for block in context.blocks[:-1]] == [
+        "[2025-03-03] Memory: Rent is 800.",
+        "[2025-03-09] Memory: Rent is due.",
+        "Memory: Rent is 900.",
+    ]
+    assert context.tokens == 2 + (5 + 5 + 4)
+
+
 @given(st.integers(0, 500), st.tuples(*[st.integers(0, 500)] * 3), st.tuples(SHARES, SHARES, SHARES))
 def test_rooms_keep_the_floors_and_never_exceed_what_there_is(
     available: int, demands: tuple[int, ...], shares: tuple[Share, ...]
