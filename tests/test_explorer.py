@@ -36,7 +36,7 @@ def test_whatever_is_picked_the_context_follows(sample: Database) -> None:
 def test_a_program_gets_the_figure_and_no_panel(sample: Database, capsys: pytest.CaptureFixture[str]) -> None:
     assert not interactive()
     Explorer(sample, "sample", "nora", "What is Saga allergic to?")._ipython_display_()
-    assert "Page(" in capsys.readouterr().out
+    assert "Figure(" in capsys.readouterr().out
 
 
 def test_the_figures_of_policies_are_readable(sample: Database) -> None:

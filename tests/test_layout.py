@@ -19,7 +19,8 @@ FLOORS = (
     {"context"},
     {"experiment"},
     {"bench", "figures"},
-    {"explorer", "runner", "extension", "cli_contexts", "cli_db", "cli_progress", "cli_tables"},
+    {"explorer", "runner", "extension", "cli_db", "cli_progress", "cli_tables"},
+    {"cli_contexts"},
     {"cli"},
     {"__init__"},
 )
