@@ -1,5 +1,6 @@
 """What would the model see if the budget were another? A panel to pick and slide in a notebook."""
 
+from html import escape
 from typing import Any, cast
 from uuid import UUID
 
@@ -69,7 +70,7 @@ class Explorer:
         try:
             self.page.value = self.context()._repr_html_()
         except UsageError as error:
-            self.page.value = f"<em>{widgets.HTML(str(error)).value}</em>"
+            self.page.value = f"<em>{escape(str(error))}</em>"
 
     def _material(self) -> Material:
         """What the context is made of: read and searched once, however often the budget moves."""
