@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from carmenta_lab.cli_compare import compare
+from carmenta_lab.cli_contexts import compare_contexts
 from carmenta_lab.cli_db import app as db_app
 from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(db_app, name="db")
 app.command()(schema)
+app.command("compare-contexts")(compare_contexts)
 
 Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
 User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]
@@ -185,7 +187,7 @@ def context(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="ingest, search, embedding, crossover; all when none.")
+        list[str] | None, typer.Argument(help="ingest, search, context, helpers, crossover, ...; all when none.")
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,

@@ -309,6 +309,7 @@ def context(messages: int, budget: int, reasons: int, tokens: int = 12) -> Conte
 )
 def test_an_awkward_context_is_readable(given: Context) -> None:
     assert problems(figures.tokens_by_block(given)) == []
+    assert problems(figures.conversation_shown(given)) == []
 
 
 @pytest.mark.parametrize("budget", [300, 2000, 8000])
@@ -316,6 +317,7 @@ def test_a_context_of_the_sample_is_readable(budget: int, comparison: Comparison
     query = comparison.questions.queries[0]
     with sample.app_session() as session, as_user(session, query.user_id):
         found = assemble(session, query, budget_tokens=budget)
+    assert problems(figures.conversation_shown(found)) == []
     figure = figures.tokens_by_block(found)
     assert problems(figure) == []
     assert sum(bar.get_width() for bar in figure.axes[0].patches) == found.tokens

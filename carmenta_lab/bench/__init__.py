@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from carmenta_lab.bench.context import context
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.growth import growth
@@ -25,6 +26,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "crossover": (crossover, 100_000, 5),
     "helpers": (helping, 100_000, 500),
     "migration": (migrating, 100_000, 3),
+    "context": (context, 5_000, 15),
 }
 """Name -> what measures, rows unless told, repeats."""
 
