@@ -75,27 +75,14 @@ class Context:
         """Plain lists and dictionaries: tokens, blocks, dropped."""
         return {
             "tokens": self.tokens,
-            "budget": self.budget_tokens,
-            "policy": self.policy,
             "blocks": [
-                {
-                    "role": block.role,
-                    "kind": block.kind,
-                    "text": block.text,
-                    "tokens": block.tokens,
-                    "tokens_before": block.tokens_before,
-                    "sources": list(block.sources),
-                    "score": block.score,
-                    "rank": block.rank,
-                    "why": block.why,
-                }
+                {"role": block.role, "text": block.text, "tokens": block.tokens, "sources": list(block.sources)}
                 for block in self.blocks
             ],
             "dropped": [
-                {"source": dropped.source, "kind": dropped.kind, "tokens": dropped.tokens, "reason": dropped.reason}
+                {"source": dropped.source, "tokens": dropped.tokens, "reason": dropped.reason}
                 for dropped in self.dropped
             ],
-            "notes": list(self.notes),
         }
 
     def explain(self) -> str:

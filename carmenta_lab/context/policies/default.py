@@ -2,4 +2,4 @@
 
 from carmenta_lab.context.policy import Policy
 
-POLICY = Policy(strategy="hybrid_rrf")
+POLICY = Policy(strategy="hybrid_rrf", k=400)
