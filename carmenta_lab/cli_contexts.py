@@ -33,15 +33,16 @@ def compare_contexts(
     from carmenta_lab.context import load_counter
     from carmenta_lab.context import policies as registry
     from carmenta_lab.experiment.contexts import compare_contexts as measure
-    from carmenta_lab.experiment.contexts import models_needed
+    from carmenta_lab.experiment.contexts import models_needed, tokens_needed
     from carmenta_lab.postgres.lab import open_lab
 
     names = [name.strip() for name in policies.split(",") if name.strip()] or registry.names()
     sizes = _numbers(budgets)
     counting = load_counter(counter) if counter else None
     models = models_needed(names)
+    tokens = tokens_needed(names)
     with open_lab() as lab:
-        loaded = loading(lab, dataset, models=models)
+        loaded = loading(lab, dataset, models=models, tokens=tokens)
         with steps("comparing") as progress:
             result = measure(lab, loaded.dataset, names, sizes, baseline=baseline, counter=counting, progress=progress)
     text = json.dumps(result.to_json(), indent=2)

@@ -127,4 +127,4 @@ def _value(column: Column[Any], user: UUID, secret: str, made: Planted, last: bo
         return 0.5
     if isinstance(kind, LargeBinary):
         return uuid4().bytes * 2
-    return f"{secret} {table}.{column.name}?"
+    return f"{secret} {table}.{column.name} {secret}?"

@@ -197,6 +197,12 @@ def models_needed(names: Sequence[str]) -> tuple[str, ...]:
     return vectors_needed([registry.load(name).model for name in found if name])
 
 
+def tokens_needed(names: Sequence[str]) -> bool:
+    """Whether a strategy of these policies compares codes of single tokens."""
+    found = [policies.load(name).strategy for name in names]
+    return any(registry.needs_tokens(name) for name in found if name)
+
+
 def _circumstances(database: Database, questions: Questions, titles: dict[str, Policy]) -> dict[str, Any]:
     names = {policy.strategy for policy in titles.values() if policy.strategy}
     known = {name: repr(registry.load(name)) for name in sorted(names)}

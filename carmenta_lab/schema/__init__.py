@@ -12,6 +12,7 @@ from carmenta_lab.schema import (
     memory,
     operations,
     passages,
+    token_counts,
 )
 from carmenta_lab.schema.base import Base
 
@@ -26,6 +27,7 @@ DOMAINS = {
     "operations": operations,
     "retrieval": passages,
     "words": lexical,
+    "tokens": token_counts,
     "lab": lab,
 }
 """Domain -> module; the order is that of the reading."""

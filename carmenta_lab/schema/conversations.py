@@ -19,12 +19,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from carmenta_lab.schema.base import (
-    PRODUCT,
     UTC_OFFSET,
     Base,
     UserOwned,
     about,
-    after_create,
     deleted_index,
     isolated,
     of,
@@ -244,23 +242,6 @@ class Stream(UserOwned, Base):
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
-class TokenCount(Base):
-    """How many tokens a message takes by one counter; gone when its text changes."""
-
-    __tablename__ = "token_counts"
-    __table_args__ = (
-        of("messages", "message_id"),
-        CheckConstraint("tokens >= 0", name="tokens"),
-        {"comment": "How many tokens a message takes by one counter; gone when its text changes."},
-    )
-
-    user_id: Mapped[UUID] = mapped_column(primary_key=True)
-    message_id: Mapped[UUID] = mapped_column(primary_key=True)
-    counter: Mapped[str] = mapped_column(primary_key=True, comment="The tokenizer's name.")
-    tokens: Mapped[int] = mapped_column(comment="Of the message's content alone.")
-    counted_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
-
-
 workspaces: Table = Workspace.__table__  # type: ignore[assignment]
 folders: Table = Folder.__table__  # type: ignore[assignment]
 tags: Table = Tag.__table__  # type: ignore[assignment]
@@ -270,7 +251,6 @@ messages: Table = Message.__table__  # type: ignore[assignment]
 attachments: Table = Attachment.__table__  # type: ignore[assignment]
 votes: Table = Vote.__table__  # type: ignore[assignment]
 streams: Table = Stream.__table__  # type: ignore[assignment]
-token_counts: Table = TokenCount.__table__  # type: ignore[assignment]
 for _table in (
     workspaces,
     folders,
@@ -281,23 +261,5 @@ for _table in (
     attachments,
     votes,
     streams,
-    token_counts,
 ):
     isolated(_table)
-
-after_create(
-    token_counts,
-    f"""
-    CREATE FUNCTION {PRODUCT}.forget_token_counts() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-    BEGIN
-        DELETE FROM {PRODUCT}.token_counts WHERE user_id = OLD.user_id AND message_id = OLD.id;
-        RETURN NULL;
-    END
-    $$
-    """,
-    f"""
-    CREATE TRIGGER text_changed AFTER UPDATE OF content ON {PRODUCT}.messages FOR EACH ROW
-    WHEN (OLD.content IS DISTINCT FROM NEW.content) EXECUTE FUNCTION {PRODUCT}.forget_token_counts()
-    """,
-)

@@ -3,7 +3,7 @@
 from carmenta_lab.context.policy import Policy, Share
 
 POLICY = Policy(
-    strategy="hybrid_rrf",
+    strategy="evidence",
     k=400,
     tiers=(),
     profile=Share(0.0, 0.0),
