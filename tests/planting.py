@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import ARRAY, Boolean, CheckConstraint, Column, Float, Integer, LargeBinary, Table, Uuid, insert
+from sqlalchemy import ARRAY, Boolean, CheckConstraint, Column, Float, Integer, LargeBinary, Table, Uuid, insert, select
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,12 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOBODYS = {"embedding_models"}
 """Tables of the product that hold nothing of any user."""
 
+DERIVED = ("passage_features", "postings", "lexical_statistics")
+"""Tables that triggers fill from passages."""
+
+LAST = object()
+"""Stands for the parent's last row."""
+
 TARGETS = {"target_artifact_id", "conversation_id", "message_id", "document_id"}
 
 CHOSEN: dict[str, list[dict[str, Any]]] = {
@@ -25,7 +31,7 @@ CHOSEN: dict[str, list[dict[str, Any]]] = {
     "sessions": [{"expires_at": datetime(2999, 1, 1, tzinfo=UTC)}],
     "service_connections": [{"status": "active"}],
     "conversations": [{"status": "active", "visibility": "private"}],
-    "messages": [{"role": "user", "parent_id": None}, {"role": "assistant"}],
+    "messages": [{"role": "user", "parent_id": None}, {"role": "assistant", "position": 3}],
     "memories": [
         {"category": "personal", "review_status": "confirmed", "superseded_by": None},
         {"category": "decision", "review_status": "unreviewed"},
@@ -46,7 +52,9 @@ CHOSEN: dict[str, list[dict[str, Any]]] = {
     "passages": [
         {"unit": unit, **dict.fromkeys({"message_id", "memory_id", "document_id"} - {one})}
         for unit, one in (("turn", "message_id"), ("memory", "memory_id"), ("section", "document_id"))
-    ],
+    ]
+    + [{"unit": "turn", "memory_id": None, "document_id": None, "message_id": LAST}],
+    "token_codes": [{"codes": [bytes(48)], "question_codes": []}],
 }  # fmt: skip
 """Table -> what the constraints demand of each of its rows; the rest is made up."""
 
@@ -65,14 +73,21 @@ def plant(session: Session, user: UUID, secret: str, vectors: str | None = None,
     """
     made: Planted = {}
     for table in user_tables():
+        if table.name in DERIVED:
+            continue
         for chosen in CHOSEN.get(table.name, [{}]):
             row = {
-                column.name: chosen[column.name] if column.name in chosen else _value(column, user, secret, made)
+                column.name: chosen[column.name]
+                if column.name in chosen and chosen[column.name] is not LAST
+                else _value(column, user, secret, made, column.name in chosen)
                 for column in table.columns
                 if column.computed is None
             }
             session.execute(insert(table).values(row))
             made.setdefault(table.name, []).append(row)
+    for table in [t for t in user_tables() if t.name in DERIVED]:
+        rows = session.execute(select(table).where(table.c.user_id == user))
+        made[table.name] = [dict(row._mapping) for row in rows]
     if vectors is not None:
         passage = made["passages"][0]
         values = {"user_id": user, "passage_id": passage["id"], "source_id": passage["message_id"], "unit": "turn"}
@@ -81,7 +96,7 @@ def plant(session: Session, user: UUID, secret: str, vectors: str | None = None,
     return made
 
 
-def _value(column: Column[Any], user: UUID, secret: str, made: Planted) -> Any:
+def _value(column: Column[Any], user: UUID, secret: str, made: Planted, last: bool = False) -> Any:
     assert isinstance(column.table, Table)
     table = column.table.name
     if (table, column.name) == ("users", "id") or column.name == "user_id":
@@ -89,7 +104,7 @@ def _value(column: Column[Any], user: UUID, secret: str, made: Planted) -> Any:
     for key in column.foreign_keys:
         parents = made.get(key.column.table.name, [])
         if parents:
-            last = key.column.table is column.table or column.name.startswith("target_")
+            last = last or key.column.table is column.table or column.name.startswith("target_")
             return parents[-1 if last else 0][key.column.name]
     kind = column.type
     if isinstance(kind, Uuid):
@@ -103,7 +118,7 @@ def _value(column: Column[Any], user: UUID, secret: str, made: Planted) -> Any:
     if isinstance(kind, TIMESTAMP):
         return None if column.name == "deleted_at" else NOW + timedelta(seconds=len(made))
     if isinstance(kind, ARRAY):
-        return [f"{secret} {table}.{column.name}"]
+        return [2] if isinstance(kind.item_type, Integer) else [f"{secret} {table}.{column.name}"]
     if isinstance(kind, Boolean):
         return True
     if isinstance(kind, Integer):
@@ -112,4 +127,4 @@ def _value(column: Column[Any], user: UUID, secret: str, made: Planted) -> Any:
         return 0.5
     if isinstance(kind, LargeBinary):
         return uuid4().bytes * 2
-    return f"{secret} {table}.{column.name}"
+    return f"{secret} {table}.{column.name}?"

@@ -4,7 +4,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from planting import Planted, plant
+from planting import DERIVED, Planted, plant
 from sqlalchemy import insert, text
 
 from carmenta_lab.erasure import forget_conversation, forget_user
@@ -94,6 +94,7 @@ def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID
         "users.kind", "users.source", "conversations.status", "conversations.visibility", "conversations.source",
         "messages.role", "memories.category", "memories.review_status", "feedback_signals.kind", "artifacts.kind",
         "artifact_references.relation", "background_queries.status", "passages.unit", "service_connections.status",
+        "passage_features.unit", "passage_features.role", "lexical_statistics.unit", "lexical_statistics.role",
     }  # fmt: skip
     units = {name for name in free if name.startswith("carmenta.embeddings") and name.endswith(".unit")}
     assert free - {f"carmenta.{name}" for name in constrained} - units == held.keys() & free
@@ -137,7 +138,7 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
     forgotten = forget_conversation(database.owner, ann, conversation)
     kept = {
         "users", "accounts", "sessions", "service_connections", "assistants", "settings", "workspaces", "folders",
-        "tags", "profiles", "documents", "document_links", "passages",
+        "tags", "profiles", "documents", "document_links", "passages", *DERIVED,
     }  # fmt: skip
     left = {name.removeprefix("carmenta.") for name, count in _rows(database, ann).items() if count}
     assert left == kept

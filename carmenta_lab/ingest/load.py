@@ -19,12 +19,14 @@ from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.embed import embed_lacking, lacking, register
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.staging import Stage, in_schema, sweep
+from carmenta_lab.ingest.words import AT_ONCE, LATER, index_words
 from carmenta_lab.postgres.connect import Database
 
 ANALYZED = (
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
     "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at), "
-    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)"
+    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at), "
+    "carmenta.passage_features, carmenta.postings (user_id, lexeme)"
 )
 """Tables whose columns appear in conditions and joins; sampling long texts costs more than it tells."""
 
@@ -103,9 +105,11 @@ def load(
                 file = rejects_folder / f"{Ids(name).dataset}.rejects.jsonl"
                 file.unlink(missing_ok=True)
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
+        users = [row[0] for row in raw.execute("SELECT id FROM carmenta.users WHERE source = %s", (name,)).fetchall()]
+        indexed = index_words(raw, users, lambda: _commit(connection))
         for model in models:
             report.embedded += _embed(database, connection, raw, name, model, progress)
-        if not report.unchanged or report.embedded:
+        if not report.unchanged or report.embedded or indexed:
             raw.execute(f"ANALYZE {ANALYZED}")
         connection.commit()
     return report
@@ -119,12 +123,14 @@ def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     raw.execute("SELECT pg_advisory_lock(%s)", (key,))
+    raw.execute(LATER, (False,))
     try:
         yield raw
     finally:
         if raw.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
             raw.rollback()
         if not raw.closed:
+            raw.execute(AT_ONCE)
             raw.execute("SELECT pg_advisory_unlock(%s)", (key,))
             connection.commit()
 
@@ -174,6 +180,7 @@ def _load_rows(
             other = worker.connection.driver_connection
             assert isinstance(other, psycopg.Connection)
             other.execute(in_schema(stage.schema, local=True))
+            other.execute(LATER, (True,))
             yield other
 
     try:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 from pgvector import HalfVector
+from pgvector.psycopg.bit import register_bit_info
 from pgvector.psycopg.halfvec import register_halfvec_info
 from psycopg.adapt import Loader
 from psycopg.pq import Format
@@ -70,6 +71,7 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
 
     @event.listens_for(made, "connect")
     def _register(connection: psycopg.Connection[Any], _: object) -> None:
+        register_bit_info(connection, TypeInfo("bit", 1560, 1561))
         if halfvec is not None:
             register_halfvec_info(connection, halfvec)
         if "ltree" in oids:

@@ -7,6 +7,7 @@ from carmenta_lab.schema import (
     identity,
     knowledge,
     lab,
+    lexical,
     memory,
     operations,
     passages,
@@ -23,6 +24,7 @@ DOMAINS = {
     "concierge": concierge,
     "operations": operations,
     "retrieval": passages,
+    "words": lexical,
     "lab": lab,
 }
 """Domain -> module; the order is that of the reading."""

@@ -22,10 +22,13 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from carmenta_lab.schema.base import APP, NAMING, PRODUCT, Base, UserOwned, after_create, isolate, isolated, tsvector_of
-from carmenta_lab.schema.vector import HalfVec
+from carmenta_lab.schema.vector import Codes, HalfVec
 
 UNITS = ("turn", "window", "conversation", "memory", "section")
 """The views in which sources are searched; a strategy names those it wants."""
+
+TOKEN_BITS = 384
+"""Dimensions of the bundled model."""
 
 
 class Passage(UserOwned, Base):
@@ -82,6 +85,30 @@ class Passage(UserOwned, Base):
     )
 
 
+class TokenCodes(Base):
+    """The tokens of a passage that carry meaning, each by the signs of its vector under the bundled model."""
+
+    __tablename__ = "token_codes"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["user_id", "passage_id"],
+            ["carmenta.passages.user_id", "carmenta.passages.id"],
+            ondelete="CASCADE",
+        ),
+        {
+            "comment": "The tokens of a passage that carry meaning, each by the signs of its vector under the bundled "
+            "model. Written when a strategy needs them."
+        },
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    passage_id: Mapped[UUID] = mapped_column(primary_key=True)
+    codes: Mapped[list[bytes]] = mapped_column(Codes(TOKEN_BITS), comment="Without header and stop words.")
+    question_codes: Mapped[list[bytes]] = mapped_column(
+        Codes(TOKEN_BITS), comment="Those of them in sentences that end in a question mark."
+    )
+
+
 class EmbeddingModel(Base):
     """A registered model, and the table that holds its vectors."""
 
@@ -130,5 +157,14 @@ def embedding_ddl(name: str) -> list[str]:
 
 passages: Table = Passage.__table__  # type: ignore[assignment]
 embedding_models: Table = EmbeddingModel.__table__  # type: ignore[assignment]
+token_codes: Table = TokenCodes.__table__  # type: ignore[assignment]
 isolated(passages)
+isolated(token_codes)
+after_create(
+    token_codes,
+    *(
+        f"ALTER TABLE {PRODUCT}.token_codes ALTER COLUMN {name} SET STORAGE EXTERNAL"
+        for name in ("codes", "question_codes")
+    ),
+)
 after_create(embedding_models, f"GRANT SELECT ON {PRODUCT}.embedding_models TO {APP}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import HalfVector
+from pgvector import Bit, HalfVector
 from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
@@ -37,6 +37,23 @@ class HalfVec(UserDefinedType[Vector]):
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Vector | None]:
         """Unwrap to float32."""
         return lambda value: None if value is None else value.to_numpy().astype(np.float32)
+
+
+class Codes(UserDefinedType[list[bytes]]):
+    """`bit(dim)[]`: signs of vectors; binds a list of `pgvector.Bit` or of bytes, and is never read back."""
+
+    cache_ok = True
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type as DDL."""
+        return f"bit({self.dim})[]"
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """Wrap each code for psycopg."""
+        return lambda codes: None if codes is None else [Bit(c) if isinstance(c, bytes) else c for c in codes]
 
 
 class Ltree(UserDefinedType[str]):

@@ -1,0 +1,114 @@
+"""Codes of single tokens for late interaction: the signs of their vectors, stop words and headers left out."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from pgvector import Bit
+from psycopg import sql
+
+from carmenta_lab.embedding import Embedder
+from carmenta_lab.embedding.embedder import TokenEmbeddings
+from carmenta_lab.ingest.cut import header
+from carmenta_lab.ingest.staging import copy
+from carmenta_lab.schema.base import LANGUAGES
+
+BLOCK_PASSAGES = 1_024
+
+QUESTION = re.compile(r"[^.!?？\n]*[?？]")
+WORD = re.compile(r"\w+")
+
+_COLUMNS = (("user_id", "uuid"), ("passage_id", "uuid"), ("codes", "bit[]"), ("question_codes", "bit[]"))
+
+_LACKING = """
+    SELECT {what} FROM carmenta.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit IN ('turn', 'memory', 'section')
+    AND NOT EXISTS (SELECT FROM carmenta.token_codes c WHERE c.user_id = p.user_id AND c.passage_id = p.id) {rest}
+"""
+
+
+def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) -> int:
+    """How many passages of these users have no token codes."""
+    row = connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def encode_lacking(
+    connection: psycopg.Connection[Any],
+    embedder: Embedder,
+    users: Sequence[UUID],
+    committed: Callable[[], None],
+    progress: Callable[[int], object],
+) -> int:
+    """Write the codes of passages that lack them; returns how many passages that were. Each block is a transaction."""
+    statement = _LACKING.format(
+        what="p.user_id, p.id, p.content, p.created_at, p.author, p.language",
+        rest="AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
+    )
+    last = (UUID(int=0), UUID(int=0))
+    done = 0
+    while True:
+        values = {"users": list(users), "user": last[0], "id": last[1], "block": BLOCK_PASSAGES}
+        rows = connection.execute(statement, values).fetchall()
+        if not rows:
+            return done
+        tokens = embedder.token_embeddings([row[2] for row in rows])
+        stop = _stop_words(connection, rows)
+        connection.execute(
+            "CREATE TEMP TABLE stage_codes ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA"
+        )
+        copied = (
+            (user, key, *_codes(found, text, header(at, author), stop[language]))
+            for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)
+        )
+        copy(connection, sql.Identifier("stage_codes"), _COLUMNS, copied)
+        connection.execute("INSERT INTO carmenta.token_codes SELECT * FROM stage_codes")
+        committed()
+        progress(len(rows))
+        last = rows[-1][0], rows[-1][1]
+        done += len(rows)
+
+
+def _stop_words(
+    connection: psycopg.Connection[Any], rows: Sequence[tuple[UUID, UUID, str, datetime | None, str | None, str]]
+) -> dict[str, set[str]]:
+    """Language -> the words of these texts that full-text search does not index."""
+    words: dict[str, set[str]] = {}
+    for *_, text, _, _, language in rows:
+        words.setdefault(language, set()).update(WORD.findall(text.lower()))
+    found = {}
+    for language, every in words.items():
+        config = f"pg_catalog.{LANGUAGES.get(language, 'simple')}"
+        statement = "SELECT w FROM unnest(%s::text[]) w WHERE length(to_tsvector(%s::regconfig, w)) = 0"
+        found[language] = {row[0] for row in connection.execute(statement, (sorted(every), config))}
+    return found
+
+
+def _codes(found: TokenEmbeddings, text: str, head: str, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
+    """All codes of a passage, and those of its questions."""
+    start = len(head) if text.startswith(head) else 0
+    questions = [match.span() for match in QUESTION.finditer(text, start)]
+    packed = np.packbits(found.vectors > 0, axis=1)
+    every, asked = [], []
+    for row, begin in _kept(found, text, start, stop):
+        code = Bit(packed[row].tobytes())
+        every.append(code)
+        if any(first <= begin < end for first, end in questions):
+            asked.append(code)
+    return every, asked
+
+
+def _kept(found: TokenEmbeddings, text: str, start: int, stop: set[str]) -> Iterator[tuple[int, int]]:
+    """Row and place of the tokens after the header that are part of a word which is no stop word."""
+    spans = [match.span() for match in WORD.finditer(text)]
+    at = 0
+    for row, (begin, end) in enumerate(found.offsets):
+        while at < len(spans) and spans[at][1] <= begin:
+            at += 1
+        inside = at < len(spans) and spans[at][0] <= begin and end <= spans[at][1]
+        if begin >= start and inside and text[slice(*spans[at])].lower() not in stop:
+            yield row, begin

@@ -1,0 +1,90 @@
+"""Signals that the candidate's own row answers: nearness, words, author, role, dates, expressions of time."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from carmenta_lab.retrieval.signals.signal import Signal
+
+
+@dataclass(frozen=True)
+class Nearness(Signal):
+    """Cosine similarity to the question; 0 for a candidate found by its words alone."""
+
+    name: ClassVar[str] = "nearness"
+
+    def value(self) -> str:
+        """As found."""
+        return "coalesce(c.nearness, 0)"
+
+
+@dataclass(frozen=True)
+class Words(Signal):
+    """BM25 as a share of the most a passage could reach: 1 would hold every word of the question many times."""
+
+    name: ClassVar[str] = "words"
+
+    def value(self) -> str:
+        """0 for a candidate that shares none of its best words."""
+        return "coalesce(c.words, 0)"
+
+
+@dataclass(frozen=True)
+class Speaker(Signal):
+    """1 when the question names exactly one participant and the candidate is hers."""
+
+    name: ClassVar[str] = "speaker"
+
+    def value(self) -> str:
+        """By author."""
+        return "CASE WHEN c.author = :speaker THEN 1 ELSE 0 END"
+
+
+@dataclass(frozen=True)
+class Speaking(Signal):
+    """In chats with an assistant: 1 for what the user said, or the assistant, when the question is about that."""
+
+    name: ClassVar[str] = "speaking"
+
+    def value(self) -> str:
+        """By role."""
+        return "CASE WHEN c.role = :speaking THEN 1 ELSE 0 END"
+
+
+@dataclass(frozen=True)
+class Dates(Signal):
+    """A month in the question is that of the candidate: .7, with the day within two: 1; early next month: .3;
+    a year alone: .2.
+    """  # noqa: D205
+
+    name: ClassVar[str] = "dates"
+
+    def value(self) -> str:
+        """By time, in UTC."""
+        at = "(c.created_at AT TIME ZONE 'UTC')"
+        month, day, year = (f"extract({what} FROM {at})::int" for what in ("month", "day", "year"))
+        this_year = f"(cardinality(:years) = 0 OR {year} = ANY (:years))"
+        return f"""CASE
+            WHEN cardinality(:months) = 0 AND cardinality(:years) = 0 OR NOT {this_year} THEN 0
+            WHEN cardinality(:months) = 0 THEN .2
+            WHEN {month} = ANY (:months) THEN .7 + CASE WHEN EXISTS (
+                SELECT FROM unnest(:days) d WHERE d / 100 = {month} AND abs(d % 100 - {day}) <= 2) THEN .3 ELSE 0 END
+            WHEN ({month} + 10) % 12 + 1 = ANY (:months) AND {day} <= 10 THEN .3
+            ELSE 0 END"""
+
+
+@dataclass(frozen=True)
+class AsksWhen(Signal):
+    """1 when the question asks for a time and the candidate's text has an expression of time."""
+
+    name: ClassVar[str] = "asks_when"
+
+    def join(self) -> str:
+        """The text, read only for such questions."""
+        return (
+            "LEFT JOIN carmenta.passages text ON :asks_when AND text.user_id = :user_id "
+            "AND text.id = c.passage_id AND text.unit = 'turn'"
+        )
+
+    def value(self) -> str:
+        """Without the header's date."""
+        return "CASE WHEN regexp_replace(text.content, '^[[][0-9-]+[]] ', '') ~* :time_pattern THEN 1 ELSE 0 END"

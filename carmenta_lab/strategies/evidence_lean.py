@@ -1,0 +1,16 @@
+"""How much of that is left without anything stored for single words?"""
+
+from carmenta_lab.retrieval.evidence import Evidence
+from carmenta_lab.retrieval.signals import AsksWhen, BestOfConversation, Context, Dates, Speaker, Speaking, Words
+
+STRATEGY = Evidence(
+    signals=(
+        Words(1.0),
+        Context(1.0),
+        BestOfConversation(0.5, of="words"),
+        Speaker(0.3),
+        Speaking(0.05),
+        Dates(0.3),
+        AsksWhen(0.1),
+    )
+)
