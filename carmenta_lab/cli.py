@@ -220,7 +220,7 @@ def context(
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding; all when none.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding, crossover; all when none.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:

@@ -1,20 +1,44 @@
-"""Approximate indexes over a table of vectors: build, drop, size, presence. No part of the migrations."""
+"""Approximate indexes over a table of vectors: declare, build, drop, size. No part of the migrations.
 
+Each kind indexes an expression of its own, so that no statement can be served by another kind than it names.
+"""
+
+import math
+import warnings
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import ClassVar, Literal, TypeAlias
+from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.schema.base import OWNER, PRODUCT
 
+Kind: TypeAlias = Literal["hnsw", "halfvec", "binary", "ivfflat"]
+
+MB = 1 << 20
+
+
+class GraphMemoryWarning(UserWarning):
+    """A graph that does not fit into `maintenance_work_mem`: built on disk, it takes several times as long."""
+
 
 @dataclass(frozen=True)
 class HNSW:
-    """A graph over cosine distance; more links (`m`) and breadth (`ef_construction`) buy recall."""
+    """A graph over cosine distance; more links (`m`) and breadth (`ef_construction`) buy recall.
+
+    Over the vectors as floats (`hnsw`), in half precision as they are stored (`halfvec`), or over the signs of
+    their dimensions (`binary`), whose hits are to be ranked again by the vectors themselves.
+    """
 
     m: int = 16  # links a node, 2..100
     ef_construction: int = 64  # candidates kept while building, at least 2 m
+    kind: Literal["hnsw", "halfvec", "binary"] = "hnsw"
+
+    NODE: ClassVar[int] = 196  # bytes of a node without its links and its vector
+    LINK: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
         """Refuse what the index would."""
@@ -24,61 +48,205 @@ class HNSW:
                 f"found m={self.m}, ef_construction={self.ef_construction}."
             )
 
-    def definition(self, table: str) -> str:
-        """What follows CREATE INDEX."""
-        return (
-            f"{name(table, 'hnsw')} ON {PRODUCT}.{table} USING hnsw (embedding halfvec_cosine_ops) "
-            f"WITH (m = {self.m}, ef_construction = {self.ef_construction})"
-        )
+    def definition(self, rows: int, dim: int) -> str:
+        """Method, operand and options of CREATE INDEX."""
+        operand = {
+            "hnsw": f"((embedding::vector({dim})) vector_cosine_ops)",
+            "halfvec": "(embedding halfvec_cosine_ops)",
+            "binary": f"((binary_quantize(embedding)::bit({dim})) bit_hamming_ops)",
+        }[self.kind]
+        return f"USING hnsw {operand} WITH (m = {self.m}, ef_construction = {self.ef_construction})"
+
+    def memory_bytes(self, rows: int, dim: int) -> int:
+        """What the graph takes while it is built: `maintenance_work_mem` should hold it."""
+        vector = {"hnsw": 4 * dim + 8, "halfvec": 2 * dim + 8, "binary": dim // 8 + 8}[self.kind]
+        links = self.LINK * (2 * self.m + self.m / (self.m - 1))
+        return int(rows * (self.NODE + links + vector))
 
 
-def name(table: str, kind: str) -> str:
-    """The name of an approximate index."""
-    return f"ann_{kind}_{table}"[:63]
+@dataclass(frozen=True)
+class IVFFlat:
+    """Lists around centres found in the rows that are there; over unit vectors in half precision.
+
+    Lists unless told: rows / 1000 up to a million rows, the root of the rows above (pgvector's rule).
+    """
+
+    lists: int | None = None  # 1..32768
+    kind: Literal["ivfflat"] = "ivfflat"
+
+    def __post_init__(self) -> None:
+        """Refuse what the index would."""
+        if self.lists is not None and not 1 <= self.lists <= 32_768:
+            raise UsageError(f"IVFFlat needs 1 to 32768 lists; found {self.lists}.")
+
+    def definition(self, rows: int, dim: int) -> str:
+        """Method, operand and options of CREATE INDEX."""
+        lists = self.lists or lists_for(rows)
+        return f"USING ivfflat ((l2_normalize(embedding)::halfvec({dim})) halfvec_ip_ops) WITH (lists = {lists})"
+
+    def memory_bytes(self, rows: int, dim: int) -> int:
+        """Nothing that could grow too large: pgvector refuses to build where its sample does not fit."""
+        return 0
 
 
-def build(owner: Engine, table: str, index: HNSW, concurrently: bool = False) -> None:
+Declared: TypeAlias = HNSW | IVFFlat
+
+KINDS: dict[Kind, Declared] = {
+    "hnsw": HNSW(),
+    "halfvec": HNSW(kind="halfvec"),
+    "binary": HNSW(kind="binary"),
+    "ivfflat": IVFFlat(),
+}
+
+
+@dataclass(frozen=True)
+class Built:
+    """An approximate index as it lies on disk."""
+
+    name: str
+    table: str
+    method: str
+    bytes: int
+    finished: bool  # not cut off while it was built
+
+
+def lists_for(rows: int) -> int:
+    """IVFFlat lists for that many rows, by pgvector's rule."""
+    return min(32_768, max(1, rows // 1000 if rows <= 1_000_000 else math.isqrt(rows)))
+
+
+def name(table: str, kind: Kind, user: UUID | None = None) -> str:
+    """The name of an approximate index: over the table, or over one user's rows."""
+    if user is None:
+        return f"ann_{kind}_{table}"[:63]
+    return f"ann_{kind}_{sha256(f'{user} {table}'.encode()).hexdigest()[:16]}"
+
+
+def build(
+    owner: Engine,
+    table: str,
+    index: Declared,
+    concurrently: bool = False,
+    user: UUID | None = None,
+    memory_mb: int | None = None,
+) -> None:
     """Build an index where it is missing; `concurrently` lets others write meanwhile and takes about twice as long.
 
-    An index left invalid by a build that was cut off is dropped first. UsageError when there is no such table.
+    `user` indexes that user's rows alone; `memory_mb` is the `maintenance_work_mem` of the build, the server's
+    setting unless told. GraphMemoryWarning says how much would hold the graph when it does not fit. An index left
+    invalid by a build that was cut off is dropped first. UsageError when there is no such table.
     """
-    with owner.connect() as connection:
-        if connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"{PRODUCT}.{table}"}) is None:
+    called = f"{PRODUCT}.{name(table, index.kind, user)}"
+    with owner.begin() as connection:
+        if connection.scalar(text("SELECT to_regclass(:n)"), {"n": f"{PRODUCT}.{table}"}) is None:
             raise UsageError(f"there is no table {PRODUCT}.{table} to index: load a dataset with its model first.")
-        invalid = connection.scalar(
-            text("SELECT NOT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(:name)"),
-            {"name": f"{PRODUCT}.{name(table, 'hnsw')}"},
+        state = connection.scalar(
+            text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:n)"), {"n": called}
         )
-        connection.rollback()
-        if invalid:
-            drop(owner, table, "hnsw")
+        if state:
+            return
+        rows, dim = _measure(connection, table, user)
+        _warn(connection, table, index, rows, dim, memory_mb)
+    if state is False:
+        drop(owner, table, index.kind, user)
+    statement = f"INDEX {{}} IF NOT EXISTS {called.split('.')[1]} ON {PRODUCT}.{table} {index.definition(rows, dim)}"
+    if user is not None:
+        statement += f" WHERE user_id = '{user}'"
+    memory = f"{memory_mb}MB" if memory_mb else None
     if not concurrently:
         with owner.begin() as connection:
-            connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS {index.definition(table)}")
+            if memory:
+                connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{memory}'")
+            connection.exec_driver_sql("CREATE " + statement.format(""))
         return
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"SET ROLE {OWNER}")
         try:
-            connection.exec_driver_sql(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index.definition(table)}")
+            if memory:
+                connection.exec_driver_sql(f"SET maintenance_work_mem = '{memory}'")
+            connection.exec_driver_sql("CREATE " + statement.format("CONCURRENTLY"))
         finally:
+            connection.exec_driver_sql("RESET maintenance_work_mem")
             connection.exec_driver_sql("RESET ROLE")
 
 
-def drop(owner: Engine, table: str, kind: str) -> None:
+def _measure(connection: Connection, table: str, user: UUID | None) -> tuple[int, int]:
+    """Rows to be indexed and their dimension."""
+    where = "" if user is None else " WHERE user_id = :user"
+    rows = connection.scalar(text(f"SELECT count(*) FROM {PRODUCT}.{table}{where}"), {"user": user} if user else {})
+    dim = connection.scalar(
+        text("SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(:n) AND attname = 'embedding'"),
+        {"n": f"{PRODUCT}.{table}"},
+    )
+    return int(rows or 0), int(dim or 0)
+
+
+def _warn(
+    connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None
+) -> None:
+    setting = connection.scalar(
+        text("SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'maintenance_work_mem'")
+    )
+    has, needs = memory_mb * MB if memory_mb else int(setting or 0), index.memory_bytes(rows, dim)
+    if needs > has:
+        enough = math.ceil(needs * 1.1 / MB)
+        warnings.warn(
+            f"the {index.kind} graph over {rows:,} rows of {PRODUCT}.{table} takes about {math.ceil(needs / MB)} MB and "
+            f"maintenance_work_mem is {has // MB} MB, so the build is several times slower: give it {enough} MB.",
+            GraphMemoryWarning,
+            stacklevel=3,
+        )
+
+
+def drop(owner: Engine, table: str, kind: Kind, user: UUID | None = None) -> None:
     """Drop an index if it is there."""
     with owner.begin() as connection:
-        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {PRODUCT}.{name(table, kind)}")
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {PRODUCT}.{name(table, kind, user)}")
 
 
-def present(session: Session, table: str, kind: str) -> bool:
+FOUND = (
+    text(
+        "SELECT greatest(t.reltuples, 0)::bigint AS rows, a.atttypmod AS dim, i.indpred IS NOT NULL AS own "
+        "FROM unnest(CAST(:names AS text[])) AS given(name) "
+        "JOIN pg_index i ON i.indexrelid = to_regclass(given.name) AND i.indisvalid "
+        "JOIN pg_class t ON t.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'embedding' "
+        "ORDER BY own DESC LIMIT 1"
+    )
+    .columns(rows=BigInteger, dim=Integer, own=Boolean)
+    .subquery("found")
+)
+"""Of the finished indexes of these names the one over a single user's rows, else the common one; rows of the table
+as last estimated by the server, dimension of its vectors."""
+
+
+def names_for(table: str, kind: Kind, user: UUID) -> list[str]:
+    """The names of the indexes that can serve a user's search, for `FOUND`."""
+    return [f"{PRODUCT}.{name(table, kind, of)}" for of in (user, None)]
+
+
+def present(session: Session, table: str, kind: Kind, user: UUID | None = None) -> bool:
     """Whether a finished index is there."""
     statement = text(
         "SELECT coalesce(bool_or(i.indisvalid), false) FROM pg_index i WHERE i.indexrelid = to_regclass(:n)"
     )
-    return bool(session.scalar(statement, {"n": f"{PRODUCT}.{name(table, kind)}"}))
+    return bool(session.scalar(statement, {"n": f"{PRODUCT}.{name(table, kind, user)}"}))
 
 
-def size_bytes(session: Session, table: str, kind: str) -> int:
+def size_bytes(session: Session, table: str, kind: Kind, user: UUID | None = None) -> int:
     """Its size on disk; 0 when it is not there."""
     statement = text("SELECT coalesce(pg_relation_size(to_regclass(:n)), 0)")
-    return int(session.scalar(statement, {"n": f"{PRODUCT}.{name(table, kind)}"}) or 0)
+    return int(session.scalar(statement, {"n": f"{PRODUCT}.{name(table, kind, user)}"}) or 0)
+
+
+def listed(session: Session) -> list[Built]:
+    """All approximate indexes, by name."""
+    rows = session.execute(
+        text(
+            "SELECT c.relname, t.relname AS of, am.amname, pg_relation_size(c.oid) AS bytes, i.indisvalid "
+            "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid "
+            "JOIN pg_am am ON am.oid = c.relam WHERE c.relnamespace = to_regnamespace(:schema) "
+            "AND c.relname LIKE 'ann\\_%' ORDER BY c.relname"
+        ),
+        {"schema": PRODUCT},
+    )
+    return [Built(*row) for row in rows]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.ingest import ingest
 from carmenta_lab.bench.measure import Result
@@ -16,6 +17,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
     "search": (searching, 5_000, 15),
     "embedding": (embedding, 500, 5),
+    "crossover": (crossover, 100_000, 5),
 }
 """Name -> what measures, rows unless told, repeats."""
 

@@ -40,17 +40,19 @@ class _TextInBinary(Loader):
         return bytes(data)[1:].decode()
 
 
-def _adapters(host: Host) -> tuple[str, dict[str, int], TypeInfo | None]:
-    """The schema of the extensions, the oids of their types, and halfvec's type, asked once per engine."""
+def _adapters(host: Host) -> tuple[list[str], dict[str, int], TypeInfo | None]:
+    """The schemas of the extensions, the oids of their types, and halfvec's type, asked once per engine."""
     with psycopg.connect(_conninfo(host), **host.connect_args()) as connection:  # type: ignore[arg-type]
         rows = connection.execute(
-            "SELECT t.typname, t.oid, t.typarray, n.nspname FROM pg_type t "
-            "JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typname IN ('halfvec', 'ltree')"
+            "SELECT typname, oid, typarray FROM pg_type WHERE typname IN ('halfvec', 'ltree')"
         ).fetchall()
-    oids = {name: (oid, array, schema) for name, oid, array, schema in rows}
+        schemas = connection.execute(
+            "SELECT DISTINCT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+            "WHERE e.extname IN ('vector', 'ltree', 'pg_trgm') ORDER BY 1"
+        ).fetchall()
+    oids = {name: (oid, array) for name, oid, array in rows}
     info = TypeInfo("halfvec", oids["halfvec"][0], oids["halfvec"][1]) if "halfvec" in oids else None
-    schema = oids["halfvec"][2] if "halfvec" in oids else "public"
-    return schema, {name: oid for name, (oid, _, _) in oids.items()}, info
+    return [name for (name,) in schemas], {name: oid for name, (oid, _) in oids.items()}, info
 
 
 def _conninfo(host: Host) -> str:
@@ -67,7 +69,7 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
     else:
         options.setdefault("pool_pre_ping", True)
     made = create_engine(host.url, connect_args=host.connect_args() | {"cursor_factory": _BinaryCursor}, **options)
-    schema, oids, halfvec = _adapters(host)
+    schemas, oids, halfvec = _adapters(host)
 
     @event.listens_for(made, "connect")
     def _register(connection: psycopg.Connection[Any], _: object) -> None:
@@ -80,8 +82,8 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
     settings = []
     if role is not None and role != host.url.username:
         settings.append(f"set_config('role', '{role}', true)")
-    if schema not in ("public", "pg_catalog"):
-        settings.append(f"set_config('search_path', current_setting('search_path') || ', \"{schema}\"', true)")
+    if apart := "".join(f', "{name}"' for name in schemas if name not in ("public", "pg_catalog")):
+        settings.append(f"set_config('search_path', current_setting('search_path') || '{apart}', true)")
     if settings:
         statement = "SELECT " + ", ".join(settings)
 

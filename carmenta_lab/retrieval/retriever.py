@@ -95,7 +95,7 @@ def at_most(limit: Limit) -> ColumnElement[int]:
     return LIMIT if limit is None else literal(limit)
 
 
-APPROXIMATE = ("hnsw",)
+APPROXIMATE = ("hnsw", "halfvec", "binary", "ivfflat")
 """Routes through an index that may not find all there is; whoever knows one knows the route `exact`."""
 
 

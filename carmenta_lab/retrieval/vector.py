@@ -1,19 +1,22 @@
-"""Nearest vectors of one user: exact, or through an HNSW index where the user's rows are many."""
+"""Nearest vectors of one user: exact, or through an approximate index where the user's rows are many."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Select, Table, func, literal, select
+from pgvector.sqlalchemy import HALFVEC
+from pgvector.sqlalchemy import VECTOR as FloatVec
+from sqlalchemy import ColumnElement, Double, Integer, Select, Table, bindparam, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.errors import UsageError
-from carmenta_lab.indexes import present
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.errors import DimensionMismatch, UsageError
+from carmenta_lab.indexes import FOUND, KINDS, Kind, names_for
+from carmenta_lab.ingest.embed import UNITS, table_name
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, VECTOR, Limit, at_most, visible
+from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, USER, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.passages import embedding_table
 
 
@@ -27,45 +30,59 @@ def vectors_of(model: str) -> Table:
 class VectorSearch:
     """Rank by cosine similarity of the question's vector and the passages'; score = 1 - cosine distance.
 
-    With `index="hnsw"` users of more than `exact_up_to` vectors are searched through the index with an iterative
-    scan, all others exactly (recall 1.0). The default bound is a choice; no bench here has measured it yet.
+    With an `index` users of more than `exact_up_to` vectors are searched through it with an iterative scan, all
+    others exactly (recall 1.0). What the index gives is ranked by the stored vectors: scores of all routes agree.
     """
 
     model: str = DEFAULT_MODEL
     units: tuple[str, ...] = SEARCHED
-    index: Literal["hnsw"] | None = None
-    ef_search: int = 100  # candidates kept while searching the graph, 1..1000
+    index: Kind | None = None
     exact_up_to: int = 10_000  # vectors of the user
+    ef_search: int = 100  # candidates kept while searching a graph, 1..1000
+    probes: int = 10  # lists of an IVFFlat index read at first, 1..32768; the root of the lists is usual
+    candidates: int = 12  # times as many hits as are wanted are taken from a binary index, and ranked again
+    dim: int = 384  # of the model's vectors; an index over a cast names it
 
     def __post_init__(self) -> None:
-        """Refuse what the index would."""
-        if not 1 <= self.ef_search <= 1000:
-            raise UsageError(f"ef_search must be 1 to 1000, not {self.ef_search}.")
+        """Refuse what the server would."""
+        if self.index not in (None, *KINDS):
+            raise UsageError(f"index must be one of {', '.join(KINDS)}, or None; found {self.index!r}.")
+        for name, most in (("ef_search", 1000), ("probes", 32_768), ("candidates", 100)):
+            if not 1 <= (value := getattr(self, name)) <= most:
+                raise UsageError(f"{name} must be 1 to {most}, not {value}.")
 
     def route(self, session: Session, query: Query) -> str:
-        """`hnsw` above `exact_up_to` counted vectors that the question may see, when the index is there."""
+        """The index's kind above `exact_up_to` counted vectors that the question may see, if it is there."""
         if self.index is None:
             return "exact"
-        table = vectors_of(self.model)
-        some = select(literal(1)).where(*visible(table, self.units)).limit(self.exact_up_to + 1).subquery()
-        values = {"user_id": query.user_id, "asked_at": query.asked_at or END_OF_TIME}
-        count = session.scalar(select(func.count()).select_from(some), values) or 0
-        if count <= self.exact_up_to:
+        every = query.asked_at is None and {*self.units} >= {*UNITS}
+        values = {"user_id": query.user_id, "asked_at": query.asked_at or END_OF_TIME, "bound": self.exact_up_to}
+        values["names"] = names_for(table_name(self.model), self.index, query.user_id)
+        found = session.execute(_counted(self.model, None if every else self.units), values).one_or_none()
+        if found is None or found.count <= self.exact_up_to:
             return "exact"
-        return "hnsw" if present(session, table.name, "hnsw") else "exact"
+        if found.dim != self.dim:
+            raise DimensionMismatch(found.dim, self.dim, f"the strategy over the vectors of {self.model}")
+        return self.index
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT over the narrow table; `+ 0` keeps every index out of the exact one."""
-        return _statement(self.model, self.units, route, limit)
+        if route == "exact":
+            return _exact(self.model, self.units, limit)
+        return _indexed(self.model, self.units, self.dim, route, self.candidates, limit)
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """None for an exact search; for the index, its breadth and a plan that cannot avoid it."""
+        """None for an exact search; for an index, its breadth and a plan that cannot avoid it."""
         if route == "exact":
             return {}
-        return {
+        breadth = {
             "hnsw.ef_search": str(self.ef_search),
-            "hnsw.iterative_scan": "strict_order",
+            "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": "2147483647",  # until there are enough rows, or work_mem is used up
+        }
+        if route == "ivfflat":
+            breadth = {"ivfflat.probes": str(self.probes), "ivfflat.iterative_scan": "relaxed_order"}
+        return breadth | {
             "enable_sort": "off",
             "enable_seqscan": "off",
             "enable_bitmapscan": "off",
@@ -74,10 +91,27 @@ class VectorSearch:
 
 
 @cache
-def _statement(model: str, units: tuple[str, ...], route: str, limit: Limit) -> Select[Any]:
+def _counted(model: str, units: tuple[str, ...] | None) -> Select[Any]:
+    """What is known of the index, and how many vectors a question may see, counted up to the bound.
+
+    Units of None: it may see all that the user has, and the key alone is read.
+    """
+    table = vectors_of(model)
+    conditions = visible(table, units) if units else (table.c.user_id == USER,)
+    most = bindparam("bound", type_=Integer) + 1
+    some = select(table.c.user_id).where(*conditions).limit(most).subquery()
+    return select(FOUND, select(func.count()).select_from(some).scalar_subquery().label("count"))
+
+
+def _cosine(embedding: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The cosine distance, as a value that no index gives."""
+    return embedding.op("<=>", return_type=Double())(VECTOR) + literal(0.0)
+
+
+@cache
+def _exact(model: str, units: tuple[str, ...], limit: Limit) -> Select[Any]:
     e = vectors_of(model).alias("e")
-    nearness: ColumnElement[Any] = e.c.embedding.op("<=>", return_type=Double())(VECTOR)
-    distance = nearness + literal(0.0) if route == "exact" else nearness
+    distance = _cosine(e.c.embedding)
     near = (
         select(e.c.passage_id, e.c.source_id, e.c.unit, distance.label("distance"))
         .where(*visible(e, units))
@@ -88,3 +122,39 @@ def _statement(model: str, units: tuple[str, ...], route: str, limit: Limit) -> 
     return select(near.c.passage_id, near.c.source_id, near.c.unit, (1 - near.c.distance).label("score")).order_by(
         near.c.distance, near.c.passage_id
     )
+
+
+@cache
+def _indexed(
+    model: str, units: tuple[str, ...], dim: int, route: str, candidates: int, limit: Limit
+) -> Select[Any]:
+    """The nearest by the index, which may give them out of order, ranked by the vectors as they are stored."""
+    e = vectors_of(model).alias("e")
+    order = _order(e.c.embedding, route, dim)
+    wanted = at_most(limit)
+    near = select(e.c.passage_id, e.c.source_id, e.c.unit, e.c.embedding).where(*visible(e, units))
+    if route == "binary":
+        near = near.order_by(order).limit(wanted * candidates)
+    else:
+        near = near.order_by(order, e.c.passage_id).limit(wanted)
+    found = near.subquery("near")
+    distance = _cosine(found.c.embedding)
+    return (
+        select(found.c.passage_id, found.c.source_id, found.c.unit, (1 - distance).label("score"))
+        .order_by(distance, found.c.passage_id)
+        .limit(wanted)
+    )
+
+
+def _order(embedding: ColumnElement[Any], route: str, dim: int) -> ColumnElement[Any]:
+    """The distance that an index of this kind is made for."""
+    if route == "halfvec":
+        return embedding.op("<=>")(VECTOR)
+    if route == "hnsw":
+        return cast(embedding, FloatVec(dim)).op("<=>")(cast(VECTOR, FloatVec(dim)))
+    if route == "ivfflat":
+        return cast(func.l2_normalize(embedding), HALFVEC(dim)).op("<#>")(VECTOR)
+    if route == "binary":
+        signs = cast(func.binary_quantize(VECTOR), BIT(dim))
+        return cast(func.binary_quantize(embedding), BIT(dim)).op("<~>")(signs)
+    raise UsageError(f"a search by vectors has no route {route!r}: it is exact, or one of {', '.join(KINDS)}.")

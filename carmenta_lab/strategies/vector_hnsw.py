@@ -2,4 +2,4 @@
 
 from carmenta_lab.retrieval.vector import VectorSearch
 
-STRATEGY = VectorSearch(index="hnsw", ef_search=100)
+STRATEGY = VectorSearch(index="hnsw")
