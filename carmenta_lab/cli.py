@@ -220,7 +220,7 @@ def context(
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="ingest, search, embedding, crossover; all when none.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Such as search; the quick ones when none.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:
@@ -230,13 +230,9 @@ def bench(
     """
     from carmenta_lab.bench import run as measure
     from carmenta_lab.cli_tables import bench_table
-    from carmenta_lab.experiment.circumstances import server_circumstances
-    from carmenta_lab.postgres.lab import embedded_way, prepare
 
-    with prepare(embedded_way(read_settings().home_folder, "carmenta_bench")) as database:
-        with steps("measuring"):
-            results = measure(database, names or (), rows)
-        circumstances = server_circumstances(database)
+    with steps("measuring"):
+        results, circumstances = measure(names or (), rows)
     if json_file is not None:
         found = {"benches": {r.name: r.to_json() for r in results}, "circumstances": circumstances}
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

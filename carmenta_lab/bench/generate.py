@@ -52,7 +52,7 @@ def _words() -> list[str]:
     return [word for word, _ in sorted(vocabulary.items(), key=itemgetter(1)) if WORD.fullmatch(word)][:WORDS]
 
 
-def _sentence(generator: np.random.Generator, topic: int) -> str:
+def sentence(generator: np.random.Generator, topic: int) -> str:
     """5 to 45 words by Zipf's law; every third is drawn from the order of words that the topic has."""
     words = _words()
     found = generator.zipf(1.3, int(generator.integers(5, 46))) - 1
@@ -64,7 +64,7 @@ def texts(rows: int, seed: int) -> Iterator[str]:
     """Texts of 5 to 45 words, their frequencies by Zipf's law; the same for the same seed."""
     generator = np.random.default_rng(seed)
     for row in range(rows):
-        yield _sentence(generator, row // TURNS % TOPICS)
+        yield sentence(generator, row // TURNS % TOPICS)
 
 
 def favourites(user: int, seed: int) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ def blocks(rows: int, users: int, seed: int = 7) -> Iterator[Block]:
         count = min(size, rows - first)
         every = np.repeat(np.arange(CONVERSATIONS), TURNS)[:count]
         times = [START + timedelta(minutes=int(begun[c]) + row % TURNS) for row, c in enumerate(every)]
-        said = [_sentence(generator, int(topic)) for topic in what[every]]
+        said = [sentence(generator, int(topic)) for topic in what[every]]
         yield Block(first, who[every], what[every], said, times)
 
 
