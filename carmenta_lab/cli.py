@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from carmenta_lab.cli_compare import compare
 from carmenta_lab.cli_db import app as db_app
+from carmenta_lab.cli_explain import explain
+from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
@@ -139,54 +142,9 @@ def search(
     typer.echo(f"{len(shown)} hits, route {ranking.route}" + (f"; {ranking.note}" if ranking.note else ""))
 
 
-@app.command()
-def compare(
-    dataset: Dataset = "sample",
-    strategies: Annotated[str, typer.Option(help="Names or paths, separated by commas; all when not given.")] = "",
-    measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
-    k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
-    baseline: Annotated[
-        str | None, typer.Option(help="The strategy others are paired with: the first named, else vector_exact.")
-    ] = None,
-    resample: Annotated[
-        Literal["query", "user"], typer.Option(help="What intervals are drawn over: query or user.")
-    ] = "query",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
-    ] = None,
-) -> None:
-    """Compare strategies on the judged questions of a dataset, which is loaded first where needed.
-
-    Example: `carmenta-lab compare --dataset sample --strategies vector_exact,hybrid_rrf --json result.json`
-    """
-    from carmenta_lab import strategies as registry
-    from carmenta_lab.cli_tables import comparison_tables
-    from carmenta_lab.experiment.compare import compare as measure
-    from carmenta_lab.experiment.questions import vectors_needed
-    from carmenta_lab.postgres.lab import open_lab
-
-    names = [name.strip() for name in strategies.split(",") if name.strip()] or registry.names()
-    if baseline is None and not strategies.strip():
-        baseline = "vector_exact"
-    models = vectors_needed([registry.load(name).model for name in names])
-    wanted = [name.strip() for name in measures.split(",") if name.strip()]
-    with open_lab() as lab:
-        loaded = loading(lab, dataset, models=models)
-        with steps("comparing") as progress:
-            result = measure(
-                lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress
-            )
-    text = json.dumps(result.to_json(), indent=2)
-    if json_file is not None and str(json_file) == "-":
-        typer.echo(text)
-        return
-    if json_file is not None:
-        try:
-            json_file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{json_file} cannot be written: {error.strerror}.") from None
-    for table in comparison_tables(result):
-        Console().print(table)
+app.command()(compare)
+app.command()(explain)
+app.command("import")(import_set)
 
 
 @app.command()

@@ -52,3 +52,7 @@ class DatabaseUnsuitable(CarmentaError, RuntimeError):
 
 class NotebookFailed(CarmentaError):
     """A notebook whose execution ended with an error."""
+
+
+class WorseThanBaseline(CarmentaError):
+    """A measure that is lower than its baseline by more than is allowed."""

@@ -73,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_help_of_every_command_has_an_example(command: Command) -> None:
-    for words in (["run"], ["load"], ["search"], ["compare"], ["context"], ["bench"]):
+    for words in (["run"], ["load"], ["search"], ["compare"], ["explain"], ["import"], ["context"], ["bench"]):
         code, out, _ = command(*words, "--help")
         assert code == 0
         assert "Example" in out, words
@@ -96,7 +96,15 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         (("compare", "--measures", "ndgc@10"), "unknown measure"),
         (("compare", "--measures", "ndcg@50"), "raise k"),
         (("compare", "--resample", "word"), "Invalid value for"),
-        (("compare", "--strategies", "fulltext", "--baseline", "bm52"), "baseline"),
+        (("compare", "--strategies", "fulltext", "--baseline", "bm52"), "neither among the strategies"),
+        (("compare", "--strategies", "fulltext", "--baseline", "none.json"), "baseline none.json cannot be read"),
+        (("compare", "--strategies", "fulltext", "--fail-if-worse", "2"), "--fail-if-worse expects 0 to 1"),
+        (("compare", "--strategies", "fulltext", "--measures", ","), "no measure to compare by"),
+        (("explain", "where is it"), "no loaded question has the id"),
+        (("explain", "x", "--user", "nora", "--strategies", ","), "no strategy to explain"),
+        (("explain", "x", "--user", "nora", "--k", "0"), "k must be 1 to 1000"),
+        (("import", "csv", "a", "b"), "Invalid value for"),
+        (("import", "locomo", "none.json", "made"), "there is no none.json"),
         (("context", "--user", "nora", "--query", "x", "--conversation", "c99"), "unknown conversation"),
         (("run", "05_nothing"), "unknown notebook"),
         (("run", "03_retrieval", "-p", "kk=3"), "unknown parameter"),
@@ -173,6 +181,63 @@ def test_compare_prints_nothing_but_json_when_asked(command: Command) -> None:
     code, out, _ = command("compare", "--strategies", "fulltext", "--json", "-")
     assert code == 0
     assert json.loads(out)["dataset"] == "sample"
+
+
+def test_a_baseline_file_gates_with_exit_code_1_and_a_sentence(command: Command, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    words = ("compare", "--strategies", "fulltext_or", "--measures", "ndcg@10")
+    assert command(*words, "--json", str(kept))[0] == 0
+    gate = ("--baseline", str(kept), "--fail-if-worse", "0.02")
+    code, out, err = command(*words, *gate)
+    assert (code, err.strip()) == (0, "")
+    assert "difference to itself in" in out
+    found = json.loads(kept.read_text())
+    scores = found["strategies"]["fulltext_or"]["scores"]
+    scores["ndcg@10"] = [None if value is None else value + 0.05 for value in scores["ndcg@10"]]
+    kept.write_text(json.dumps(found))
+    code, _, err = command(*words, *gate)
+    assert code == 1
+    assert "ndcg@10 of fulltext_or is 0.050 lower than in" in err.replace("\n", " ")
+
+
+def test_a_loaded_question_is_explained_with_the_ranks_of_its_evidence(command: Command) -> None:
+    words = ("explain", "nora-q15", "--strategies", "vector_exact,hybrid_rrf", "--k", "3")
+    code, out, _ = command(*words, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["query"]["id"], found["judged"], found["depth"]) == ("nora-q15", True, 200)
+    for name in ("vector_exact", "hybrid_rrf"):
+        hits = found["strategies"][name]["hits"]
+        assert [hit["rank"] for hit in hits] == [1, 2, 3]
+        ranks = {(e["source_kind"], e["source"]): e["ranks"][name] for e in found["evidence"]}
+        for hit in hits:
+            assert ranks.get((hit["source_kind"], hit["source"]), hit["rank"]) == hit["rank"]
+    assert set(found["strategies"]["hybrid_rrf"]["hits"][0]["parts"]) == {"vector", "fulltext"}
+    assert any(isinstance(rank, int) for e in found["evidence"] for rank in e["ranks"].values())
+    code, out, _ = command(*words)
+    assert code == 0
+    assert "where the evidence stands (of the first 200)" in out
+    assert "evidence in green" in out
+
+
+def test_a_question_in_words_is_explained_without_evidence(command: Command) -> None:
+    code, out, _ = command("explain", "where is the bike", "--user", "nora", "--strategies", "fulltext_or", "--json")
+    found = json.loads(out)
+    assert (code, found["judged"], found["evidence"], found["depth"]) == (0, False, [], 5)
+    assert found["strategies"]["fulltext_or"]["route"] == "fulltext"
+
+
+def test_a_published_set_is_imported_and_loads(fresh: Command, tmp_path: Path) -> None:
+    said = [{"speaker": "Ida", "dia_id": "D1:1", "text": "I bought a red boat."}]
+    talk = {"session_1": said, "session_1_date_time": "1:56 pm on 8 May, 2023"}
+    asked = [{"question": "What did Ida buy?", "answer": "a boat", "evidence": ["D1:1"], "category": 4}]
+    source, made = tmp_path / "locomo.json", tmp_path / "made"
+    source.write_text(json.dumps([{"sample_id": "c1", "conversation": talk, "qa": asked}]))
+    code, out, _ = fresh("import", "locomo", str(source), str(made))
+    assert code == 0
+    assert "messages: 1\n" in out
+    code, out, _ = fresh("compare", "--dataset", str(made), "--strategies", "vector_exact", "--json", "-")
+    assert json.loads(out)["strategies"]["vector_exact"]["ndcg@10"]["mean"] == 1
 
 
 def test_a_strategy_file_outside_the_package_is_compared(command: Command, tmp_path: Path) -> None:

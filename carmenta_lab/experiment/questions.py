@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -31,6 +32,16 @@ class Questions:
             query: {source: relevance for source, (kind, relevance) in judged.items() if kind in kinds}
             for query, judged in self.judgements.items()
         }
+
+    def fingerprint(self) -> str:
+        """SHA-256 in hexadecimal over the questions and their judgements: the same for the same, wherever loaded."""
+        whole = sha256()
+        for query in self.queries:
+            judged = sorted(
+                (str(source), relevance) for source, (_, relevance) in self.judgements[query.query_id].items()
+            )
+            whole.update(repr((query.query_id, query.text, str(query.asked_at), judged)).encode())
+        return whole.hexdigest()
 
     def coverage(self, kinds: set[SourceKind]) -> float:
         """Share of the relevant targets that are of these kinds, and so can be found at all."""

@@ -1,18 +1,28 @@
-"""One strategy over all questions: rankings and latencies, after a warm-up."""
+"""One strategy over all questions: rankings, latencies after a warm-up, the plans used, and recall against exact."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
+from carmenta_lab.experiment.encoding import Encoded
+from carmenta_lab.experiment.plans import fixed, indexes_used
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.records import Query, Ranking, Run
-from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.retrieval.retriever import Retriever, exactly
 from carmenta_lab.retrieval.search import search
-from carmenta_lab.retrieval.vector import VectorSearch
-from carmenta_lab.schema.vector import Vector
 
 WARM_UP = 10
-"""Searches before the clock runs: connections are open, statements prepared, pages read."""
+"""Searches before the clock runs, spread over the questions: connections are open, statements prepared, pages read."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How some of the questions were searched."""
+
+    questions: int
+    indexes: tuple[str, ...]  # of the plan of the first of them; empty: whole tables were read
+    recall_of_exact: float | None  # of an approximate route: mean share of the exact top k that it found
 
 
 @dataclass(frozen=True)
@@ -21,51 +31,82 @@ class Executed:
 
     run: Run
     latency_ms: dict[str, float]  # per query: the search alone, its vector given and its transaction open
-    recall_of_exact: float | None  # of an approximate route: share of the exact top k that it found
+    routes: dict[str, Taken]  # by the route's name, in order of appearance
+
+    @property
+    def recall_of_exact(self) -> float | None:
+        """Mean over all questions that were searched approximately; None where none was."""
+        known = [(taken.questions, taken.recall_of_exact) for taken in self.routes.values()]
+        shares = [(questions, recall) for questions, recall in known if recall is not None]
+        return sum(n * recall for n, recall in shares) / sum(n for n, _ in shares) if shares else None
 
 
 def execute(
     database: Database,
     strategy: str,
     retriever: Retriever,
-    queries: tuple[Query, ...],
-    vectors: dict[str, Vector],
+    queries: Sequence[Query],
+    encoded: Mapping[str, Encoded],
     k: int,
-    progress: Callable[[int], object],
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Executed:
-    """Search every question as its user, in the order given."""
+    """Search every question as its user, in the order given: one transaction for questions of one user in a row.
+
+    `encoded` says by query id what the strategy needs beside the text. `progress` is called with the number of
+    questions answered since its last call.
+    """
+    spread = queries[:: max(1, len(queries) // WARM_UP)][:WARM_UP]
+    for _ in _searched(database, retriever, spread, encoded, k):
+        pass
     rankings: list[Ranking] = []
     latency: dict[str, float] = {}
-    for timed in (False, True):
-        for query in queries if timed else queries[:WARM_UP]:
-            with database.app_session() as session, as_user(session, query.user_id):
+    for ranking, milliseconds in _searched(database, retriever, queries, encoded, k):
+        rankings.append(ranking)
+        latency[ranking.query_id] = milliseconds
+        progress(1)
+    return Executed(Run.of(strategy, rankings), latency, _routes(database, retriever, queries, encoded, rankings, k))
+
+
+def _searched(
+    database: Database, retriever: Retriever, queries: Sequence[Query], encoded: Mapping[str, Encoded], k: int
+) -> Iterator[tuple[Ranking, float]]:
+    """Every question's ranking and the milliseconds of its search."""
+    for user_id, asked in groupby(queries, key=lambda query: query.user_id):
+        with database.app_session() as session, as_user(session, user_id):
+            for query in asked:
+                given = encoded.get(query.query_id, Encoded())
                 start = time.perf_counter()
-                ranking = search(session, retriever, query, k, vectors.get(query.query_id))
-                elapsed = time.perf_counter() - start
-            if timed:
-                rankings.append(ranking)
-                latency[query.query_id] = elapsed * 1000
-                progress(1)
-    return Executed(Run.of(strategy, rankings), latency, _recall(database, retriever, queries, vectors, rankings, k))
+                ranking = search(session, retriever, query, k, **given)
+                yield ranking, (time.perf_counter() - start) * 1000
 
 
-def _recall(
+def _routes(
     database: Database,
     retriever: Retriever,
-    queries: tuple[Query, ...],
-    vectors: dict[str, Vector],
-    rankings: list[Ranking],
+    queries: Sequence[Query],
+    encoded: Mapping[str, Encoded],
+    rankings: Sequence[Ranking],
     k: int,
-) -> float | None:
-    """Share of the exact nearest that approximate rankings found; None where none was approximate."""
-    if not isinstance(retriever, VectorSearch):
-        return None
-    exact = replace(retriever, index=None)
-    shares = []
-    for query, ranking in zip(queries, rankings, strict=True):
-        if ranking.route == "exact":
-            continue
-        with database.app_session() as session, as_user(session, query.user_id):
-            true = search(session, exact, query, k, vectors.get(query.query_id)).sources()
-        shares.append(len(set(true) & set(ranking.sources())) / max(1, len(true)))
-    return sum(shares) / len(shares) if shares else None
+) -> dict[str, Taken]:
+    """What every route was used for, with the plan of its first question."""
+    found: dict[str, Taken] = {}
+    for route in dict.fromkeys(ranking.route for ranking in rankings):
+        mine = [(q, ranking) for q, ranking in zip(queries, rankings, strict=True) if ranking.route == route]
+        first = mine[0][0]
+        given = encoded.get(first.query_id, Encoded())
+        with database.app_session() as session, as_user(session, first.user_id):
+            indexes = indexes_used(session, retriever, first, k, given, route)
+        recall = None
+        if (exact := exactly(route)) != route:
+            asked = [query for query, _ in mine]
+            true = _searched(database, fixed(retriever, exact), asked, encoded, k)
+            shares = [_share(best, ranking) for (best, _), (_, ranking) in zip(true, mine, strict=True)]
+            recall = sum(shares) / len(shares)
+        found[route] = Taken(len(mine), indexes, recall)
+    return found
+
+
+def _share(exact: Ranking, found: Ranking) -> float:
+    """Share of the exact sources that were found; nothing to find is found."""
+    true = set(exact.sources())
+    return len(true & set(found.sources())) / len(true) if true else 1.0

@@ -10,7 +10,7 @@ from carmenta_lab.postgres.connect import Database
 from carmenta_lab.schema.lab import LabRun
 
 if TYPE_CHECKING:
-    from carmenta_lab.experiment.compare import Comparison
+    from carmenta_lab.experiment.comparison import Comparison
 
 HIT_COLUMNS = (
     ("run_id", "int4"),

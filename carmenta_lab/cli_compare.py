@@ -1,0 +1,77 @@
+"""`carmenta-lab compare`: strategies on the judged questions of a dataset, as tables, as JSON, and as a gate."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from carmenta_lab.cli_progress import loading, steps
+from carmenta_lab.errors import UsageError, WorseThanBaseline
+
+
+def compare(
+    dataset: Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")] = "sample",
+    strategies: Annotated[str, typer.Option(help="Names or paths, separated by commas; all when not given.")] = "",
+    measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
+    k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="The strategy others are paired with (the first named, else vector_exact), or the JSON file of an "
+            "earlier run, with which every strategy is paired question by question."
+        ),
+    ] = None,
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(help="Exit with 1 when a measure is lower than the baseline's by more than this, 0 to 1."),
+    ] = None,
+    resample: Annotated[
+        Literal["query", "user"], typer.Option(help="What intervals are drawn over: query or user.")
+    ] = "query",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
+    ] = None,
+) -> None:
+    """Compare strategies on the judged questions of a dataset, which is loaded first where needed.
+
+    Example: `carmenta-lab compare --dataset sample --strategies vector_exact,hybrid_rrf --json result.json`
+
+    As a gate: `carmenta-lab compare --baseline result.json --fail-if-worse 0.02`
+    """
+    from carmenta_lab import strategies as registry
+    from carmenta_lab.cli_tables import comparison_tables
+    from carmenta_lab.experiment.compare import compare as measure
+    from carmenta_lab.experiment.earlier import worse
+    from carmenta_lab.experiment.questions import vectors_needed
+    from carmenta_lab.postgres.lab import open_lab
+
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    if not names:
+        names = sorted(registry.names(), key=lambda name: name != "vector_exact")
+    models = vectors_needed([registry.load(name).model for name in names])
+    wanted = [name.strip() for name in measures.split(",") if name.strip()]
+    if fail_if_worse is not None and not 0 <= fail_if_worse <= 1:
+        raise UsageError(f"--fail-if-worse expects 0 to 1, found {fail_if_worse:g}.")
+    with open_lab() as lab:
+        loaded = loading(lab, dataset, models=models)
+        with steps("comparing") as progress:
+            result = measure(
+                lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress
+            )
+    if str(json_file) == "-":
+        typer.echo(result.json_text())
+    else:
+        if json_file is not None:
+            _write(json_file, result.json_text())
+        for table in comparison_tables(result):
+            Console().print(table)
+    if fail_if_worse is not None and (lost := worse(result, fail_if_worse)):
+        raise WorseThanBaseline(" ".join(lost))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,130 @@
+"""`carmenta-lab explain`: two strategies on one question, side by side, with each signal's part and the evidence."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from carmenta_lab.errors import UsageError
+
+if TYPE_CHECKING:
+    from carmenta_lab.experiment.explaining import Explanation
+    from carmenta_lab.records import Hit
+    from carmenta_lab.retrieval.texts import Shown
+
+SHOWN_CHARACTERS = 200
+EVIDENCE = "bold green"
+
+
+def explain(
+    query: Annotated[str, typer.Argument(help="The question, or the id of a loaded one, whose evidence is shown.")],
+    user: Annotated[
+        str | None, typer.Option(help="The user, as the dataset gives it, or a uuid; a loaded question has its own.")
+    ] = None,
+    strategies: Annotated[
+        str, typer.Option(help="Names or paths of strategies, separated by a comma; two stand side by side best.")
+    ] = "vector_exact,hybrid_rrf",
+    k: Annotated[int, typer.Option(help="Hits of each strategy, 1 to 1000.")] = 5,
+    dataset: Annotated[str | None, typer.Option(help="The dataset of the user or question, where several fit.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")] = False,
+) -> None:
+    """Show what two strategies find for a question, which signals put it there, and at which ranks the evidence is.
+
+    Example: `carmenta-lab explain nora-q15 --strategies vector_exact,hybrid_rrf --dataset sample`
+
+    Example: `carmenta-lab explain "where did we park the bikes" --user nora --strategies fulltext_or,hybrid_rrf`
+    """
+    from carmenta_lab import strategies as registry
+    from carmenta_lab.experiment.explaining import explain as explained
+    from carmenta_lab.experiment.explaining import judgements, loaded_query
+    from carmenta_lab.ingest.lookup import find_user
+    from carmenta_lab.postgres import as_user
+    from carmenta_lab.postgres.lab import open_lab
+    from carmenta_lab.records import Query
+
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    if not names:
+        raise UsageError("no strategy to explain: name one or two with --strategies.")
+    retrievers = {registry.title(name): registry.load(name) for name in names}
+    with open_lab() as lab:
+        with lab.owner_session() as session:
+            asked = loaded_query(session, query, dataset)
+            judged = judgements(session, asked) if asked is not None else None
+        if asked is None and user is None:
+            raise UsageError(f"no loaded question has the id {query!r}: for a question in words, name its --user.")
+        mine = find_user(lab, user, dataset) if user is not None else None
+        if asked is None or (mine is not None and asked.user_id != mine):
+            assert mine is not None
+            asked, judged = Query("q", mine, query), None
+        with lab.app_session() as session, as_user(session, asked.user_id):
+            found = explained(session, asked, retrievers, k, judged)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
+        return
+    console = Console()
+    about = " · ".join(filter(None, (asked.query_id if judged is not None else "", asked.category)))
+    console.print(Text(asked.text, style="bold"), Text(f"({about})") if about else "")
+    if asked.answers:
+        console.print(Text("answer: " + "; ".join(asked.answers)))
+    console.print(_hits(found))
+    if found.judged:
+        console.print(_evidence(found))
+    else:
+        console.print("no loaded question of this user has this id, so nothing is known about its evidence")
+
+
+def _hits(found: "Explanation") -> Table:
+    """A row a rank, a column a strategy."""
+    relevant = {e.source_id for e in found.evidence}
+    columns = [Column(f"{name} ({found.notes[name]})", ratio=1, overflow="fold") for name in found.tops]
+    table = Table("rank", *columns, show_lines=True, expand=True, title="evidence in green" if relevant else None)
+    for place in range(max((len(tops) for tops in found.tops.values()), default=0)):
+        row = [
+            _cell(tops[place], tops[place].hit.source_id in relevant) if place < len(tops) else Text("")
+            for tops in found.tops.values()
+        ]
+        table.add_row(str(place + 1), *row)
+    return table
+
+
+def _cell(shown: "Shown", relevant: bool) -> Text:
+    head = f"{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
+    text = Text(head + "\n", style=EVIDENCE if relevant else "bold")
+    text.append(_cut(shown.text) + "\n", style="default not bold")
+    text.append(_parts(shown.hit), style="dim not bold")
+    return text
+
+
+def _parts(hit: "Hit") -> str:
+    """A line a signal: its raw score and what it adds."""
+    from carmenta_lab.experiment.explaining import parts_of
+
+    lines = []
+    for part in parts_of(hit):
+        raw = "" if part.raw is None else f"{part.raw:.3f}"
+        weighed = "" if part.weighed is None else f"{part.weighed:+.3f}"
+        lines.append(f"{part.name} {raw}{' -> ' if raw and weighed else ''}{weighed}")
+    return "\n".join(lines)
+
+
+def _evidence(found: "Explanation") -> Table:
+    """A row a judged source: its rank and parts in each strategy."""
+    names = list(found.tops)
+    columns = [Column(f"rank in {name}", overflow="fold") for name in names]
+    title = f"where the evidence stands (of the first {found.depth})" if found.evidence else "nothing answers it"
+    table = Table("source", "relevance", "text", *columns, show_lines=True, expand=True, title=title)
+    for e in found.evidence:
+        cells = []
+        for name in names:
+            hit = e.hits[name]
+            cells.append(f"{hit.rank}\n{_parts(hit)}".strip() if hit else "not found")
+        table.add_row(f"{e.kind} {e.source}", str(e.relevance), Text(_cut(e.text)), *map(Text, cells))
+    return table
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,28 @@
+"""`carmenta-lab import`: a published labelled set, from files that the user has, as a dataset folder."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def import_set(
+    form: Annotated[Literal["beir", "locomo", "longmemeval"], typer.Argument(metavar="FORMAT", help="Its format.")],
+    source: Annotated[Path, typer.Argument(help="The JSON file; for beir the folder.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset folder to make; it must not exist or be empty.")],
+    without_adversarial: Annotated[
+        bool, typer.Option("--without-adversarial", help="locomo: leave out the questions that nothing answers.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="beir: the file under qrels/ that says what is relevant.")] = "test",
+) -> None:
+    """Make a dataset folder of a labelled set: LoCoMo, LongMemEval or BEIR.
+
+    Example: `carmenta-lab import locomo locomo10.json data/locomo`
+    """
+    from carmenta_lab.importers import Options, import_dataset
+
+    writer = import_dataset(form, source, folder, Options(adversarial=not without_adversarial, split=split))
+    for name, count in sorted(writer.counts.items()):
+        typer.echo(f"{name}: {count:,}")
+    typer.echo(f"repaired or left out: {len(writer.repairs):,}; {folder / 'README.md'} says what")
+    typer.echo(f"next: carmenta-lab load {folder}")

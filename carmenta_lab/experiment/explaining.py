@@ -1,0 +1,155 @@
+"""One question under several strategies: the top hits, every signal's part of them, and where the evidence stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from carmenta_lab.errors import UsageError
+from carmenta_lab.records import Hit, Query, SourceKind
+from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.retrieval.search import search
+from carmenta_lab.retrieval.texts import Shown, texts
+from carmenta_lab.schema.conversations import messages
+from carmenta_lab.schema.knowledge import documents
+from carmenta_lab.schema.lab import datasets, qrels, queries
+from carmenta_lab.schema.memory import memories
+
+DEPTH = 200
+"""How far down the evidence is looked for."""
+
+WEIGHED = "z:"
+"""Before the name of a part: its normalised and weighted share of the score; the name alone is the raw score."""
+
+SOURCES = {"message": messages, "memory": memories, "document": documents}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One signal of one hit."""
+
+    name: str
+    raw: float | None
+    weighed: float | None  # what it adds to the score, where the strategy says so
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A judged source of the question and the hit that found it, by strategy; None below the depth searched."""
+
+    source_id: UUID
+    source: str  # as the dataset gives it
+    kind: SourceKind
+    relevance: int
+    text: str
+    hits: Mapping[str, Hit | None]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A question, the first hits of each strategy, and its evidence if it is judged."""
+
+    query: Query
+    judged: bool
+    depth: int  # ranks looked at for evidence
+    tops: Mapping[str, Sequence[Shown]]
+    notes: Mapping[str, str]  # route, and what the reader must know
+    evidence: tuple[Evidence, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as plain values."""
+        return {
+            "query": {"id": self.query.query_id, "text": self.query.text, "category": self.query.category},
+            "strategies": {
+                name: {"route": self.notes[name], "hits": [_hit(shown) for shown in tops]}
+                for name, tops in self.tops.items()
+            },
+            "judged": self.judged,
+            "depth": self.depth,
+            "evidence": [
+                {"source": e.source, "source_kind": e.kind, "relevance": e.relevance, "text": e.text}
+                | {"ranks": {name: hit and hit.rank for name, hit in e.hits.items()}}
+                | {"parts": {name: dict(hit.parts) if hit else None for name, hit in e.hits.items()}}
+                for e in self.evidence
+            ],
+        }
+
+
+def parts_of(hit: Hit) -> list[Part]:
+    """The signals of a hit, raw and weighed side by side, in the order the strategy gives them."""
+    names = dict.fromkeys(name.removeprefix(WEIGHED) for name in hit.parts)
+    return [Part(name, hit.parts.get(name), hit.parts.get(WEIGHED + name)) for name in names]
+
+
+def loaded_query(session: Session, query_id: str, dataset: str | None = None) -> Query | None:
+    """The loaded question of that id, read by the owner; None when there is none.
+
+    UsageError when several datasets have one and none is named.
+    """
+    q = queries
+    columns = (q.c.query_id, q.c.user_id, q.c.content, q.c.category, q.c.asked_at, q.c.answers, q.c.language)
+    found = select(datasets.c.name, *columns).join(datasets, datasets.c.id == q.c.dataset_id)
+    found = found.where(q.c.query_id == query_id).order_by(datasets.c.name)
+    rows = session.execute(found if dataset is None else found.where(datasets.c.name == dataset)).all()
+    if len(rows) > 1:
+        sources = ", ".join(row.name for row in rows)
+        raise UsageError(f"several datasets have a question {query_id!r}: {sources}. Say which with --dataset.")
+    if not rows:
+        return None
+    [(_, given, user_id, text, category, asked_at, answers, language)] = rows
+    return Query(given, user_id, text, category, asked_at, tuple(answers), language)
+
+
+def judgements(session: Session, query: Query) -> list[tuple[UUID, SourceKind, int]]:
+    """Source, kind and relevance of what is relevant to a loaded question, the most relevant first; by the owner."""
+    of_query = (queries.c.dataset_id == qrels.c.dataset_id) & (queries.c.query_id == qrels.c.query_id)
+    rows = session.execute(
+        select(qrels.c.source_id, qrels.c.source_kind, qrels.c.relevance)
+        .join(queries, of_query)
+        .where(qrels.c.query_id == query.query_id, queries.c.user_id == query.user_id, qrels.c.relevance > 0)
+        .order_by(qrels.c.relevance.desc(), qrels.c.source_id)
+    )
+    return [(row.source_id, row.source_kind, row.relevance) for row in rows]
+
+
+def explain(
+    session: Session,
+    query: Query,
+    retrievers: Mapping[str, Retriever],
+    k: int = 5,
+    judged: Sequence[tuple[UUID, SourceKind, int]] | None = None,
+) -> Explanation:
+    """Search by every strategy and set the results side by side; to be called within `as_user`.
+
+    `judged` are the relevant sources (see `judgements`); None: the question is nobody's judged one.
+    """
+    depth = max(k, DEPTH) if judged else k
+    rankings = {name: search(session, retriever, query, depth) for name, retriever in retrievers.items()}
+    tops = {name: texts(session, query.user_id, ranking.hits[:k]) for name, ranking in rankings.items()}
+    notes = {name: ranking.route + (f"; {ranking.note}" if ranking.note else "") for name, ranking in rankings.items()}
+    found = []
+    for source_id, kind, relevance in judged or ():
+        hits = {name: next((h for h in r.hits if h.source_id == source_id), None) for name, r in rankings.items()}
+        table = SOURCES[kind]
+        mine = (table.c.user_id == query.user_id, table.c.id == source_id)
+        row = session.execute(select(table.c.external_id, table.c.content).where(*mine)).one_or_none()
+        given, text = (row.external_id, row.content) if row is not None else (None, "(deleted)")
+        found.append(Evidence(source_id, str(given or source_id), kind, relevance, text, hits))
+    return Explanation(query, judged is not None, depth, tops, notes, tuple(found))
+
+
+def _hit(shown: Shown) -> dict[str, Any]:
+    hit = shown.hit
+    parts = {part.name: {"raw": part.raw, "weighed": part.weighed} for part in parts_of(hit)}
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "source": shown.source,
+        "source_kind": hit.source_kind,
+        "created_at": shown.created_at.isoformat() if shown.created_at else None,
+        "text": shown.text,
+        "parts": parts,
+    }

@@ -1,0 +1,79 @@
+"""Which indexes does the plan of a search use, and what would the search find without approximate ones?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from carmenta_lab.experiment.encoding import Encoded
+from carmenta_lab.records import Query
+from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.retrieval.search import search
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """A retriever whose route is decided; everything else is the retriever's own."""
+
+    of: Retriever
+    way: str
+
+    def route(self, session: Session, query: Query) -> str:
+        return self.way
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "of":  # while it is copied or unpickled there is nothing to ask
+            raise AttributeError(name)
+        return getattr(self.of, name)
+
+
+def fixed(retriever: Retriever, route: str) -> Retriever:
+    """The retriever, confined to one of its routes whatever the counted rows say."""
+    return cast("Retriever", _Fixed(retriever, route))
+
+
+def indexes_used(
+    session: Session, retriever: Retriever, query: Query, k: int, encoded: Encoded, route: str
+) -> tuple[str, ...]:
+    """Names of the indexes in the plans of what a search by this route executes, in their order, each once.
+
+    Every SELECT that reaches the server is explained with its parameters, under the settings of the route. Empty:
+    the plans read whole tables. To be called within `as_user(session, query.user_id)`, at the end of a
+    transaction: the settings stay until it ends.
+    """
+    connection = session.connection()
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    executed: list[tuple[str, Any]] = []
+
+    class Recording(raw.cursor_factory):  # type: ignore[name-defined, misc]
+        def execute(self, query: Any, params: Any = None, **how: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            executed.append((text, params))
+            return super().execute(query, params, **how)
+
+    plain, raw.cursor_factory = raw.cursor_factory, Recording
+    try:
+        search(session, fixed(retriever, route), query, k, **encoded)
+    finally:
+        raw.cursor_factory = plain
+    settings = retriever.settings(route)
+    if settings:
+        session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+    found: dict[str, None] = {}
+    for text, parameters in executed:
+        if text.lstrip().upper().startswith(("SELECT", "WITH")):
+            [(plan,)] = raw.execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), parameters).fetchall()
+            found.update(dict.fromkeys(_indexes(plan[0]["Plan"])))
+    return tuple(found)
+
+
+def _indexes(node: Mapping[str, Any]) -> Iterator[str]:
+    """Of our own tables: names that begin with pg_ are the catalogue's."""
+    if "Index Name" in node and not node["Index Name"].startswith("pg_"):
+        yield node["Index Name"]
+    for child in node.get("Plans", ()):
+        yield from _indexes(child)
