@@ -18,7 +18,7 @@ FLOORS = (
     {"strategies"},
     {"context", "experiment"},
     {"bench", "figures"},
-    {"runner", "extension", "cli_db", "cli_progress", "cli_tables"},
+    {"runner", "extension", "cli_db", "cli_progress", "cli_workers", "cli_tables"},
     {"cli_compare", "cli_explain", "cli_import"},
     {"cli"},
     {"__init__"},
