@@ -12,11 +12,14 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab import runner, strategies
+from carmenta_lab.bench.generate import write_folder
 from carmenta_lab.cli_workers import read_grid
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.experiment import Comparison, compare
 from carmenta_lab.experiment.workers import executor
+from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
+from carmenta_lab.postgres.lab import prepare
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.grid import cells, changed, split
 from carmenta_lab.retrieval.vector import VectorSearch
@@ -30,9 +33,31 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def alone(sample: Database) -> Comparison:
+def small(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with 400 generated messages, every fortieth of them asked for with some of its words."""
+    folder = tmp_path_factory.mktemp("small") / "small"
+    write_folder(folder, 400, users=2)
+    said = [json.loads(line) for line in (folder / "messages.jsonl").read_text().splitlines()]
+    asked = [message for message in said[7::40] if message["created_at"]]
+    queries = [
+        {"query_id": f"q{n}", "user_id": m["user_id"], "text": " ".join(m["text"].split()[:4]), "category": "any"}
+        for n, m in enumerate(asked)
+    ]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries))
+    lines = [f"q{n}\t{m['message_id']}\t1\n" for n, m in enumerate(asked)]
+    (folder / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\n" + "".join(lines))
+    way = cluster.clone(cluster.template("empty", None))
+    database = prepare(way)
+    load(database, folder)
+    yield database
+    database.dispose()
+    cluster.drop(way)
+
+
+@pytest.fixture(scope="module")
+def alone(small: Database) -> Comparison:
     """Twelve cells, one after another."""
-    return compare(sample, "sample", CELLS, k=10)
+    return compare(small, "small", CELLS, k=10)
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +93,22 @@ def stored(database: Database) -> list[Any]:
 
 
 def test_twelve_cells_on_two_dask_workers_equal_those_run_one_after_another(
-    sample: Database, alone: Comparison, scheduler: str, monkeypatch: pytest.MonkeyPatch
+    small: Database, alone: Comparison, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = stored(sample)
-    url = sample.app.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    before = stored(small)
+    url = small.app.url.set(drivername="postgresql").render_as_string(hide_password=False)
     monkeypatch.setenv("CARMENTA_DATABASE_URL", url)  # the workers are told the engines' own addresses
     with executor(dask=scheduler) as cluster:
         assert cluster is not None
         assert len({cluster.submit(os.getpid, pure=False).result() for _ in range(20)} - {os.getpid()}) == 2
-        spread = compare(sample, "sample", CELLS, k=10, executor=cluster)
+        spread = compare(small, "small", CELLS, k=10, executor=cluster)
     same(spread, alone)
-    assert stored(sample) == before
+    assert stored(small) == before
 
 
-def test_processes_give_the_same(sample: Database, alone: Comparison) -> None:
+def test_processes_give_the_same(small: Database, alone: Comparison) -> None:
     with executor(workers=2) as pool:
-        same(compare(sample, "sample", CELLS, k=10, keep=False, executor=pool), alone)
+        same(compare(small, "small", CELLS, k=10, keep=False, executor=pool), alone)
 
 
 def test_without_workers_nothing_is_spread() -> None:
@@ -107,7 +132,7 @@ def test_workers_that_cannot_be_are_refused(
         pass
 
 
-def test_an_error_in_a_worker_is_raised_as_it_is(sample: Database, tmp_path: Path) -> None:
+def test_an_error_in_a_worker_is_raised_as_it_is(small: Database, tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text(
         "from dataclasses import dataclass\nfrom carmenta_lab.errors import UsageError\n"
@@ -116,7 +141,7 @@ def test_an_error_in_a_worker_is_raised_as_it_is(sample: Database, tmp_path: Pat
         "STRATEGY = Broken()\n"
     )
     with executor(workers=1) as pool, pytest.raises(UsageError, match=r"^not so\.$"):
-        compare(sample, "sample", [str(file)], k=10, keep=False, executor=pool)
+        compare(small, "small", [str(file)], k=10, keep=False, executor=pool)
 
 
 # Grids
@@ -193,7 +218,7 @@ NOTEBOOK = {
     ],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     "nbformat": 4,
-    "nbformat_minor": 5,
+    "nbformat_minor": 4,
 }
 
 
