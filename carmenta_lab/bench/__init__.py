@@ -9,6 +9,7 @@ from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.ingest import ingest
 from carmenta_lab.bench.measure import Result
+from carmenta_lab.bench.peers import peers
 from carmenta_lab.bench.searching import filtered, searching
 from carmenta_lab.bench.words import bm25, hybrid
 from carmenta_lab.errors import UnknownName
@@ -28,10 +29,11 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "index_build": (building, 5_000, 3),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),
+    "peers": (peers, 2_000, 3),
 }
 """Name -> what measures, rows unless told, repeats."""
 
-BY_NAME_ONLY = ("crossover",)
+BY_NAME_ONLY = ("crossover", "peers")
 """Benches that take many minutes, and so are run when they are asked for."""
 
 

@@ -43,13 +43,18 @@ def questions(number: int, count: int, seed: int) -> tuple[NDArray[np.float32], 
     return near(topics, DIM, seed, 1_000_000 + number), [" ".join(sorted(set(w), key=w.index)[:3]) for w in words]
 
 
+def vectors_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[NDArray[np.float32]]:
+    """The vectors of a user's rows in blocks of 5,000, from the number `first` on, a multiple of that."""
+    for start in range(first, rows, BLOCK):
+        topics = topics_of(number, BLOCK, seed, start)
+        yield near(topics, DIM, seed, number * 1_000_003 + start)[: rows - start]
+
+
 def rows_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[tuple[UUID, str, datetime, HalfVector]]:
     """Rows of a user from the number `first` on, a multiple of 5,000: id, text, time, vector."""
     user = user_id(number)
-    for start in range(first, rows, BLOCK):
-        size = min(BLOCK, rows - start)
-        topics = topics_of(number, BLOCK, seed, start)[:size]
-        vectors = near(topics, DIM, seed, number * 1_000_003 + start)
+    for start, vectors in zip(range(first, rows, BLOCK), vectors_of(number, rows, seed, first), strict=True):
+        topics = topics_of(number, BLOCK, seed, start)[: len(vectors)]
         generator = np.random.default_rng([seed, 8, number, start])
         minutes = generator.integers(0, MINUTES, BLOCK)
         for place, (topic, vector) in enumerate(zip(topics, vectors, strict=True)):
