@@ -16,6 +16,7 @@ from carmenta_lab.bench.generate import vectors, write_folder
 from carmenta_lab.bench.scale import Scale
 from carmenta_lab.context import assemble
 from carmenta_lab.embedding import DEFAULT_MODEL
+from carmenta_lab.indexes import KINDS
 from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database, as_user
@@ -67,10 +68,11 @@ def extrapolated(scale: Scale, rows: int) -> pd.DataFrame:
     """What searches would take at that many rows of one user if they grew as measured: an estimate, not a measurement.
 
     With the exponent between the two largest users of the largest database: smaller ones cost what any search costs.
+    Not for indexes, whose latency follows the user's share.
     """
     found = []
     frame = pd.DataFrame([vars(row) for row in scale.searched])
-    last = frame[frame.rows == frame.rows.max()]
+    last = frame[(frame.rows == frame.rows.max()) & ~frame.method.isin(list(KINDS))]
     for method, group in last.groupby("method", sort=False):
         most = group.loc[group.user_rows.idxmax()]
         two = group.nlargest(2, "user_rows")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +123,7 @@ def measure(
     searched: list[Searched] = []
     served: list[Served] = []
     stored: list[Stored] = []
+    busy = [round(os.getloadavg()[0], 1)]
     for total in totals:
         asked = {number: size for number, size in enumerate(users, start=1) if size <= total / 2}
         rest, usual = total - sum(asked.values()), min(1_000, max(10, total // 20))
@@ -154,7 +156,8 @@ def measure(
             some = {number: size for number, size in asked.items() if size >= total / 1_000}
             _method(database, total, some, clients, seed, kind, _indexed(kind, total), true, searched, served)
             indexes.drop(database.owner, table, kind)
-    found = {"seed": seed, "clients_are": "threads", "hits": 10, "asked": ASKED}
+    busy.append(round(os.getloadavg()[0], 1))  # our own work included
+    found = {"seed": seed, "clients_are": "threads", "hits": 10, "asked": ASKED, "load_average": busy}
     return Scale(tuple(searched), tuple(served), tuple(stored), found | server_circumstances(database))
 
 

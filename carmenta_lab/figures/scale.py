@@ -127,6 +127,7 @@ def _caption(scale: Scale, *more: str) -> str:
     found = scale.circumstances
     parts = [
         f"PostgreSQL {found['postgres']}, pgvector {found['pgvector']}, {found['cores']} cores, seed {found['seed']}",
+        "load average {:g} to {:g}".format(*found["load_average"]),
         "generated rows: for speed, not for quality",
         "10 hits, 384 dimensions, transaction open",
     ]
