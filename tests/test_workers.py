@@ -33,8 +33,8 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def small(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A database with 400 generated messages, every fortieth of them asked for with some of its words."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 400 generated messages, every fortieth of them asked for with some of its words."""
     folder = tmp_path_factory.mktemp("small") / "small"
     write_folder(folder, 400, users=2)
     said = [json.loads(line) for line in (folder / "messages.jsonl").read_text().splitlines()]
@@ -46,6 +46,12 @@ def small(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
     (folder / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries))
     lines = [f"q{n}\t{m['message_id']}\t1\n" for n, m in enumerate(asked)]
     (folder / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\n" + "".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(cluster: Any, folder: Path) -> Iterator[Database]:
+    """A database with that dataset."""
     way = cluster.clone(cluster.template("empty", None))
     database = prepare(way)
     load(database, folder)
@@ -190,10 +196,21 @@ def test_a_grid_is_read_from_the_command_line() -> None:
             read_grid(wrong)
 
 
-def test_compare_over_a_grid_with_workers_prints_every_cell(sample_environment: dict[str, str]) -> None:
-    words = ["compare", "--strategies", "fulltext_or,vector_exact", "--grid", "normalization=0,1", "--workers", "2"]
+def test_compare_over_a_grid_with_workers_prints_every_cell(small: Database, cluster: Any, folder: Path) -> None:
+    words = [
+        "compare",
+        "--dataset",
+        str(folder),
+        "--strategies",
+        "fulltext_or,vector_exact",
+        "--grid",
+        "normalization=0,1",
+        "--workers",
+        "2",
+    ]
     code = [str(Path(sys.executable).parent / "carmenta-lab"), *words, "--json", "-"]
-    done = subprocess.run(code, env=sample_environment, capture_output=True, text=True, check=True)
+    environment = cluster.environment(cluster.way(small.name))
+    done = subprocess.run(code, env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)["strategies"]
     assert list(found) == ["fulltext_or(normalization=0)", "fulltext_or(normalization=1)", "vector_exact"]
 

@@ -14,6 +14,7 @@ import pandas as pd
 from carmenta_lab.bench.filling import DIM
 from carmenta_lab.bench.generate import vectors, write_folder
 from carmenta_lab.bench.scale import Scale
+from carmenta_lab.bench.searching import empty
 from carmenta_lab.context import assemble
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
@@ -124,15 +125,13 @@ def grow(
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "grown"
             write_folder(folder, total, users=max(1, total // MESSAGES), seed=seed)
-            with database.owner.begin() as connection:
-                connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
+            empty(database)
             progress(f"loading {total:,} messages")
             start = time.perf_counter()
             load(database, folder, models=())
             found.append(Grown("load", total, (time.perf_counter() - start) * 1000))
         found.append(Grown("context", total, _context(database)))
-    with database.owner.begin() as connection:
-        connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
+    empty(database)
     return found
 
 

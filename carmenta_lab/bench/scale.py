@@ -15,7 +15,7 @@ import numpy as np
 
 from carmenta_lab import indexes, resources
 from carmenta_lab.bench.filling import fill, questions, user_id
-from carmenta_lab.bench.searching import Asker
+from carmenta_lab.bench.searching import Asker, empty
 from carmenta_lab.experiment.circumstances import server_circumstances
 from carmenta_lab.indexes import KINDS, MB, Kind
 from carmenta_lab.postgres.connect import Database, as_user
@@ -114,7 +114,7 @@ def measure(
     seed: int = 7,
     progress: Callable[[str], object] = lambda stage: None,
 ) -> Scale:
-    """Fill, measure and empty the database once for each total.
+    """Empty the database, fill it and measure, once for each total; it is left empty.
 
     A user of each size that is at most half of the total is asked; the rest belongs to users of 1,000 rows or fewer.
     Through an index nobody with less than a thousandth of the rows is asked: such a search takes minutes and no one
@@ -129,8 +129,7 @@ def measure(
         rest, usual = total - sum(asked.values()), min(1_000, max(10, total // 20))
         others = [(100 + place, usual) for place in range(math.ceil(rest / usual))]
         progress(f"filling {total:,} rows")
-        with database.owner.begin() as connection:
-            connection.exec_driver_sql("TRUNCATE carmenta.users CASCADE")
+        empty(database)
         start = time.perf_counter()
         table = fill(database, [*asked.items(), *others], seed)
         stored.append(Stored(total, "exact", time.perf_counter() - start, _megabytes(database, [table])))
@@ -156,6 +155,7 @@ def measure(
             some = {number: size for number, size in asked.items() if size >= total / 1_000}
             _method(database, total, some, clients, seed, kind, _indexed(kind, total), true, searched, served)
             indexes.drop(database.owner, table, kind)
+    empty(database)
     busy.append(round(os.getloadavg()[0], 1))  # our own work included
     found = {"seed": seed, "clients_are": "threads", "hits": 10, "asked": ASKED, "load_average": busy}
     return Scale(tuple(searched), tuple(served), tuple(stored), found | server_circumstances(database))

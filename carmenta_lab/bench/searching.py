@@ -12,7 +12,9 @@ from pgvector import HalfVector
 from carmenta_lab import indexes
 from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.measure import Result, alternate
+from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
+from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, Retriever
@@ -89,15 +91,20 @@ class Asker:
 
 @contextmanager
 def filled(database: Database, sizes: list[tuple[int, int]], seed: int, words: bool = False) -> Iterator[str]:
-    """Users (number, rows) for the time of a bench; gives the table of their vectors."""
-    table = fill(database, sizes, seed, words)
+    """Users (number, rows) and nobody else for the time of a bench; gives the table of their vectors."""
+    empty(database)
     try:
-        yield table
+        yield fill(database, sizes, seed, words)
     finally:
-        for kind in KINDS:
-            indexes.drop(database.owner, table, kind)
-        with database.owner.begin() as connection:
-            connection.exec_driver_sql("TRUNCATE carmenta.users CASCADE")
+        empty(database)
+
+
+def empty(database: Database) -> None:
+    """Take away all users, and the approximate indexes of the benches' vectors."""
+    with database.owner.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
+    for kind in KINDS:
+        indexes.drop(database.owner, table_name(DEFAULT_MODEL), kind)
 
 
 def asker(database: Database, number: int, seed: int) -> Asker:
