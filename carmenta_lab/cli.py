@@ -84,6 +84,9 @@ def load(
     reject_scope: Annotated[
         Literal["line", "conversation"] | None, typer.Option(help="What a bad line takes along; as at the last load.")
     ] = None,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Also write codes of single tokens, for `evidence` and `late_interaction`.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Bring the database to match a dataset folder; twice changes nothing.
@@ -93,11 +96,12 @@ def load(
     from carmenta_lab.postgres.lab import open_lab
 
     with open_lab() as lab:
-        report = loading(lab, folder, name, reject_scope)
+        report = loading(lab, folder, name, reject_scope, tokens=tokens)
     if as_json:
         found: dict[str, Any] = {"dataset": report.dataset, "unchanged": report.unchanged, "changes": report.changes}
         found |= {"rejects": [str(reject) for reject in report.rejects], "mended": report.mended}
         found |= {"rejects_file": str(report.rejects_file or "") or None, "embedded": report.embedded}
+        found |= {"tokens": report.tokens, "token_bytes": report.token_bytes}
         typer.echo(json.dumps(found))
         return
     for line in report.lines():

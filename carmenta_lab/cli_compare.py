@@ -64,7 +64,7 @@ def compare(
     if fail_if_worse is not None and not 0 <= fail_if_worse <= 1:
         raise UsageError(f"--fail-if-worse expects 0 to 1, found {fail_if_worse:g}.")
     with executor(workers, dask) as spread, open_lab() as lab:
-        loaded = loading(lab, dataset, models=models)
+        loaded = loading(lab, dataset, models=models, tokens=any(registry.needs_tokens(name) for name in names))
         with steps("comparing") as progress:
             result = measure(
                 lab,

@@ -1,12 +1,20 @@
 """`carmenta-lab db ...`: the server and the schema."""
 
 import json
+import sys
+import time
+import warnings
 from typing import Annotated, Literal
 
 import typer
 from sqlalchemy import text
 
+from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
+from carmenta_lab.indexes import KINDS, Kind, build, drop, listed
+from carmenta_lab.indexes import name as index_name
+from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.ingest.lookup import find_user
 from carmenta_lab.postgres import embedded
 from carmenta_lab.postgres.lab import find_way, open_lab, prepare, revision, way_by_url
 from carmenta_lab.postgres.migrate import head, migrate, offline_sql
@@ -62,6 +70,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
                 with way.database() as database, database.owner_session() as session:
                     rows = session.execute(text("SELECT name, counts FROM lab.datasets ORDER BY name"))
                     found["datasets"] = {row.name: row.counts for row in rows}
+                    found["indexes"] = {index.name: index.shown() for index in listed(session)}
         except CarmentaError as error:
             found["problem"] = str(error)
     if as_json:
@@ -123,3 +132,35 @@ def migrate_(
     with way.database() as database:
         before, after = migrate(database.owner, to)
     typer.echo(f"{before or 'base'} -> {after or 'base'}")
+
+
+@app.command()
+def index(
+    kind: Annotated[Kind, typer.Option(help="halfvec, hnsw (as floats), binary (signs) or ivfflat.")] = "halfvec",
+    user: Annotated[str | None, typer.Option(help="Over this user's rows alone: for one who has many.")] = None,
+    model: Annotated[str, typer.Option(help="Whose vectors.")] = DEFAULT_MODEL,
+    drop_it: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,
+    concurrently: Annotated[bool, typer.Option(help="Let others write meanwhile; takes about twice as long.")] = False,
+    memory: Annotated[int | None, typer.Option(help="maintenance_work_mem of the build, in MB.", min=1)] = None,
+) -> None:
+    """Build an approximate index over the vectors of a model, after a load; `vector_KIND` searches through it.
+
+    Example: `carmenta-lab db index --kind halfvec --memory 512`
+    """
+    table = table_name(model)
+    with open_lab() as lab:
+        owner = None if user is None else find_user(lab, user)
+        called = index_name(table, kind, owner)
+        if drop_it:
+            drop(lab.owner, table, kind, owner)
+            typer.echo(f"{called}: dropped")
+            return
+        start = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            build(lab.owner, table, KINDS[kind], concurrently, owner, memory)
+        for warning in caught:
+            print(f"carmenta-lab: {warning.message}", file=sys.stderr)  # noqa: T201
+        with lab.owner_session() as session:
+            built = next(found for found in listed(session) if found.name == called)
+        typer.echo(f"{called}: {built.shown()}, {time.perf_counter() - start:.1f} s")

@@ -42,6 +42,7 @@ def loading(
     name: str | None = None,
     reject_scope: Literal["line", "conversation"] | None = None,
     models: tuple[str, ...] = (DEFAULT_MODEL,),
+    tokens: bool = False,
 ) -> LoadReport:
     """Load a folder with bars; rejects go to a file under the home folder."""
     with steps("loading") as progress:
@@ -50,6 +51,7 @@ def loading(
             folder,
             name,
             models=models,
+            tokens=tokens,
             reject_scope=reject_scope,
             rejects_folder=read_settings().home_folder / "rejects",
             progress=progress,

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import ClassVar, Literal, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, text
+from sqlalchemy import Boolean, Connection, Engine, Integer, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
@@ -37,7 +37,7 @@ class HNSW:
     ef_construction: int = 64  # candidates kept while building, at least 2 m
     kind: Literal["hnsw", "halfvec", "binary"] = "hnsw"
 
-    NODE: ClassVar[int] = 196  # bytes of a node without its links and its vector
+    NODE: ClassVar[int] = 180  # bytes of a node without its links and its vector
     LINK: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
@@ -109,6 +109,10 @@ class Built:
     bytes: int
     finished: bool  # not cut off while it was built
 
+    def shown(self) -> str:
+        """Its method and size, in words."""
+        return f"{self.method}, {self.bytes / 1e6:.1f} MB" + ("" if self.finished else ", unfinished")
+
 
 def lists_for(rows: int) -> int:
     """IVFFlat lists for that many rows, by pgvector's rule."""
@@ -149,22 +153,20 @@ def build(
         _warn(connection, table, index, rows, dim, memory_mb)
     if state is False:
         drop(owner, table, index.kind, user)
-    statement = f"INDEX {{}} IF NOT EXISTS {called.split('.')[1]} ON {PRODUCT}.{table} {index.definition(rows, dim)}"
-    if user is not None:
-        statement += f" WHERE user_id = '{user}'"
-    memory = f"{memory_mb}MB" if memory_mb else None
+    where = "" if user is None else f" WHERE user_id = '{user}'"
+    rest = f"IF NOT EXISTS {called.split('.')[1]} ON {PRODUCT}.{table} {index.definition(rows, dim)}{where}"
     if not concurrently:
         with owner.begin() as connection:
-            if memory:
-                connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{memory}'")
-            connection.exec_driver_sql("CREATE " + statement.format(""))
+            if memory_mb:
+                connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{memory_mb}MB'")
+            connection.exec_driver_sql(f"CREATE INDEX {rest}")
         return
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"SET ROLE {OWNER}")
         try:
-            if memory:
-                connection.exec_driver_sql(f"SET maintenance_work_mem = '{memory}'")
-            connection.exec_driver_sql("CREATE " + statement.format("CONCURRENTLY"))
+            if memory_mb:
+                connection.exec_driver_sql(f"SET maintenance_work_mem = '{memory_mb}MB'")
+            connection.exec_driver_sql(f"CREATE INDEX CONCURRENTLY {rest}")
         finally:
             connection.exec_driver_sql("RESET maintenance_work_mem")
             connection.exec_driver_sql("RESET ROLE")
@@ -181,17 +183,13 @@ def _measure(connection: Connection, table: str, user: UUID | None) -> tuple[int
     return int(rows or 0), int(dim or 0)
 
 
-def _warn(
-    connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None
-) -> None:
-    setting = connection.scalar(
-        text("SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'maintenance_work_mem'")
-    )
+def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None) -> None:
+    setting = connection.scalar(text("SELECT pg_size_bytes(current_setting('maintenance_work_mem'))"))
     has, needs = memory_mb * MB if memory_mb else int(setting or 0), index.memory_bytes(rows, dim)
     if needs > has:
         enough = math.ceil(needs * 1.1 / MB)
         warnings.warn(
-            f"the {index.kind} graph over {rows:,} rows of {PRODUCT}.{table} takes about {math.ceil(needs / MB)} MB and "
+            f"the {index.kind} graph over {rows:,} rows of {table} takes about {math.ceil(needs / MB)} MB and "
             f"maintenance_work_mem is {has // MB} MB, so the build is several times slower: give it {enough} MB.",
             GraphMemoryWarning,
             stacklevel=3,
@@ -206,17 +204,16 @@ def drop(owner: Engine, table: str, kind: Kind, user: UUID | None = None) -> Non
 
 FOUND = (
     text(
-        "SELECT greatest(t.reltuples, 0)::bigint AS rows, a.atttypmod AS dim, i.indpred IS NOT NULL AS own "
+        "SELECT a.atttypmod AS dim, i.indpred IS NOT NULL AS own "
         "FROM unnest(CAST(:names AS text[])) AS given(name) "
         "JOIN pg_index i ON i.indexrelid = to_regclass(given.name) AND i.indisvalid "
-        "JOIN pg_class t ON t.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'embedding' "
+        "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = 'embedding' "
         "ORDER BY own DESC LIMIT 1"
     )
-    .columns(rows=BigInteger, dim=Integer, own=Boolean)
+    .columns(dim=Integer, own=Boolean)
     .subquery("found")
 )
-"""Of the finished indexes of these names the one over a single user's rows, else the common one; rows of the table
-as last estimated by the server, dimension of its vectors."""
+"""Of the finished indexes of these names the one over a single user's rows, else the common one."""
 
 
 def names_for(table: str, kind: Kind, user: UUID) -> list[str]:

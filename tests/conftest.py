@@ -64,7 +64,7 @@ class Cluster:
                         connection.execute("SELECT pg_reload_conf()")
                 database = prepare(way)
                 if dataset is not None:
-                    load(database, dataset)
+                    load(database, dataset, tokens=True)
                 database.dispose()
                 done.touch()
         return full

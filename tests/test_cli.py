@@ -77,7 +77,7 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         code, out, _ = command(*words, "--help")
         assert code == 0
         assert "Example" in out, words
-    for word in ("up", "down", "status", "url", "reset", "migrate"):
+    for word in ("up", "down", "status", "url", "reset", "migrate", "index"):
         code, out, _ = command("db", word, "--help")
         assert code == 0
         assert "Example" in out, word
@@ -250,6 +250,23 @@ def test_a_strategy_file_outside_the_package_is_compared(command: Command, tmp_p
     assert code == 0
     assert list(found) == ["vector_exact", "only_memories"]
     assert 0 < found["only_memories"]["coverage"] < 1
+
+
+def test_an_index_is_built_shown_and_dropped(own_command: Command) -> None:
+    name = "ann_halfvec_embeddings_all_minilm_l6_v2"
+    code, out, err = own_command("db", "index", "--kind", "halfvec", "--memory", "1")
+    assert (code, out.startswith(f"{name}: hnsw, ")) == (0, True)
+    assert "maintenance_work_mem is 1 MB, so the build is several times slower: give it 3 MB." in err
+    code, out, err = own_command("db", "index", "--user", "nora", "--concurrently")
+    assert (code, out.startswith("ann_halfvec_"), "maintenance" in err) == (0, True, False)
+    found = json.loads(own_command("db", "status", "--json")[1])["indexes"]
+    assert len(found) == 2
+    assert found[name].startswith("hnsw, ")
+    assert own_command("db", "index", "--kind", "halfvec", "--drop")[:2] == (0, f"{name}: dropped\n")
+    assert len(json.loads(own_command("db", "status", "--json")[1])["indexes"]) == 1
+    code, _, err = own_command("db", "index", "--model", "nothing/at-all")
+    assert (code, "there is no table carmenta.embeddings_nothing_at_all to index" in err) == (2, True)
+    assert own_command("db", "index", "--kind", "flat")[0] == 2
 
 
 def test_status_says_what_is_there(command: Command) -> None:

@@ -106,6 +106,9 @@ def multiplied(comparison: Comparison, names: list[str], p50_ms: list[float], me
     differences = quality.iloc[1:].assign(baseline=names[0], mean=0.0, low=-0.01, high=0.01)
     kinds = ["single-hop", "a category with quite a long name", "temporal", "", "x", "$y_1$", "knowledge-update", "h"]
     rows = [(name, kind, MEASURE, value, 5) for name, value in zip(names, mean, strict=True) for kind in kinds]
+    base = comparison.scores[comparison.scores.strategy == "vector_exact"]
+    drawn = np.random.default_rng(7).random((len(names), len(base)))
+    scores = pd.concat([base.assign(strategy=name, value=drawn[place]) for place, name in enumerate(names)])
     return replace(
         comparison,
         strategies=tuple(names),
@@ -113,32 +116,60 @@ def multiplied(comparison: Comparison, names: list[str], p50_ms: list[float], me
         differences=differences,
         categories=pd.DataFrame(rows, columns=["strategy", "category", "measure", "mean", "queries"]),
         latency=pd.DataFrame({"strategy": names, "p50_ms": p50_ms}),
+        scores=scores,
         circumstances=comparison.circumstances | {"baseline": names[0]},
         runs=dict.fromkeys(names, comparison.runs["vector_exact"]),
     )
 
 
 LONG = [f"strategy_with_a_name_that_nobody_would_type_{number}" for number in range(12)]
+FOURTEEN = [
+    *("vector_exact", "vector_hnsw", "vector_ivfflat", "vector_halfvec", "vector_binary", "fulltext", "fulltext_or"),
+    *("trigram", "bm25", "hybrid_rrf", "hybrid_zscore", "late_interaction", "evidence_lean", "evidence"),
+]
 AWKWARD = {
     "one": (["only"], [3.0], [0.4]),
     "twelve": (LONG, [float(n + 1) for n in range(12)], [0.3 + 0.01 * n for n in range(12)]),
     "twelve alike": (LONG, [5.0] * 12, [0.35] * 12),
     "twelve crowded": (LONG, [5.0 + 0.01 * n for n in range(12)], [0.35 + 0.001 * n for n in range(12)]),
     "twelve spread": (LONG, [1.7**n for n in range(12)], [0.08 * n for n in range(12)]),
+    "fourteen": (FOURTEEN, [1.2, 1.5, 1.4, 1.3, 1.6, 5, 2.3, 9, 1.1, 3, 3.3, 25, 8, 31], [0.03 * n for n in range(14)]),
     "thousandfold": (["fast", "slow"], [0.2, 900.0], [0.0, 1.0]),
     "all at zero": (["none", "nothing"], [1.0, 1.0], [0.0, 0.0]),
 }
 
 
-@pytest.mark.parametrize("draw", [figures.quality, figures.quality_against_latency, figures.by_category])
+DRAWN = [figures.quality, figures.quality_against_latency, figures.by_category, figures.wins_and_losses]
+
+
+@pytest.mark.parametrize("draw", DRAWN)
 def test_a_comparison_of_the_sample_is_readable(draw, comparison: Comparison) -> None:
     assert problems(draw(comparison, MEASURE)) == []
 
 
-@pytest.mark.parametrize("case", AWKWARD)
-@pytest.mark.parametrize("draw", [figures.quality, figures.quality_against_latency, figures.by_category])
+PAIRS = [(draw, case) for draw in DRAWN for case in AWKWARD if (draw, case) != (figures.wins_and_losses, "one")]
+
+
+@pytest.mark.parametrize(("draw", "case"), PAIRS)
 def test_an_awkward_comparison_is_readable(draw, case: str, comparison: Comparison) -> None:
     assert problems(draw(multiplied(comparison, *AWKWARD[case]), MEASURE)) == []
+
+
+def test_bars_are_the_sorted_differences_and_the_tally_is_that_of_the_table(comparison: Comparison) -> None:
+    figure = figures.wins_and_losses(comparison, MEASURE)
+    by_name = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.axison}
+    assert set(by_name) == set(comparison.strategies[1:])
+    for row in comparison.differences[comparison.differences.measure == MEASURE].itertuples():
+        heights = [bar.get_height() for bar in by_name[row.strategy].patches]
+        assert heights == sorted(heights, reverse=True)
+        assert np.mean(heights) == pytest.approx(row.mean)
+        tally = f"won {row.won} · lost {row.lost} · tied {row.tied}\n{row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+        assert by_name[row.strategy].get_xlabel() == tally
+
+
+def test_the_baseline_alone_has_nothing_to_win(comparison: Comparison) -> None:
+    with pytest.raises(UsageError, match="only the baseline only was compared"):
+        figures.wins_and_losses(multiplied(comparison, *AWKWARD["one"]), MEASURE)
 
 
 def test_the_evidence_of_every_fortieth_question_is_readable(comparison: Comparison) -> None:

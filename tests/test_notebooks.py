@@ -141,7 +141,7 @@ def test_a_notebook_runs_with_other_parameters(
     [executed] = runner.run([name], OTHER[name], tmp_path / "out")
     assert executed.title == read(name).cells[0].source.splitlines()[0][2:]
     kinds = [kind for cell in nbformat.read(executed.notebook, as_version=4).cells for kind in shown_as(cell)]
-    shown = {"01_schema": 0, "02_loading": 1, "03_retrieval": 4, "04_context": 2, "06_scale": 4}
+    shown = {"01_schema": 0, "02_loading": 1, "03_retrieval": 5, "04_context": 2, "06_scale": 4}
     assert kinds.count("image/png") == shown[name]
     assert kinds.count("text/markdown") == {"01_schema": 6}.get(name, 0)
 

@@ -320,15 +320,17 @@ def test_extensions_in_a_schema_of_their_own_are_found(cluster) -> None:  # type
     try:
         with connect(way.admin) as connection:
             connection.execute("CREATE SCHEMA extensions")
-            for extension in ("vector", "ltree", "pg_trgm"):
-                connection.execute(f"CREATE EXTENSION {extension} SCHEMA extensions")
-            connection.execute("GRANT USAGE ON SCHEMA extensions TO PUBLIC")
+            connection.execute("CREATE SCHEMA trigrams")
+            for extension, schema in (("vector", "extensions"), ("ltree", "extensions"), ("pg_trgm", "trigrams")):
+                connection.execute(f"CREATE EXTENSION {extension} SCHEMA {schema}")
+            connection.execute("GRANT USAGE ON SCHEMA extensions, trigrams TO PUBLIC")
         database = prepare(way)
         register(database.owner, "tiny", 3)
         with database.app_session() as session, as_user(session, uuid4()):
             assert session.scalar(text("SELECT '[1,2,3]'::halfvec <=> '[1,2,3]'::halfvec")) == pytest.approx(
                 0, abs=1e-6
             )
+            assert session.scalar(text("SELECT word_similarity('key', 'a keyring')")) == 0.75
         database.dispose()
     finally:
         cluster.drop(way)

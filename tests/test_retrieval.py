@@ -13,23 +13,27 @@ import psycopg
 import pytest
 from pgvector import HalfVector
 from psycopg import sql
-from sqlalchemy import Select, event, text
+from sqlalchemy import Select, TextualSelect, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from carmenta_lab import indexes, strategies
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
-from carmenta_lab.indexes import HNSW
+from carmenta_lab.indexes import HNSW, Kind
+from carmenta_lab.indexes import KINDS as INDEXES
 from carmenta_lab.ingest.embed import register, table_name
 from carmenta_lab.ingest.staging import copy
+from carmenta_lab.ingest.tokens import encode_lacking
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 from carmenta_lab.records import Query, Ranking
-from carmenta_lab.retrieval import search
+from carmenta_lab.retrieval import routing, search
+from carmenta_lab.retrieval.exact import Exactly
 from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
-from carmenta_lab.retrieval.retriever import KINDS, Retriever
+from carmenta_lab.retrieval.retriever import APPROXIMATE, KINDS, Retriever, exactly
+from carmenta_lab.retrieval.trigram import TrigramSearch
 from carmenta_lab.retrieval.vector import VectorSearch
 from carmenta_lab.schema.vector import Vector
 
@@ -37,9 +41,11 @@ DAY = datetime(2025, 3, 1, tzinfo=UTC)
 TABLE = table_name(DEFAULT_MODEL)
 DIM = 384
 NAMES = strategies.names()
+WORDS_ONLY = ("bm25", "fulltext", "fulltext_or", "trigram")
 
 EXACT = VectorSearch()
 GRAPH = VectorSearch(index="hnsw", exact_up_to=100)
+ROUTES = {kind: VectorSearch(index=kind, exact_up_to=100) for kind in INDEXES}
 
 SOURCES = {"turn": "message_id", "memory": "memory_id", "section": "document_id"}
 
@@ -142,6 +148,10 @@ class Corpus:
         chunks = [f"harbour pilot paid, harbour pilot paid, chunk {n}" for n in range(60)]
         self.long = add(database, self.users[0], "section", chunks, unit(question + noise), [9] * 60, uuid4())[0]
         self.sources[0].add(self.long)
+        with database.owner.begin() as connection:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, psycopg.Connection)
+            encode_lacking(raw, load_embedder(), self.users, lambda: raw.execute("DROP TABLE stage_codes"), print)
 
     def ask(self, asked: str, user: int = 0, **more: Any) -> Query:
         """A question of one of the users."""
@@ -235,15 +245,16 @@ def test_what_was_said_after_the_question_is_invisible_and_what_has_no_time_is_s
 @pytest.mark.parametrize("name", NAMES)
 def test_sixty_chunks_of_one_document_are_one_hit_and_leave_room_for_others(corpus: Corpus, name: str) -> None:
     ranking = corpus.search(strategies.load(name), replace(corpus.chunked, text="harbour or pilot or wedding"), k=5)
-    assert corpus.texts(ranking)[0] == "chunk"
-    assert len(ranking.hits) == {"fulltext": 4, "fulltext_or": 4}.get(name, 5)
+    if name in ("fulltext", "fulltext_or", "trigram") or name.startswith("vector"):
+        assert corpus.texts(ranking)[0] == "chunk"  # to BM25 a word of sixty passages is a common one
+    assert len(ranking.hits) == (4 if name in WORDS_ONLY else 5)
     assert len(set(ranking.sources())) == len(ranking.hits)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_search_for_more_than_there_is_returns_all_that_was_found(corpus: Corpus, name: str) -> None:
     ranking = corpus.search(strategies.load(name), corpus.ask("wedding or harbour"), k=1000)
-    assert len(ranking.hits) == (4 if name.startswith("fulltext") else 11)
+    assert len(ranking.hits) == (4 if name in WORDS_ONLY else 11)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -266,7 +277,7 @@ def test_a_question_without_a_searchable_word_finds_no_words_and_says_so(corpus:
     ranking = corpus.search(strategies.load(name), corpus.ask(asked), k=3)
     if name == "fulltext":
         assert (ranking.hits, ranking.note) == ((), "the query has no searchable word")
-    elif name == "fulltext_or":  # reads no syntax: a word that is there is searched
+    elif name in ("fulltext_or", "trigram", "bm25"):  # reads no syntax: a word that is there is searched
         assert bool(ranking.hits) == ("wedding" in asked)
     else:
         assert len(ranking.hits) == 3
@@ -285,7 +296,7 @@ def test_no_character_of_a_question_breaks_a_search(corpus: Corpus, name: str) -
     with corpus.database.app_session() as session, as_user(session, corpus.users[0]):
         for asked in WEIRD:
             ranking = search(session, strategies.load(name), corpus.ask(asked), k=3)
-            if "wedding" in asked and name == "fulltext_or":
+            if "wedding" in asked and name in ("fulltext_or", "trigram"):
                 assert "wedding" in " ".join(corpus.texts(ranking)), asked
             elif "vector" in name or "hybrid" in name:
                 assert len(ranking.hits) == 3, asked
@@ -296,7 +307,7 @@ def test_of_a_question_of_a_hundred_thousand_words_the_beginning_is_searched(cor
     asked = "wedding or " + " ".join(f"or w{n}" for n in range(100_000))
     ranking = corpus.search(strategies.load(name), corpus.ask(asked), k=3)
 
-    assert "wedding" in " ".join(corpus.texts(ranking))
+    assert "wedding" in " ".join(corpus.texts(ranking)) or "late" in name  # a word like no other outweighs it
     assert ranking.note == "the query is long: only its beginning was searched"
 
 
@@ -312,14 +323,14 @@ def settings(session: Session) -> dict[str, str]:
     return {row[0]: row[1] for row in session.execute(text("SELECT name, setting FROM pg_settings"))}
 
 
-@pytest.mark.parametrize("name", [*NAMES, "graph"])
+@pytest.mark.parametrize("name", [*NAMES, *ROUTES])
 def test_a_search_leaves_no_setting_behind(graph: "Graph", name: str) -> None:
-    strategy = GRAPH if name == "graph" else strategies.load(name)
+    strategy = ROUTES[name] if name in ROUTES else strategies.load(name)  # type: ignore[index]
     with graph.database.app_session() as session, as_user(session, graph.user):
         before = settings(session)
         ranking = search(session, strategy, graph.query, 5, graph.questions[0])
         assert settings(session) == before
-        assert ("hnsw" in ranking.route) == (name == "graph")
+        assert (ranking.route in APPROXIMATE) == (name in ROUTES)
 
 
 def test_a_search_that_fails_leaves_no_setting_behind(graph: "Graph") -> None:
@@ -355,7 +366,7 @@ def test_a_strategy_compiles_without_a_database_and_is_printed_as_its_configurat
     strategy = strategies.load(name)
     for limit in (None, 7):
         statement = strategy.statement("exact+fulltext" if "hybrid" in name else "exact", limit)
-        assert isinstance(statement, Select)
+        assert isinstance(statement, Select | TextualSelect)
         assert "user_id = " in str(statement)
         assert [column.name for column in statement.selected_columns][:4] == [
             *("passage_id", "source_id", "unit", "score"),
@@ -401,7 +412,7 @@ def test_a_strategy_searches_the_units_it_names(corpus: Corpus, units: tuple[str
         (np.ones(3, np.float32), "the query's vector produced 3 dimensions; 384 are expected"),
     ],
 )
-@pytest.mark.parametrize("name", ["vector_exact", "vector_hnsw", "hybrid_rrf"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("vector", "hybrid_rrf"))])
 def test_a_vector_that_cannot_be_compared_is_refused(corpus: Corpus, name: str, vector: Any, error: str) -> None:
     with pytest.raises((UsageError, DimensionMismatch), match=error):
         corpus.search(strategies.load(name), corpus.ask("wedding"), vector=vector)
@@ -458,7 +469,7 @@ def test_of_many_equal_hits_those_of_the_lowest_ids_are_kept(database: Database)
 
 
 class Graph:
-    """Thousands of seeded vectors of two users in clusters, under an HNSW index."""
+    """Thousands of seeded vectors of two users in clusters, under an index of each kind."""
 
     def __init__(self, database: Database, admin: str) -> None:
         self.database, self.admin = database, admin
@@ -470,7 +481,8 @@ class Graph:
             add(database, user, "turn", [f"note {n}" for n in range(size)], vectors, [n // 100 for n in range(size)])
         self.questions = unit(centres[rng.integers(0, 60, 30)] + 0.7 * rng.normal(size=(30, DIM)))
         self.query = Query("many", self.user, "note")
-        indexes.build(database.owner, TABLE, HNSW())
+        for index in INDEXES.values():
+            indexes.build(database.owner, TABLE, index)
         with database.owner.begin() as connection:
             connection.execute(text(f"ANALYZE carmenta.{TABLE}"))
 
@@ -487,11 +499,11 @@ def graph(database: Database, corpus: Corpus, place: Way) -> Graph:
     return Graph(database, place.admin.url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
-def plan(graph: Graph, retriever: VectorSearch, route: str) -> str:
+def plan(graph: Graph, retriever: VectorSearch, route: str, user: UUID | None = None) -> str:
     """How the server runs a search."""
     compiled = retriever.statement(route).compile(dialect=graph.database.app.dialect)
-    values = {"user_id": graph.user, "asked_at": DAY + timedelta(days=99), "limit": 30}
-    with graph.database.app_session() as session, as_user(session, graph.user):
+    values = {"user_id": user or graph.user, "asked_at": DAY + timedelta(days=99), "limit": 30}
+    with graph.database.app_session() as session, as_user(session, user or graph.user):
         connection = session.connection()
         connection.execute(text("SELECT '[1]'::vector"))
         for name, value in retriever.settings(route).items():
@@ -500,36 +512,65 @@ def plan(graph: Graph, retriever: VectorSearch, route: str) -> str:
         return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}", parameters))
 
 
-def test_the_graph_route_uses_the_index_and_the_exact_one_never_does(graph: Graph) -> None:
-    assert f"Index Scan using {indexes.name(TABLE, 'hnsw')}" in plan(graph, GRAPH, "hnsw")
-    assert "ann_" not in plan(graph, GRAPH, "exact")
+@pytest.mark.parametrize("kind", ROUTES)
+def test_a_route_uses_its_index_and_no_other_kind_and_the_exact_one_never_does(graph: Graph, kind: Kind) -> None:
+    explained = plan(graph, ROUTES[kind], kind)
+    assert f"Index Scan using {indexes.name(TABLE, kind)}" in explained
+    assert explained.count("ann_") == 1
+    assert "ann_" not in plan(graph, ROUTES[kind], "exact")
     assert "ann_" not in plan(graph, EXACT, "exact")
 
 
-def test_the_graph_finds_nine_of_ten_neighbours_and_says_it_was_used(graph: Graph) -> None:
+def test_a_route_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="has no route 'graph': it is exact, or one of hnsw, halfvec, binary, ivfflat"):
+        EXACT.statement("graph")
+
+
+@pytest.mark.parametrize("kind", ROUTES)
+def test_an_index_finds_nine_of_ten_neighbours_and_says_it_was_used(graph: Graph, kind: Kind) -> None:
     shares = []
     for question in range(len(graph.questions)):
-        exact, near = graph.search(EXACT, question), graph.search(GRAPH, question)
-        assert (exact.route, near.route) == ("exact", "hnsw")
+        exact, near = graph.search(EXACT, question), graph.search(ROUTES[kind], question)
+        assert (exact.route, near.route) == ("exact", kind)
         assert len(near.hits) == len(exact.hits) == 10
         shares.append(len({*exact.sources()} & {*near.sources()}) / 10)
     assert np.mean(shares) >= 0.9
 
 
-def test_the_graph_returns_as_many_as_are_asked_for(graph: Graph) -> None:
+@pytest.mark.parametrize("kind", ROUTES)
+def test_scores_and_order_of_an_index_are_those_of_the_stored_vectors(graph: Graph, kind: Kind) -> None:
+    every = {hit.passage_id: hit.score for hit in graph.search(EXACT, 1, 1000).hits}
+    hits = graph.search(ROUTES[kind], 1, 50).hits
+    assert all(hit.score == every[hit.passage_id] for hit in hits)
+    assert list(hits) == sorted(hits, key=lambda hit: (-hit.score, hit.passage_id))
+
+
+@pytest.mark.parametrize("kind", ROUTES)
+def test_an_index_returns_as_many_as_are_asked_for(graph: Graph, kind: Kind) -> None:
     for k in (1, 500, 1000):
-        ranking = graph.search(GRAPH, 0, k)
-        assert (ranking.route, len(ranking.hits)) == ("hnsw", k)
+        ranking = graph.search(ROUTES[kind], 0, k)
+        assert len(ranking.hits) == k
+        assert ranking.route == kind or ranking.note.endswith("so the search was made again without it")
         assert [hit.score for hit in ranking.hits] == sorted((hit.score for hit in ranking.hits), reverse=True)
 
 
-def test_the_graph_returns_all_that_is_visible_when_more_is_asked_for(graph: Graph) -> None:
+@pytest.mark.parametrize("kind", ROUTES)
+def test_an_index_returns_all_that_is_visible_when_more_is_asked_for(graph: Graph, kind: Kind) -> None:
     query = replace(graph.query, asked_at=DAY + timedelta(days=2))
-    ranking = graph.search(GRAPH, 0, 900, query)
+    ranking = graph.search(ROUTES[kind], 0, 900, query)
     assert len(ranking.hits) == 300
     assert ranking.route == "exact"
     assert ranking.note.endswith("of 900, so the search was made again without it")
     assert ranking.hits == graph.search(EXACT, 0, 900, query).hits
+
+
+@pytest.mark.parametrize("kind", ROUTES)
+def test_what_an_index_finds_was_there_when_the_question_was_asked(graph: Graph, kind: Kind) -> None:
+    query = replace(graph.query, asked_at=DAY + timedelta(days=4))
+    visible = {*graph.search(EXACT, 3, 500, query).sources()}
+    ranking = graph.search(ROUTES[kind], 3, 20, query)
+    assert (ranking.route, len(ranking.hits)) == (kind, 20)
+    assert {*ranking.sources()} <= visible
 
 
 def test_the_route_is_chosen_by_the_vectors_that_the_question_may_see(graph: Graph) -> None:
@@ -541,24 +582,77 @@ def test_the_route_is_chosen_by_the_vectors_that_the_question_may_see(graph: Gra
     assert graph.search(replace(GRAPH, units=("memory",)), 0).route == "exact"
 
 
-def test_the_graph_returns_the_rows_of_its_user_alone(graph: Graph) -> None:
+@pytest.mark.parametrize("kind", ROUTES)
+def test_an_index_returns_the_rows_of_its_user_alone(graph: Graph, kind: Kind) -> None:
     theirs = Query("q", graph.other, "note")
-    mine, others = graph.search(GRAPH, 0, 1000).sources(), graph.search(GRAPH, 0, 1000, theirs).sources()
+    mine, others = (graph.search(ROUTES[kind], 0, 1000, query).sources() for query in (graph.query, theirs))
     assert (len(mine), len(others)) == (1000, 1000)
     assert not {*mine} & {*others}
 
 
-@pytest.mark.parametrize("retriever", [EXACT, GRAPH], ids=["exact", "hnsw"])
-def test_the_tenth_execution_answers_as_the_first(graph: Graph, retriever: Retriever) -> None:
+def test_the_bound_is_the_measured_one_unless_told(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("carmenta_lab.retrieval.vector")
+    for kind in INDEXES:
+        assert graph.search(VectorSearch(index=kind), 0).route == "exact"
+        monkeypatch.setitem(module.EXACT_UP_TO, kind, 1_999)
+        assert graph.search(VectorSearch(index=kind), 0).route == kind
+        monkeypatch.setitem(module.EXACT_UP_TO, kind, 2_000)
+        routing.forget_all()
+        assert graph.search(VectorSearch(index=kind), 0).route == "exact"
+
+
+def test_an_index_of_the_users_own_is_used_by_that_user_alone_and_sooner(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("carmenta_lab.retrieval.vector")
+    monkeypatch.setattr(module, "EXACT_UP_TO_OWN", 1_999)
+    measured = VectorSearch(index="halfvec")
+    assert graph.search(measured, 0).route == "exact"
+    indexes.build(graph.database.owner, TABLE, INDEXES["halfvec"], user=graph.user)
+    try:
+        own, shared = indexes.name(TABLE, "halfvec", graph.user), indexes.name(TABLE, "halfvec")
+        assert own in plan(graph, measured, "halfvec")
+        ranking = graph.search(measured, 0)
+        assert ranking.route == "halfvec"
+        assert len({*ranking.sources()} & {*graph.search(EXACT, 0).sources()}) >= 9
+        theirs = Query("q", graph.other, "note")
+        assert graph.search(measured, 0, 10, theirs).route == "exact"
+        assert graph.search(ROUTES["halfvec"], 0, 10, theirs).route == "halfvec"
+        assert shared in plan(graph, measured, "halfvec", graph.other)
+        monkeypatch.setattr(module, "EXACT_UP_TO_OWN", 2_000)
+        routing.forget_all()
+        assert graph.search(measured, 0).route == "exact"
+    finally:
+        indexes.drop(graph.database.owner, TABLE, "halfvec", graph.user)
+
+
+def test_a_strategy_that_names_another_dimension_than_the_table_has_is_refused(graph: Graph) -> None:
+    with pytest.raises(DimensionMismatch, match="vectors of all-MiniLM-L6-v2 produced 100 dimensions; 384 are"):
+        graph.search(replace(GRAPH, dim=100), 0)
+
+
+@pytest.mark.parametrize("retriever", [EXACT, *ROUTES.values()], ids=["exact", *ROUTES])
+def test_the_sixth_and_the_tenth_execution_answer_as_the_first(graph: Graph, retriever: Retriever) -> None:
+    """Prepared after five executions; a plan made for any user would be another plan, and with it another answer."""
+    others = Query("q", graph.other, "note")
+    graph.database.app.dispose()  # a new connection has prepared nothing
     with graph.database.app_session() as session:
         rankings = []
         for _ in range(10):
             with as_user(session, graph.user):
                 rankings.append(search(session, retriever, graph.query, 10, graph.questions[0]))
-        prepared = session.scalar(
-            text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%<=>%' AND from_sql = false")
-        )
-    assert prepared >= 1
+            with as_user(session, graph.other):
+                search(session, retriever, others, 10, graph.questions[1])
+        prepared = session.execute(
+            text(
+                "SELECT generic_plans, custom_plans FROM pg_prepared_statements "
+                "WHERE statement LIKE '%<=>%' AND NOT from_sql"
+            )
+        ).all()
+    assert prepared, prepared
+    print(prepared)
+    if retriever != EXACT:
+        assert all(generic == 0 for generic, _ in prepared)
     assert all(ranking == rankings[0] for ranking in rankings)
 
 
@@ -594,9 +688,24 @@ def test_a_lost_connection_is_raised_as_sqlalchemy_does_and_the_next_search_has_
     assert graph.search(EXACT, 0, 5).hits
 
 
+@pytest.mark.parametrize("kind", ROUTES)
+def test_any_retriever_can_be_searched_exactly(graph: Graph, kind: Kind) -> None:
+    fusion = ReciprocalRankFusion((("vector", ROUTES[kind]), ("words", FullTextSearch(match="any"))))
+    expected = ReciprocalRankFusion((("vector", EXACT), ("words", FullTextSearch(match="any"))))
+    assert graph.search(Exactly(ROUTES[kind]), 0) == graph.search(EXACT, 0)
+    assert graph.search(fusion, 0).route == f"{kind}+fulltext"
+    assert graph.search(Exactly(fusion), 0) == graph.search(expected, 0)
+
+
+def test_every_kind_of_index_is_an_approximate_route() -> None:
+    assert {*APPROXIMATE} == {*INDEXES}
+    assert exactly("binary+fulltext+halfvec") == "exact+fulltext+exact"
+
+
 def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
     name = f"carmenta.{indexes.name(TABLE, 'hnsw')}"
     owner = graph.database.owner
+    called, definition = f"{indexes.name(TABLE, 'hnsw')} ON carmenta.{TABLE}", HNSW().definition(3_000, DIM)
     indexes.drop(owner, TABLE, "hnsw")
     try:
         assert graph.search(GRAPH, 0).route == "exact"
@@ -606,7 +715,7 @@ def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
             builder.exec_driver_sql("SET ROLE carmenta_owner")
             builder.exec_driver_sql("SET lock_timeout = '100ms'")
             with pytest.raises(OperationalError, match="lock timeout"):
-                builder.exec_driver_sql(f"CREATE INDEX CONCURRENTLY {HNSW().definition(TABLE)}")
+                builder.exec_driver_sql(f"CREATE INDEX CONCURRENTLY {called} {definition}")
             builder.exec_driver_sql("RESET lock_timeout")
             builder.exec_driver_sql("RESET ROLE")
         with graph.database.app_session() as session:
@@ -636,6 +745,19 @@ def test_an_index_over_a_table_that_is_not_there_is_refused(database: Database) 
 def test_an_index_with_parameters_out_of_range_is_refused(m: int, ef_construction: int) -> None:
     with pytest.raises(UsageError, match=f"found m={m}, ef_construction={ef_construction}"):
         HNSW(m, ef_construction)
+
+
+@pytest.mark.parametrize(("parameter", "most"), [("ef_search", 1000), ("probes", 32_768), ("candidates", 100)])
+def test_a_parameter_of_a_search_out_of_range_is_refused(parameter: str, most: int) -> None:
+    for value in (0, most + 1):
+        with pytest.raises(UsageError, match=f"{parameter} must be 1 to {most}, not {value}"):
+            VectorSearch(**{parameter: value})
+        VectorSearch(**{parameter: most})
+
+
+def test_an_index_of_no_known_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"index must be one of hnsw, halfvec, binary, ivfflat, or None; found 'flat'"):
+        VectorSearch(index="flat")  # type: ignore[arg-type]
 
 
 # Words
@@ -668,6 +790,49 @@ def test_equal_scores_of_words_are_ordered_by_id(database: Database) -> None:
         ranking = search(session, FullTextSearch(), Query("q", user, "words"), 20)
     assert len({hit.score for hit in ranking.hits}) == 1
     assert [hit.passage_id for hit in ranking.hits] == sorted(hit.passage_id for hit in ranking.hits)
+
+
+# Spelling
+
+
+def test_a_word_spelled_otherwise_is_found_and_ranks_below_the_word_itself(database: Database) -> None:
+    user = add_user(database, "spelling")
+    said = ["The lighthouse is closed.", "The lighthoose is closed.", "Lighten the load.", "The radiator drips."]
+    right, wrong, _, _ = add(database, user, "turn", said, unit(np.ones((4, DIM))), [1] * 4)
+    for asked in ("lighthouse", "LIGHTHOUSES!", "lighthous"):
+        with database.app_session() as session, as_user(session, user):
+            ranking = search(session, TrigramSearch(), Query("q", user, asked), 10)
+        assert ranking.sources() == [right, wrong], asked
+        assert ranking.hits[0].score > ranking.hits[1].score
+
+
+def test_a_score_of_spelling_is_as_computed_by_hand(database: Database) -> None:
+    user = add_user(database, "trigrams")
+    said = ["cat", "cat dog", "cab", "fog"]
+    cat, both, cab, _ = add(database, user, "turn", said, unit(np.ones((4, DIM))), [1] * 4)
+    with database.app_session() as session, as_user(session, user):
+        ranking = search(session, TrigramSearch(threshold=0.25), Query("q", user, "cat dog"), 10)
+    scores = {hit.source_id: hit.score for hit in ranking.hits}
+    # "cat" has the trigrams "  c", " ca", "cat", "at ": cab shares 2 of 4; (0.5 - 0.25) / 0.75 over two words. "dog"
+    # shares one of four, "og ", with fog: 0.25 is the threshold, and counts for nothing
+    assert scores == pytest.approx({both: 1.0, cat: 0.5, cab: 0.25 / 0.75 / 2}, abs=1e-6)
+
+
+def test_equal_spelling_is_ordered_by_id(database: Database) -> None:
+    user = add_user(database, "spelled alike")
+    add(database, user, "turn", ["same words"] * 20, unit(np.ones((20, DIM))), [1] * 20)
+    with database.app_session() as session, as_user(session, user):
+        ranking = search(session, TrigramSearch(), Query("q", user, "wordz"), 20)
+        few = search(session, TrigramSearch(), Query("q", user, "wordz"), 3)
+    assert [hit.passage_id for hit in ranking.hits] == sorted(hit.passage_id for hit in ranking.hits)
+    assert len(ranking.hits) == 20
+    assert few.hits == ranking.hits[:3]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0])
+def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
+    with pytest.raises(UsageError, match=f"threshold must be at least 0 and below 1, not {threshold}"):
+        TrigramSearch(threshold=threshold)
 
 
 # Fusion
@@ -740,7 +905,7 @@ def test_a_fusion_with_the_graph_uses_it(graph: Graph) -> None:
 
 
 def test_an_unknown_strategy_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"Did you mean 'hybrid_rrf'\? Known: fulltext, fulltext_or, hybrid_rrf, "):
+    with pytest.raises(UnknownName, match=r"Did you mean 'hybrid_rrf'\? Known: bm25, evidence, "):
         strategies.load("hybrid_rff")
 
 

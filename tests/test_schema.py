@@ -54,7 +54,8 @@ def ann(shared: Database) -> Iterator[tuple[Session, UUID]]:
 def test_every_domain_of_the_product_has_its_tables() -> None:
     found = {name: len(vars(module)) for name, module in DOMAINS.items()}
     assert set(found) == {
-        "identity", "conversations", "artifacts", "memory", "knowledge", "concierge", "operations", "retrieval", "words", "lab",
+        "identity", "conversations", "artifacts", "memory", "knowledge", "concierge", "operations", "retrieval",
+        "words", "lab",
     }  # fmt: skip
     assert len(user_tables()) >= 30
 

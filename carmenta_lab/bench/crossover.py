@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from time import perf_counter
+from typing import cast
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -16,7 +17,7 @@ from psycopg import sql
 from carmenta_lab import indexes
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import KINDS, MB, Declared
+from carmenta_lab.indexes import KINDS, MB, Declared, Kind
 from carmenta_lab.ingest.embed import _COLUMNS, register
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.postgres.connect import Database, as_user
@@ -40,13 +41,14 @@ _STAGED = (("id", "uuid"),)
 
 @dataclass(frozen=True)
 class Crossover(Result):
-    """An index against exact search over the same user, with its recall@10."""
+    """An index against exact search over the same user, with its recall@10 and its size."""
 
     recall: float = 1.0
+    bytes: int = 0
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
-        return super().to_json() | {"recall": self.recall}
+        return super().to_json() | {"recall": self.recall, "bytes": self.bytes}
 
 
 class _Table:
@@ -105,6 +107,13 @@ class _Table:
         """Build with the memory that the graph needs."""
         enough = max(64, math.ceil(1.2 * index.memory_bytes(rows, DIM) / MB))
         indexes.build(self.database.owner, self.name, index, user=user, memory_mb=enough)
+
+    def size(self, name: str, user: UUID) -> int:
+        """Bytes of the index of that route."""
+        with self.database.owner_session() as session:
+            if name == "own":
+                return indexes.size_bytes(session, self.name, "halfvec", user)
+            return indexes.size_bytes(session, self.name, cast("Kind", name))
 
 
 def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
@@ -166,6 +175,7 @@ def _measure(
             repeats,
             f"{what}; recall@{K} {fmean(recall[name]):.3f}",
             recall=fmean(recall[name]),
+            bytes=table.size(name, user),
         )
         for name in routes
     ]
@@ -194,6 +204,7 @@ def crossings(measured: Sequence[Crossover]) -> list[Crossover]:
         if before is not after:
             slope = math.log(after.ratio / before.ratio) / math.log(after.rows / before.rows)
             rows = round(before.rows * before.ratio ** (-1 / slope))
-        what = "from this many rows of a user on the index is faster"
-        found.append(Crossover(f"crossover_{kind}", 1.0, 1.0, rows, after.repeats, what, recall=after.recall))
+        what = f"from this many rows of a user on the index, of {after.bytes / 1e6:.0f} MB, is faster"
+        crossing = Crossover(f"crossover_{kind}", 1.0, 1.0, rows, after.repeats, what, after.recall, after.bytes)
+        found.append(crossing)
     return found

@@ -53,7 +53,8 @@ class Vecs:
         """Upsert, then build the graph."""
         import vecs
 
-        self.collection = vecs.create_client(url).get_or_create_collection(name="peer", dimension=vectors.shape[1])
+        client = vecs.create_client(url.replace("postgresql://", "postgresql+psycopg2://"))
+        self.collection = client.get_or_create_collection(name="peer", dimension=vectors.shape[1])
         self.collection.upsert(records=[(_id(row), vector, {}) for row, vector in enumerate(vectors)])
         arguments = vecs.IndexArgsHNSW(m=M, ef_construction=EF_CONSTRUCTION)
         self.collection.create_index(method=vecs.IndexMethod.hnsw, index_arguments=arguments)

@@ -97,9 +97,7 @@ def _peer(
     p50, recall = ours
     if done is None:
         return Peer(name, float("nan"), p50, rows, repeats, f"could not be run: {missing}", missing=missing)
-    what = (
-        f"{name} {done['version']}, recall {done['recall']:.3f} (ours {recall:.3f}), loaded in {done['load_s']:.1f} s"
-    )
+    what = f"{done['version']}, recall {done['recall']:.3f} (ours {recall:.3f}), loaded in {done['load_s']:.1f} s"
     return Peer(name, done["p50_ms"], p50, rows, repeats, what, done["recall"], recall, done["load_s"], done["version"])
 
 

@@ -63,7 +63,7 @@ def compare(
         earlier.check_questions(questions)
     total = len(questions.queries)
     named = {registry.title(name): name for name in strategies}
-    encoded = encode(retrievers, questions.queries)
+    encoded = encode(database, retrievers, questions.queries)
     runs = run_all(
         database, named, questions.queries, encoded, k, executor, lambda name, done: progress(name, done, total)
     )

@@ -7,13 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from carmenta_lab.experiment.frames import DIGITS
 from carmenta_lab.experiment.questions import Questions
 from carmenta_lab.experiment.running import Executed
 
 INTERVAL = ["mean", "low", "high"]
-DIGITS = 10
-"""Of a score in JSON: finer than what counts as a tie."""
-
 _LIST = re.compile(r"\[\n\s+[^\[\]{}]*?\n\s*\]")
 """A list of plain values as `json.dumps` spreads it; no string of JSON holds a line break."""
 

@@ -11,6 +11,9 @@ from carmenta_lab.experiment.questions import Questions
 from carmenta_lab.experiment.running import Executed
 from carmenta_lab.retrieval.retriever import Retriever, kinds
 
+DIGITS = 10
+"""Of a score in JSON, where an earlier run is read from: finer than what counts as a tie."""
+
 DIFFERENCE = ["mean", "low", "high", "won", "lost", "tied"]
 
 
@@ -55,7 +58,7 @@ def changes(scores: pd.DataFrame, before: pd.DataFrame, seed: int, resample: str
 
     `before` has strategy, query_id, measure, value; a strategy that is not in it has no row.
     """
-    known = scores[scores.strategy.isin(before.strategy.unique())]
+    known = scores[scores.strategy.isin(before.strategy.unique())].round({"value": DIGITS})
     parts = []
     for strategy, mine in known.groupby("strategy", sort=False):
         base = before[before.strategy == strategy].set_index(["query_id", "measure"]).value

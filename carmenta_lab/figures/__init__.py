@@ -3,6 +3,7 @@
 figures.quality(comparison, "ndcg@10")                 # which strategy is better, and is the difference clear?
 figures.quality_against_latency(comparison, "ndcg@10")
 figures.by_category(comparison, "ndcg@10")
+figures.wins_and_losses(comparison, "ndcg@10")         # question by question against the baseline
 figures.evidence(comparison, "q17")                    # one question: at which rank stands what proves the answer?
 figures.conversations_over_time(figures.read_conversations(session, "sample"))
 figures.tokens_by_block(context)
@@ -16,6 +17,7 @@ from carmenta_lab.figures.latency import quality_against_latency
 from carmenta_lab.figures.quality import quality
 from carmenta_lab.figures.scale import scale_cost, scale_latency, scale_recall
 from carmenta_lab.figures.timeline import conversations_over_time, read_conversations
+from carmenta_lab.figures.wins import wins_and_losses
 
 __all__ = [
     "by_category",
@@ -30,4 +32,5 @@ __all__ = [
     "scale_recall",
     "tokens_by_block",
     "top_hits",
+    "wins_and_losses",
 ]

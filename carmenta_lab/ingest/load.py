@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.embed import embed_lacking, lacking, register
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.staging import Stage, in_schema, sweep
+from carmenta_lab.ingest.tokens import encode_lacking, lacking_codes
 from carmenta_lab.ingest.words import AT_ONCE, LATER, index_words
 from carmenta_lab.postgres.connect import Database
 
@@ -49,6 +51,8 @@ class LoadReport:
     rejects_file: Path | None = None
     mended: dict[str, int] = field(default_factory=dict)  # what was mended -> how often
     embedded: int = 0  # passages that got a vector
+    tokens: int = 0  # passages that got codes of their tokens
+    token_bytes: int = 0  # what the codes of all passages take on disk
 
     def lines(self) -> list[str]:
         """The report as a person reads it."""
@@ -60,6 +64,8 @@ class LoadReport:
         found += [f"  {count} {what}" for what, count in self.mended.items()]
         if self.embedded:
             found.append(f"  passages embedded: {self.embedded}")
+        if self.tokens:
+            found.append(f"  passages with token codes added: {self.tokens}; all codes take {self.token_bytes:,} bytes")
         if self.rejects:
             place = f", all in {self.rejects_file}" if self.rejects_file else ""
             found.append(f"  {len(self.rejects)} lines rejected{place}; the first: {self.rejects[0]}")
@@ -72,16 +78,18 @@ def load(
     name: str | None = None,
     *,
     models: tuple[str, ...] = (DEFAULT_MODEL,),
+    tokens: bool = False,
     reject_scope: Literal["line", "conversation"] | None = None,
     rejects_folder: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> LoadReport:
     """Bring the database to match a folder; loading the same folder twice changes nothing.
 
-    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. Bad lines are
-    left out, listed in the report and, when `rejects_folder` is given, written to a file there; `reject_scope` says
-    what a bad line takes along, and unless given it is that of the last load, at first the line alone. UsageError
-    when the name is taken by a dataset from elsewhere.
+    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. `tokens` says
+    that codes of single tokens are wanted as well, for late interaction. Bad lines are left out, listed in the
+    report and, when `rejects_folder` is given, written to a file there; `reject_scope` says what a bad line takes
+    along, and unless given it is that of the last load, at first the line alone. UsageError when the name is taken
+    by a dataset from elsewhere.
     """
     folder = find(dataset)
     name = name or folder.name
@@ -109,7 +117,9 @@ def load(
         indexed = index_words(raw, users, lambda: _commit(connection))
         for model in models:
             report.embedded += _embed(database, connection, raw, name, model, progress)
-        if not report.unchanged or report.embedded or indexed:
+        if tokens:
+            report.tokens, report.token_bytes = _encode(connection, raw, users, progress)
+        if not report.unchanged or report.embedded or report.tokens or indexed:
             raw.execute(f"ANALYZE {ANALYZED}")
         connection.commit()
     return report
@@ -248,3 +258,24 @@ def _embed(
     if done:
         raw.execute(f"ANALYZE carmenta.{table}")
     return done
+
+
+def _encode(
+    connection: Connection, raw: psycopg.Connection[Any], users: list[UUID], progress: Progress
+) -> tuple[int, int]:
+    """How many passages got token codes, and what all codes take on disk."""
+    missing = lacking_codes(raw, users)
+    done = 0
+    if missing:
+        embedder = load_embedder(DEFAULT_MODEL)
+        done = encode_lacking(
+            raw,
+            embedder,
+            users,
+            lambda: _commit(connection),
+            lambda count: progress("encoding tokens", count, missing),
+        )
+        raw.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
+    row = raw.execute("SELECT pg_total_relation_size('carmenta.token_codes')").fetchone()
+    assert row is not None
+    return done, int(row[0])

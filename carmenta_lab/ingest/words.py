@@ -21,9 +21,7 @@ _OWED = """
 """
 
 
-def index_words(
-    connection: psycopg.Connection[Any], users: Sequence[UUID], committed: Callable[[], None]
-) -> int:
+def index_words(connection: psycopg.Connection[Any], users: Sequence[UUID], committed: Callable[[], None]) -> int:
     """Index anew the users whose passages and index differ; returns how many those are. Each is a transaction."""
     owed = [row[0] for row in connection.execute(_OWED, {"users": list(users)}).fetchall()]
     for user in owed:

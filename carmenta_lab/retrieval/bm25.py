@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import UUID as UUIDType
 from sqlalchemy import Double, Select, Text, bindparam, column, text
@@ -46,7 +46,7 @@ class BM25:
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT over the posting lists of the question's words."""
-        return _statement(self, limit)
+        return cast("Select[Any]", _statement(self, limit))
 
     def settings(self, route: str) -> Mapping[str, str]:
         """None."""
@@ -72,6 +72,11 @@ def words(retriever: BM25) -> str:
     )"""
 
 
+def _damping(retriever: BM25, length: str) -> str:
+    """k1 (1 - b + b dl / avgdl), `length` being the last quotient."""
+    return f"{retriever.k1} * (1 - {retriever.b} + {retriever.b} * {length})"
+
+
 def _quoted(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
@@ -94,8 +99,7 @@ def _own(retriever: BM25) -> str:
     return f"""
     scored AS (
         SELECT (x.e >> {SLOT})::int AS slot,
-            sum(word.idf * x.tf / (x.tf + {retriever.k1} * (1 - {retriever.b} + {retriever.b} * x.length / total.average)))
-            AS score
+            sum(word.idf * x.tf / (x.tf + {_damping(retriever, "x.length / total.average")})) AS score
         FROM word CROSS JOIN total CROSS JOIN LATERAL (
             SELECT e, ({tf})::float8 AS tf, ({length})::float8 AS length FROM unnest(word.entries) e
             WHERE {_used(retriever)}
@@ -105,15 +109,20 @@ def _own(retriever: BM25) -> str:
 
 def _views(retriever: BM25) -> str:
     """CTEs that end in `scored` where several passages make one text."""
+    window = retriever.view == "window"
     shown = (
-        "SELECT slot AS doc, unnest(ARRAY[slot, lag(slot) OVER w, lead(slot) OVER w]) AS slot FROM carmenta.passage_features"
-        " WHERE user_id = :user_id AND unit IN ({units}) WINDOW w AS (PARTITION BY coalesce(conversation_id, passage_id) ORDER BY place)"
-        if retriever.view == "window"
-        else "SELECT min(slot) OVER (PARTITION BY coalesce(conversation_id, passage_id)) AS doc, slot FROM carmenta.passage_features"
-        " WHERE user_id = :user_id AND unit IN ({units})"
-    ).format(units=_quoted(retriever.units))
+        "slot AS doc, unnest(ARRAY[slot, lag(slot) OVER w, lead(slot) OVER w]) AS slot"
+        if window
+        else "min(slot) OVER w AS doc, slot"
+    )
+    order = " ORDER BY place" if window else ""
+    scored = "d.doc AS slot, d.score FROM document d" if window else "slot, score FROM document JOIN member USING (doc)"
     return f"""
-    member AS MATERIALIZED ({shown}), size AS MATERIALIZED (
+    member AS MATERIALIZED (
+        SELECT {shown} FROM carmenta.passage_features
+        WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
+        WINDOW w AS (PARTITION BY coalesce(conversation_id, passage_id){order})
+    ), size AS MATERIALIZED (
         SELECT m.doc, sum(f.length)::float8 AS length FROM member m
         JOIN carmenta.passage_features f ON f.user_id = :user_id AND f.slot = m.slot GROUP BY 1
     ), used AS MATERIALIZED (
@@ -123,23 +132,28 @@ def _views(retriever: BM25) -> str:
     corpus AS (SELECT count(*)::float8 AS n, avg(length) AS average FROM size),
     document AS (
         SELECT u.doc, sum(ln(1 + (c.n - y.df + .5) / (y.df + .5)) * u.tf
-            / (u.tf + {retriever.k1} * (1 - {retriever.b} + {retriever.b} * s.length / c.average))) AS score
+            / (u.tf + {_damping(retriever, "s.length / c.average")})) AS score
         FROM used u JOIN size s USING (doc) JOIN frequency y USING (lexeme) CROSS JOIN corpus c GROUP BY 1
-    ), scored AS (SELECT {"d.doc AS slot, d.score FROM document d" if retriever.view == "window" else
-        "m.slot, d.score FROM document d JOIN member m USING (doc)"})"""
+    ), scored AS (SELECT {scored})"""
+
+
+def rows_at_most(limit: Limit) -> str:
+    """What stands after LIMIT in a statement written as text."""
+    if isinstance(limit, AtLeast):
+        return f"greatest(:limit, {limit.rows})"
+    return ":limit" if limit is None else str(limit)
 
 
 def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
     """The whole statement as text; `score` is an expression over `s` (slot, score) and `total`."""
     body = _own(retriever) if retriever.view in ("own", "answer") else _views(retriever)
-    at_most = f"greatest(:limit, {limit.rows})" if isinstance(limit, AtLeast) else ":limit" if limit is None else limit
     return f"""
     WITH {words(retriever)}, {body}, top AS (
         SELECT s.slot, {score} AS score FROM scored s CROSS JOIN total
         WHERE :asked_at >= '{END_OF_TIME.isoformat()}' OR EXISTS (
             SELECT FROM carmenta.passage_features f WHERE f.user_id = :user_id AND f.slot = s.slot
             AND (f.created_at IS NULL OR f.created_at <= :asked_at))
-        ORDER BY 2 DESC, 1 LIMIT {at_most}
+        ORDER BY 2 DESC, 1 LIMIT {rows_at_most(limit)}
     )
     SELECT f.passage_id, f.source_id, f.unit, top.score FROM top
     JOIN carmenta.passage_features f ON f.user_id = :user_id AND f.slot = top.slot

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ARRAY, Boolean, Double, Integer, Select, Text, bindparam, column, select, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.bm25 import COLUMNS, BM25, ranked
-from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit, at_most
+from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
+from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
-from carmenta_lab.retrieval.signals.beside import CTES
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
+from carmenta_lab.schema.lexical import passage_features
 from carmenta_lab.schema.passages import token_codes
 from carmenta_lab.schema.vector import Codes
 
@@ -37,7 +37,59 @@ PARAMETERS = (
 )
 
 LINK = 0.5
-"""How far a memory and the message it was learned from lift each other: half of what one is better."""
+"""How far a memory and the message it was learned from lift each other: half of what the other is better."""
+
+
+BELOW = 1e-6
+"""How far a superseded memory stays below its successor at the least."""
+
+OWN = (
+    *("passage_id", "source_id", "unit", "conversation_id", "place", "author"),
+    *("learned", "superseded_by"),
+)
+"""What is carried of a candidate beside its signals."""
+
+BESIDE = """
+    LEFT JOIN LATERAL (
+        SELECT (SELECT n.passage_id FROM carmenta.passage_features n WHERE n.user_id = :user_id
+            AND n.conversation_id = c.conversation_id AND n.place < (c.place >> 16) << 16
+            AND (n.created_at IS NULL OR n.created_at <= :asked_at) ORDER BY n.place DESC LIMIT 1) AS before,
+        (SELECT n.passage_id FROM carmenta.passage_features n WHERE n.user_id = :user_id
+            AND n.conversation_id = c.conversation_id AND n.place >= ((c.place >> 16) + 1) << 16
+            AND (n.created_at IS NULL OR n.created_at <= :asked_at) ORDER BY n.place LIMIT 1) AS after
+        OFFSET 0
+    ) b ON true"""
+"""The last passage of the message before, and the first of the message after."""
+
+CODES = """
+    LEFT JOIN LATERAL (
+        SELECT o.codes || (SELECT q.question_codes FROM carmenta.token_codes q
+            WHERE q.user_id = :user_id AND q.passage_id = b.before) AS codes
+        FROM carmenta.token_codes o WHERE o.user_id = :user_id AND o.passage_id = c.passage_id LIMIT 1
+    ) k ON true"""
+"""The candidate's token codes, and those of the questions it answers."""
+
+TOKENS = """
+    token AS MATERIALIZED (
+        SELECT t.n, t.code, sqrt(ln(1 + (s.n - d.df + .5) / (d.df + .5))) AS rarity
+        FROM unnest(:codes, :code_words) WITH ORDINALITY t (code, word, n)
+        CROSS JOIN (
+            SELECT coalesce(sum(passages), 0)::float8 AS n FROM carmenta.lexical_statistics WHERE user_id = :user_id
+        ) s
+        CROSS JOIN LATERAL (
+            SELECT max(coalesce(cardinality(p.entries), 0))::float8 AS df
+            FROM unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), t.word))) w (lexeme)
+            LEFT JOIN carmenta.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme
+        ) d WHERE d.df IS NOT NULL
+    ), spread AS MATERIALIZED (
+        SELECT {own}, t.n, t.weight,
+            (SELECT cos(pi() * min(x.code <~> t.code) / 384) FROM (SELECT unnest(c.codes) AS code) x) AS likeness
+        FROM looked c LEFT JOIN (SELECT n, code, rarity / sum(rarity) OVER () AS weight FROM token) t ON true
+    ), around AS MATERIALIZED (
+        SELECT *, max(likeness) OVER (PARTITION BY n, coalesce(conversation_id, passage_id)
+            ORDER BY coalesce(place >> 16, 0) RANGE BETWEEN 2 PRECEDING AND 2 FOLLOWING) AS around FROM spread
+    ), gathered AS MATERIALIZED (SELECT {own}, {late} FROM around GROUP BY {own}),"""
+"""How near the nearest token of each candidate comes to each token of the question that is no stop word."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +104,7 @@ class Evidence:
     signals: tuple[Signal, ...]
     vector: VectorSearch = field(default_factory=VectorSearch)
     words: BM25 = field(default_factory=lambda: BM25(view="answer"))
-    depth: int = 100  # candidates of each search
+    depth: int = 60  # candidates of each search
 
     reads_question = True
 
@@ -69,13 +121,16 @@ class Evidence:
     @property
     def tokens(self) -> bool:
         """Whether a signal reads codes of single tokens."""
-        return any(signal.tokens for signal in self.signals)
+        return any(signal.stage == "tokens" for signal in self.signals)
 
     def route(self, session: Session, query: Query) -> str:
         """The vector search's; UsageError when the user's passages have no token codes and a signal needs them."""
         if self.tokens:
-            some = select(token_codes.c.passage_id).where(token_codes.c.user_id == query.user_id).limit(1)
-            if session.execute(some).first() is None:
+            some = [
+                select(t.c.passage_id).where(t.c.user_id == query.user_id).limit(1).exists()
+                for t in (passage_features, token_codes)
+            ]
+            if tuple(session.execute(select(*some)).one()) == (True, False):
                 raise UsageError(
                     "this user's passages have no token codes: load the dataset with a strategy that needs them "
                     "(carmenta-lab load FOLDER --tokens), or search with evidence_lean."
@@ -84,11 +139,11 @@ class Evidence:
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT: candidates, signals, sum."""
-        return _statement(self, route, limit)
+        return cast("Select[Any]", _statement(self, route, limit))
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """Those of the vector search."""
-        return self.vector.settings(route)
+        """Those of the vector search; an exact one keeps one plan, as planning takes as long as searching."""
+        return {"plan_cache_mode": "force_generic_plan"} | dict(self.vector.settings(route))
 
 
 @cache
@@ -112,43 +167,54 @@ def share(words: BM25) -> str:
 def _sql(retriever: Evidence, limit: Limit) -> str:
     signals = retriever.signals
     table = f"carmenta.{vectors_of(retriever.model).name}"
-    needed = dict.fromkeys(name for signal in signals for name in signal.needs)
-    ctes = "".join(CTES[name] for name in needed) + "".join(signal.ctes(table) for signal in signals)
-    joins = " ".join(dict.fromkeys(signal.join() for signal in signals))
-    values = ", ".join(f"({signal.value()})::float8 AS {signal.name}" for signal in signals)
-    total = " + ".join(f"{signal.weight} * {signal.name}" for signal in signals)
+    joins = " ".join(dict.fromkeys(signal.join(table) for signal in signals if signal.join(table)))
+    early = [signal for signal in signals if signal.stage == "candidate"]
+    looked = "".join(f", coalesce({signal.sql()}, 0)::float8 AS {signal.name}" for signal in early)
+    last = "looked"
+    stages = ""
+    if retriever.tokens:
+        last = "gathered"
+        own = ", ".join((*OWN, *(signal.name for signal in early)))
+        late = ", ".join(f"coalesce({s.sql()}, 0)::float8 AS {s.name}" for s in signals if s.stage == "tokens")
+        stages = TOKENS.format(own=own, late=late)
+    every = ", ".join(f"({s.sql()})::float8 AS {s.name}" if s.stage == "all" else f"c.{s.name}" for s in signals)
+    total = " + ".join(f"{signal.weight} * v.{signal.name}" for signal in signals)
     parts = ", ".join(f"r.{signal.name}" for signal in signals)
     weighed = ", ".join(f'{signal.weight} * r.{signal.name} AS "z:{signal.name}"' for signal in signals)
-    at_most_rows = f"greatest(:limit, {limit.rows})" if isinstance(limit, AtLeast) else ":limit" if limit is None else limit
     return f"""
-    WITH found AS MATERIALIZED (
+    , memory AS MATERIALIZED (
+        SELECT DISTINCT f.source_id, m.source_message_id, m.superseded_by
+        FROM (SELECT source_id, unit FROM nearest UNION ALL SELECT source_id, unit FROM worded) f
+        CROSS JOIN LATERAL (SELECT source_message_id, superseded_by FROM carmenta.memories k
+            WHERE k.user_id = :user_id AND k.id = f.source_id LIMIT 1) m
+        WHERE f.unit = 'memory'
+    ), pool AS MATERIALIZED (
         SELECT passage_id, max(nearness) AS nearness, max(words) AS words FROM (
-            SELECT passage_id, score AS nearness, NULL AS words FROM nearest
+            SELECT passage_id, score AS nearness, NULL::float8 AS words FROM nearest
             UNION ALL SELECT passage_id, NULL, score FROM worded
+            UNION ALL SELECT p.id, NULL, NULL FROM memory m CROSS JOIN LATERAL (
+                SELECT id FROM carmenta.passages p WHERE p.user_id = :user_id AND p.message_id = m.source_message_id
+                UNION ALL
+                SELECT id FROM carmenta.passages p WHERE p.user_id = :user_id AND p.memory_id = m.superseded_by
+            ) p
         ) every GROUP BY 1
-    ), learned AS MATERIALIZED (
-        SELECT p.memory_id, m.source_message_id AS message_id FROM found f
-        JOIN carmenta.passages p ON p.user_id = :user_id AND p.id = f.passage_id AND p.memory_id IS NOT NULL
-        JOIN carmenta.memories m ON m.user_id = :user_id AND m.id = p.memory_id AND m.source_message_id IS NOT NULL
-    ), candidate AS MATERIALIZED (
-        SELECT n.*, f.nearness, f.words FROM (
-            SELECT * FROM found UNION ALL
-            SELECT p.id, NULL, NULL FROM learned l JOIN carmenta.passages p ON p.user_id = :user_id
-            AND p.message_id = l.message_id WHERE p.id NOT IN (SELECT passage_id FROM found)
-        ) f JOIN carmenta.passage_features n ON n.user_id = :user_id AND n.passage_id = f.passage_id
-        AND (n.created_at IS NULL OR n.created_at <= :asked_at)
-    ), {ctes} valued AS MATERIALIZED (
-        SELECT c.passage_id, c.source_id, c.unit, {values} FROM candidate c {joins}
+    ), looked AS MATERIALIZED (
+        SELECT {", ".join(f"c.{name}" for name in OWN)}{looked}{", k.codes" if retriever.tokens else ""}
+        FROM pool f CROSS JOIN LATERAL (
+            SELECT n.*, f.nearness, f.words, coalesce(k.source_message_id, n.source_id) AS learned, k.superseded_by
+            FROM carmenta.passage_features n LEFT JOIN carmenta.memories k
+            ON n.unit = 'memory' AND k.user_id = :user_id AND k.id = n.source_id
+            WHERE n.user_id = :user_id AND n.passage_id = f.passage_id
+            AND (n.created_at IS NULL OR n.created_at <= :asked_at) LIMIT 1
+        ) c {BESIDE} {CODES if retriever.tokens else ""} {joins}
+    ), {stages} valued AS MATERIALIZED (
+        SELECT c.passage_id, c.source_id, c.unit, c.learned, c.superseded_by, {every} FROM {last} c
     ), summed AS MATERIALIZED (SELECT v.*, {total} AS total FROM valued v),
-    best AS MATERIALIZED (SELECT source_id, max(total) AS total FROM summed GROUP BY 1),
     lifted AS MATERIALIZED (
-        SELECT source_id, max(other) AS other FROM (
-            SELECT l.memory_id AS source_id, b.total AS other FROM learned l JOIN best b ON b.source_id = l.message_id
-            UNION ALL
-            SELECT l.message_id, b.total FROM learned l JOIN best b ON b.source_id = l.memory_id
-        ) pairs GROUP BY 1
+        SELECT s.*, s.total + {LINK} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted FROM summed s
     )
-    SELECT r.passage_id, r.source_id, r.unit, r.total + coalesce({LINK} * greatest(0, l.other - r.total), 0) AS score,
+    SELECT r.passage_id, r.source_id, r.unit, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
+        least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END
+        AS score,
         {parts}, {weighed}
-    FROM summed r LEFT JOIN lifted l ON l.source_id = r.source_id
-    ORDER BY score DESC, r.passage_id LIMIT {at_most_rows}"""
+    FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows_at_most(limit)}"""

@@ -13,18 +13,13 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.languages import Rules, rules
+from carmenta_lab.retrieval.languages import rules
+from carmenta_lab.retrieval.languages.rules import Rules
 from carmenta_lab.schema.lexical import lexical_statistics
 from carmenta_lab.schema.vector import Vector
 
 WORD = re.compile(r"\w+")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-
-PARAMETERS = (
-    "vector", "text", "codes", "code_words", "speaker", "months", "years", "days", "asks_when", "time_pattern",
-    "speaking",
-)  # fmt: skip
-"""The parameters of a statement that a question fills."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +116,7 @@ def embedded(model: str, text: str) -> Vector:
 
 
 @lru_cache(4096)
-def _tokens(
-    text: str, model: str, names: frozenset[str], language: Rules
-) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+def _tokens(text: str, model: str, names: frozenset[str], language: Rules) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
     """The word and the code of each token but those of names and question words; of all, where no other is left."""
     found = load_embedder(model).token_embeddings([text])[0]
     words = [_word(text, start, end) for start, end in found.offsets]

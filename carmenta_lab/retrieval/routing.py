@@ -49,3 +49,8 @@ def remember(engine: Engine, key: Hashable, decision: Decision) -> None:
 def forget(engine: Engine, key: Hashable) -> None:
     """Drop a decision."""
     _DECISIONS.get(engine, {}).pop(key, None)
+
+
+def forget_all() -> None:
+    """Drop every decision: bounds have changed, or indexes were built for users who had none."""
+    _DECISIONS.clear()

@@ -17,6 +17,7 @@ from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.fulltext import searchable
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
+from carmenta_lab.retrieval.question import Question, participants, read_question
 from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
 from carmenta_lab.schema.base import LANGUAGES, PRODUCT
@@ -30,11 +31,19 @@ MAX_EMBEDDED_CHARACTERS = 10_000
 DIMENSIONS = re.compile(r"different halfvec dimensions (\d+) and (\d+)")
 
 
-def search(session: Session, retriever: Retriever, query: Query, k: int = 10, vector: Vector | None = None) -> Ranking:
+def search(
+    session: Session,
+    retriever: Retriever,
+    query: Query,
+    k: int = 10,
+    vector: Vector | None = None,
+    question: Question | None = None,
+) -> Ranking:
     """The `k` best sources for a question, each once; fewer when no more are found.
 
     To be called within `as_user(session, query.user_id)`. `vector` is the question's, if it is at hand; else it is
-    computed. Leaves no setting behind. UsageError for an empty question, for k outside 1..1000, for a vector that
+    computed. So is `question` for strategies that read more of it than its words (`understand`); they take the
+    vector from it. Leaves no setting behind. UsageError for an empty question, for k outside 1..1000, for a vector that
     is zero, when nothing is embedded with the strategy's model, and when the session acts for somebody else;
     DimensionMismatch for a vector of another dimension than those it is compared with.
     """
@@ -45,7 +54,10 @@ def search(session: Session, retriever: Retriever, query: Query, k: int = 10, ve
         raise UsageError("the query is empty: give it at least one word.")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
-    parameters, note = _parameters(retriever, query, vector)
+    if reads_question(retriever):
+        question = question or understand(session, retriever, query)
+        vector = question.vector
+    parameters, note = _parameters(retriever, query, vector, question)
     try:
         route, hits = _routed(session, retriever, query, parameters, k)
     except DBAPIError as error:
@@ -58,6 +70,18 @@ def search(session: Session, retriever: Retriever, query: Query, k: int = 10, ve
     if not hits:
         note = _why_nothing(session, query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
+
+
+def reads_question(retriever: Retriever) -> bool:
+    """Whether a strategy reads more of a question than its words and vector."""
+    return bool(getattr(retriever, "reads_question", False))
+
+
+def understand(session: Session, retriever: Retriever, query: Query) -> Question:
+    """What such a strategy reads in a question; to be called within `as_user(session, query.user_id)`."""
+    assert retriever.model is not None
+    short = replace(query, text=_mended(query.text)[:MAX_EMBEDDED_CHARACTERS])
+    return read_question(short, participants(session, query), retriever.model, getattr(retriever, "tokens", False))
 
 
 def _mended(text: str) -> str:
@@ -74,9 +98,12 @@ def _refused(error: DBAPIError, model: str | None) -> CarmentaError | None:
     return None
 
 
-def _parameters(retriever: Retriever, query: Query, vector: Vector | None) -> tuple[dict[str, Any], str]:
-    short, cut = searchable(query.text)
-    values: dict[str, Any] = {
+def _parameters(
+    retriever: Retriever, query: Query, vector: Vector | None, question: Question | None
+) -> tuple[dict[str, Any], str]:
+    short, cut = searchable(query.text if question is None else question.text)
+    values: dict[str, Any] = {} if question is None else dict(question.parameters())
+    values |= {
         "user_id": query.user_id,
         "asked_at": query.asked_at or END_OF_TIME,
         "text": short,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgvector.sqlalchemy import HALFVEC
 from pgvector.sqlalchemy import VECTOR as FloatVec
-from sqlalchemy import ColumnElement, Double, Integer, Select, Table, bindparam, cast, func, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Double, Select, Table, bindparam, case, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,13 @@ from carmenta_lab.ingest.embed import UNITS, table_name
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, USER, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.passages import embedding_table
+
+EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
+"""Vectors of a user up to which exact search is the faster one. Two runs of `carmenta-lab bench crossover` over a table
+of 100,000 rows put the crossing at 7,400 and 6,800 (hnsw), 6,500 and 6,000 (halfvec), 10,700 and 11,200 (ivfflat),
+22,100 and 21,600 (binary); over 300,000 rows at 7,600 (halfvec). Recall@10 from there on was at least .95."""
+EXACT_UP_TO_OWN = 4_000
+"""The same for an index over the rows of that user alone: 4,100 and 3,700, and 4,800 in the larger table."""
 
 
 @cache
@@ -32,12 +39,13 @@ class VectorSearch:
 
     With an `index` users of more than `exact_up_to` vectors are searched through it with an iterative scan, all
     others exactly (recall 1.0). What the index gives is ranked by the stored vectors: scores of all routes agree.
+    An index over the rows of that user alone is used before the common one.
     """
 
     model: str = DEFAULT_MODEL
     units: tuple[str, ...] = SEARCHED
     index: Kind | None = None
-    exact_up_to: int = 10_000  # vectors of the user
+    exact_up_to: int | None = None  # vectors of the user; as measured unless told
     ef_search: int = 100  # candidates kept while searching a graph, 1..1000
     probes: int = 10  # lists of an IVFFlat index read at first, 1..32768; the root of the lists is usual
     candidates: int = 12  # times as many hits as are wanted are taken from a binary index, and ranked again
@@ -56,14 +64,24 @@ class VectorSearch:
         if self.index is None:
             return "exact"
         every = query.asked_at is None and {*self.units} >= {*UNITS}
-        values = {"user_id": query.user_id, "asked_at": query.asked_at or END_OF_TIME, "bound": self.exact_up_to}
-        values["names"] = names_for(table_name(self.model), self.index, query.user_id)
-        found = session.execute(_counted(self.model, None if every else self.units), values).one_or_none()
-        if found is None or found.count <= self.exact_up_to:
+        found = session.execute(_counted(self.model, None if every else self.units), self._bounds(query)).one_or_none()
+        if found is None or not found.many:
             return "exact"
         if found.dim != self.dim:
             raise DimensionMismatch(found.dim, self.dim, f"the strategy over the vectors of {self.model}")
         return self.index
+
+    def _bounds(self, query: Query) -> dict[str, object]:
+        """Parameters of the count; a bound that was told holds for every index."""
+        assert self.index is not None
+        told = self.exact_up_to
+        return {
+            "user_id": query.user_id,
+            "asked_at": query.asked_at or END_OF_TIME,
+            "names": names_for(table_name(self.model), self.index, query.user_id),
+            "bound": EXACT_UP_TO[self.index] if told is None else told,
+            "own_bound": EXACT_UP_TO_OWN if told is None else told,
+        }
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
         """One SELECT over the narrow table; `+ 0` keeps every index out of the exact one."""
@@ -82,6 +100,7 @@ class VectorSearch:
         }
         if route == "ivfflat":
             breadth = {"ivfflat.probes": str(self.probes), "ivfflat.iterative_scan": "relaxed_order"}
+            breadth["ivfflat.max_probes"] = "32768"
         return breadth | {
             "enable_sort": "off",
             "enable_seqscan": "off",
@@ -92,15 +111,17 @@ class VectorSearch:
 
 @cache
 def _counted(model: str, units: tuple[str, ...] | None) -> Select[Any]:
-    """What is known of the index, and how many vectors a question may see, counted up to the bound.
+    """Whether an index is there, and whether a question may see more vectors than the bound; counted no further.
 
-    Units of None: it may see all that the user has, and the key alone is read.
+    Units of None: it may see all that the user has, and the key alone is read, at a fraction of the cost.
     """
     table = vectors_of(model)
+    bounds = bindparam("own_bound", type_=BigInteger), bindparam("bound", type_=BigInteger)
+    limit = case((FOUND.c.own, bounds[0]), else_=bounds[1])
     conditions = visible(table, units) if units else (table.c.user_id == USER,)
-    most = bindparam("bound", type_=Integer) + 1
-    some = select(table.c.user_id).where(*conditions).limit(most).subquery()
-    return select(FOUND, select(func.count()).select_from(some).scalar_subquery().label("count"))
+    some = select(table.c.user_id).where(*conditions).limit(limit + 1).correlate(FOUND).subquery()
+    count = select(func.count()).select_from(some).correlate(FOUND).scalar_subquery()
+    return select(FOUND.c.dim, (count > limit).label("many"))
 
 
 def _cosine(embedding: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -125,9 +146,7 @@ def _exact(model: str, units: tuple[str, ...], limit: Limit) -> Select[Any]:
 
 
 @cache
-def _indexed(
-    model: str, units: tuple[str, ...], dim: int, route: str, candidates: int, limit: Limit
-) -> Select[Any]:
+def _indexed(model: str, units: tuple[str, ...], dim: int, route: str, candidates: int, limit: Limit) -> Select[Any]:
     """The nearest by the index, which may give them out of order, ranked by the vectors as they are stored."""
     e = vectors_of(model).alias("e")
     order = _order(e.c.embedding, route, dim)

@@ -47,6 +47,11 @@ def load(name: str) -> Retriever:
     return cast("Retriever", changed(name, strategy, given))
 
 
+def needs_tokens(name: str) -> bool:
+    """Whether a strategy compares codes of single tokens, which loading writes only when they are asked for."""
+    return bool(getattr(load(name), "tokens", False))
+
+
 def title(name: str) -> str:
     """The name under which a strategy appears in tables: the file's, without folder and ending."""
     file, _, given = name.partition("(")

@@ -1,4 +1,4 @@
-"""Do rare words find the evidence, in a message or in the question it answers, when the ranking knows which are rare?"""
+"""Do rare words find the evidence, in a message or in the question that it answers?"""
 
 from carmenta_lab.retrieval.bm25 import BM25
 

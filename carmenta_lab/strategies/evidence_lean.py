@@ -6,7 +6,7 @@ from carmenta_lab.retrieval.signals import AsksWhen, BestOfConversation, Context
 STRATEGY = Evidence(
     signals=(
         Words(1.0),
-        Context(1.0),
+        Context(1.5),
         BestOfConversation(0.5, of="words"),
         Speaker(0.3),
         Speaking(0.05),

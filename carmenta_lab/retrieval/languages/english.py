@@ -13,11 +13,22 @@ _DAY = "(monday|tuesday|wednesday|thursday|friday|saturday|sunday)"
 
 RULES = Rules(
     months=(
-        ("january", "jan"), ("february", "feb"), ("march",), ("april", "apr"), ("may",), ("june", "jun"),
-        ("july", "jul"), ("august", "aug"), ("september", "sept", "sep"), ("october", "oct"), ("november", "nov"),
+        ("january", "jan"),
+        ("february", "feb"),
+        ("march",),
+        ("april", "apr"),
+        ("may",),
+        ("june", "jun"),
+        ("july", "jul"),
+        ("august", "aug"),
+        ("september", "sept", "sep"),
+        ("october", "oct"),
+        ("november", "nov"),
         ("december", "dec"),
-    ),  # fmt: skip
-    question_words=frozenset("would could might may must shall many much kind sort type ever".split()),
+    ),
+    question_words=frozenset(
+        ("would", "could", "might", "may", "must", "shall", "many", "much", "kind", "sort", "type", "ever")
+    ),
     when=(
         r"^\s*(when|since when|how long|(in |on )?(what|which) (date|day|month|year|time|week)|what time)\y"
         r"|\ywhen (did|was|were|is|will|do|does|have|has|had)\y"

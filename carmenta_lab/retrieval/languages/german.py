@@ -8,11 +8,26 @@ _SPAN = "(tag|tagen|woche|wochen|wochenende|monat|monaten|monate|jahr|jahren|jah
 
 RULES = Rules(
     months=(
-        ("januar",), ("februar",), ("märz",), ("april",), ("mai",), ("juni",), ("juli",), ("august",),
-        ("september",), ("oktober",), ("november",), ("dezember",),
-    ),  # fmt: skip
-    question_words=frozenset("eigentlich denn mal wohl gerade wieso weshalb wofür woran worin worum wovon".split()),
-    when=r"^\s*(wann|seit wann|bis wann|ab wann|wie lange|(an|in) welche[mrn]? (tag|monat|jahr|woche)|um wie viel uhr)\y",
+        ("januar",),
+        ("februar",),
+        ("märz",),
+        ("april",),
+        ("mai",),
+        ("juni",),
+        ("juli",),
+        ("august",),
+        ("september",),
+        ("oktober",),
+        ("november",),
+        ("dezember",),
+    ),
+    question_words=frozenset(
+        ("eigentlich", "denn", "mal", "wohl", "gerade", "wieso", "weshalb", "wofür", "woran", "worin", "worum", "wovon")
+    ),
+    when=(
+        r"^\s*(wann|seit wann|bis wann|ab wann|wie lange|um wie viel uhr"
+        r"|(an|in) welche[mrn]? (tag|monat|jahr|woche))\y"
+    ),
     time=(
         r"\y(gestern|vorgestern|heute|morgen|übermorgen|neulich|kürzlich|vor [^ ]+ "
         + _SPAN

@@ -1,7 +1,7 @@
 """The conversation as a whole: does it hold anything that answers the question well?"""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from carmenta_lab.retrieval.signals.signal import Signal
 
@@ -11,11 +11,13 @@ class BestOfConversation(Signal):
     """The best value of another signal in the candidate's conversation; one without a conversation is its own best."""
 
     name: ClassVar[str] = "conversation"
+    stage: ClassVar[Literal["candidate", "tokens", "all"]] = "all"
 
-    of: str = "late"  # a signal that the strategy lists before this one: "late" or "words"
+    of: str = "late"  # a signal that the strategy lists as well, of an earlier stage
 
-    def value(self) -> str:
-        """A maximum over the conversation."""
-        value = "coalesce(late.value, 0)" if self.of == "late" else "coalesce(c.words, 0)"
-        named = "CASE WHEN c.author = :speaker THEN .06 ELSE 0 END"
-        return f"max({value} + {named}) OVER (PARTITION BY coalesce(c.conversation_id, c.passage_id))"
+    def sql(self) -> str:
+        """A maximum over the conversation, what the participant named says a little before the rest."""
+        return (
+            f"max(c.{self.of} + CASE WHEN c.author = :speaker THEN .06 ELSE 0 END) "
+            "OVER (PARTITION BY coalesce(c.conversation_id, c.passage_id))"
+        )

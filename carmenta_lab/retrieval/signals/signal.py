@@ -1,32 +1,30 @@
-"""What every signal is: parameters, and the SQL that gives each candidate a number."""
+"""What every signal is: a weight, and the SQL of one number for each candidate."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
 class Signal:
     """A number for every candidate, from about 0 to 1, and how much it weighs.
 
-    The SQL refers to the candidate as `c`: a row of `carmenta.passage_features` with `nearness` (cosine similarity)
-    and `words` (share of the attainable BM25), null where the candidate was not found that way. `needs` names CTEs
-    of `signals.beside` that must come first.
+    Its SQL belongs to a stage. "candidate": an expression over a candidate `c` (a row of `carmenta.passage_features`
+    with `nearness`, the cosine similarity, and `words`, the share of the attainable BM25, null where it was not found
+    that way) and over what `join` adds to it; `b` (before, after) names the passages beside it. "tokens": an
+    aggregate over the tokens of the question, `likeness` being how near the candidate comes to one and `around` how
+    near its neighbourhood does, `weight` the token's share. "all": an expression over all candidates `c`, whose
+    columns are then the signals of the stages before.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ()
-    tokens: ClassVar[bool] = False  # whether codes of single tokens are read
+    stage: ClassVar[Literal["candidate", "tokens", "all"]] = "candidate"
 
     weight: float = 1.0
 
-    def ctes(self, table: str) -> str:
-        """CTEs of its own, each followed by a comma; `table` is that of the model's vectors."""
+    def join(self, table: str) -> str:
+        """What must be joined to a candidate; `table` is that of the model's vectors. One row at the most."""
         return ""
 
-    def join(self) -> str:
-        """What joins them to the candidates."""
-        return ""
-
-    def value(self) -> str:
-        """The expression of its number, never null."""
+    def sql(self) -> str:
+        """The number; null counts as 0."""
         return "0"

@@ -12,7 +12,7 @@ class Nearness(Signal):
 
     name: ClassVar[str] = "nearness"
 
-    def value(self) -> str:
+    def sql(self) -> str:
         """As found."""
         return "coalesce(c.nearness, 0)"
 
@@ -23,7 +23,7 @@ class Words(Signal):
 
     name: ClassVar[str] = "words"
 
-    def value(self) -> str:
+    def sql(self) -> str:
         """0 for a candidate that shares none of its best words."""
         return "coalesce(c.words, 0)"
 
@@ -34,7 +34,7 @@ class Speaker(Signal):
 
     name: ClassVar[str] = "speaker"
 
-    def value(self) -> str:
+    def sql(self) -> str:
         """By author."""
         return "CASE WHEN c.author = :speaker THEN 1 ELSE 0 END"
 
@@ -45,20 +45,21 @@ class Speaking(Signal):
 
     name: ClassVar[str] = "speaking"
 
-    def value(self) -> str:
+    def sql(self) -> str:
         """By role."""
         return "CASE WHEN c.role = :speaking THEN 1 ELSE 0 END"
 
 
 @dataclass(frozen=True)
 class Dates(Signal):
-    """A month in the question is that of the candidate: .7, with the day within two: 1; early next month: .3;
-    a year alone: .2.
-    """  # noqa: D205
+    """.7 when the question's month is the candidate's, 1 with its day within two; .3 early in the month after.
+
+    A year alone counts .2; a year that is another makes it 0.
+    """
 
     name: ClassVar[str] = "dates"
 
-    def value(self) -> str:
+    def sql(self) -> str:
         """By time, in UTC."""
         at = "(c.created_at AT TIME ZONE 'UTC')"
         month, day, year = (f"extract({what} FROM {at})::int" for what in ("month", "day", "year"))
@@ -78,13 +79,13 @@ class AsksWhen(Signal):
 
     name: ClassVar[str] = "asks_when"
 
-    def join(self) -> str:
+    def join(self, table: str) -> str:
         """The text, read only for such questions."""
         return (
-            "LEFT JOIN carmenta.passages text ON :asks_when AND text.user_id = :user_id "
-            "AND text.id = c.passage_id AND text.unit = 'turn'"
+            "LEFT JOIN LATERAL (SELECT p.content FROM carmenta.passages p WHERE :asks_when AND p.user_id = :user_id "
+            "AND p.id = c.passage_id AND p.unit = 'turn' LIMIT 1) said ON true"
         )
 
-    def value(self) -> str:
+    def sql(self) -> str:
         """Without the header's date."""
-        return "CASE WHEN regexp_replace(text.content, '^[[][0-9-]+[]] ', '') ~* :time_pattern THEN 1 ELSE 0 END"
+        return "CASE WHEN regexp_replace(said.content, '^[[][0-9-]+[]] ', '') ~* :time_pattern THEN 1 ELSE 0 END"
