@@ -33,21 +33,28 @@ def changed(name: str, strategy: Any, given: Mapping[str, str]) -> Any:
     return replace(strategy, **{key: _typed(name, key, known[key], value) for key, value in given.items()})
 
 
-def parameters(strategy: Any) -> dict[str, Any]:
-    """The parameters of a strategy that are numbers, truth values or words, with what they are."""
+_PLAIN = {"bool": bool, "int": int, "float": float, "str": str}
+
+
+def parameters(strategy: Any) -> dict[str, type]:
+    """The parameters of a strategy that are numbers, truth values or words, with their types."""
     if not is_dataclass(strategy):
         return {}
-    values = {field.name: getattr(strategy, field.name) for field in fields(strategy) if field.init}
-    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+    found: dict[str, type] = {}
+    for field in fields(strategy):
+        value = getattr(strategy, field.name)
+        named = next((kind for name, kind in _PLAIN.items() if re.search(rf"\b{name}\b", str(field.type))), None)
+        kind = type(value) if isinstance(value, bool | int | float | str) else named if value is None else None
+        if field.init and kind is not None:
+            found[field.name] = kind
+    return found
 
 
-def _typed(name: str, key: str, usual: Any, value: str) -> Any:
+def _typed(name: str, key: str, kind: type, value: str) -> Any:
     try:
-        if isinstance(usual, bool):
-            return {"true": True, "false": False}[value.lower()]
-        return type(usual)(value)
+        return {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
     except (KeyError, ValueError):
-        raise UsageError(f"{key} of {name} must be of the type {type(usual).__name__}, not {value!r}.") from None
+        raise UsageError(f"{key} of {name} must be of the type {kind.__name__}, not {value!r}.") from None
 
 
 def cells(strategies: Mapping[str, Any], grid: Mapping[str, Sequence[str]]) -> list[str]:
