@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from carmenta_lab.context.assemble import assemble
     from carmenta_lab.context.value import Context
     from carmenta_lab.experiment.compare import Comparison, compare
+    from carmenta_lab.experiment.contexts import ContextComparison, compare_contexts
+    from carmenta_lab.experiment.histories import evidence_by_history
+    from carmenta_lab.explorer import Explorer
     from carmenta_lab.extension import load_ipython_extension
     from carmenta_lab.ingest.load import LoadReport, load
     from carmenta_lab.ingest.lookup import find_conversation, find_user
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Context",
+    "ContextComparison",
     "Database",
+    "Explorer",
     "Hit",
     "LoadReport",
     "Query",
@@ -34,6 +39,8 @@ __all__ = [
     "as_user",
     "assemble",
     "compare",
+    "compare_contexts",
+    "evidence_by_history",
     "figures",
     "find_conversation",
     "find_user",
@@ -47,7 +54,9 @@ __all__ = [
 _HOMES = {
     "Comparison": "experiment",
     "Context": "context",
+    "ContextComparison": "experiment.contexts",
     "Database": "postgres",
+    "Explorer": "explorer",
     "Hit": "records",
     "LoadReport": "ingest",
     "Query": "records",
@@ -55,6 +64,8 @@ _HOMES = {
     "as_user": "postgres",
     "assemble": "context",
     "compare": "experiment",
+    "compare_contexts": "experiment.contexts",
+    "evidence_by_history": "experiment.histories",
     "find_conversation": "ingest.lookup",
     "find_user": "ingest.lookup",
     "load": "ingest",

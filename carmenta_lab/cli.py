@@ -11,11 +11,16 @@ import typer
 from rich.console import Console
 
 from carmenta_lab.cli_compare import compare
+from carmenta_lab.cli_contexts import compare_contexts
 from carmenta_lab.cli_db import app as db_app
 from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
+<<<<<<< HEAD
 from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
+=======
+from carmenta_lab.cli_schema import schema
+>>>>>>> main
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
 
@@ -27,6 +32,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(db_app, name="db")
+app.command()(schema)
+app.command("compare-contexts")(compare_contexts)
 
 Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
 User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]
@@ -192,7 +199,13 @@ def context(
 
 @app.command()
 def bench(
+<<<<<<< HEAD
     names: Annotated[list[str] | None, typer.Argument(help="Such as search; the quick ones when none.")] = None,
+=======
+    names: Annotated[
+        list[str] | None, typer.Argument(help="ingest, search, context, helpers, crossover, ...; all when none.")
+    ] = None,
+>>>>>>> main
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     workers: Workers = None,
     dask: Dask = None,

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import Engine, Row, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
+from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.ingest.staging import lock_key, sweep
 
 ELSEWHERE = (
     "the server's log, its write-ahead log, and freed space until VACUUM FULL and ANALYZE",
@@ -42,8 +45,10 @@ class Forgotten:
 def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None) -> Forgotten:
     """Remove a person with everything that is theirs, in one transaction; UsageError when there is no such person.
 
-    Questions put in their name go with their judgements, hits and scores. `rejects_folder` is where loads wrote
-    rejected lines; files there that may hold some of this person's are named, and left.
+    What killed loads left in a staging schema goes as well; while a load of their dataset is under way, which would
+    bring them back, that is a UsageError. Questions put in their name go with their judgements, hits and scores.
+    `rejects_folder` is where loads wrote rejected lines; files there that may hold some of this person's are named,
+    and left.
     """
     values = {"user": user_id}
     with Session(owner) as session, session.begin():
@@ -51,6 +56,7 @@ def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None
         user = found.one_or_none()
         if user is None:
             raise UsageError(f"there is no user {user_id}; give the id as carmenta.users has it.")
+        _sweep(session, user)
         objects = _objects(session, "true", values)
         before = _held(session, user_id)
         judged = _forget_questions(session, "q.user_id = :user", values)
@@ -64,9 +70,9 @@ def forget_conversation(
 ) -> Forgotten:
     """Remove a conversation with what was learned, made and logged from it; UsageError when there is none.
 
-    In one transaction: its messages and all that hangs on them, memories extracted from them (a fact that such a
-    memory had replaced holds again), artifacts made in it, its background queries and events, and the questions
-    whose judgements name any of it.
+    As with a person, what killed loads left goes, and a load under way stands against it. In one transaction: its
+    messages and all that hangs on them, memories extracted from them (a fact that such a memory had replaced holds
+    again), artifacts made in it, its background queries and events, and the questions whose judgements name any of it.
     """
     values = {"user": user_id, "conversation": conversation_id}
     here = "user_id = :user AND conversation_id = :conversation"
@@ -84,6 +90,7 @@ def forget_conversation(
         conversation = found.one_or_none()
         if conversation is None:
             raise UsageError(f"the user {user_id} has no conversation {conversation_id}.")
+        _sweep(session, conversation)
         objects = _objects(session, f"message_id IN {said}", values)
         before = _held(session, user_id)
         rows = _forget_questions(session, judged_on_it, values)
@@ -98,6 +105,21 @@ def forget_conversation(
         rows |= _difference(before, _held(session, user_id))
         places = _loaded(session, conversation, rejects_folder)
         return Forgotten(rows, objects, *places, ELSEWHERE + OF_A_CONVERSATION)
+
+
+def _sweep(session: Session, row: Row[str | None]) -> None:
+    """Drop what killed loads left in the database; UsageError while a load of this source is under way."""
+    raw = session.connection().connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    sweep(raw)
+    if row[0] is None:
+        return
+    key = lock_key(Ids(row[0]).dataset)  # held to the end, so that no load begins meanwhile
+    if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
+        raise UsageError(
+            f"the dataset {row[0]!r} is being loaded, which would bring back what is forgotten: wait for the load's "
+            "end, or stop it, and forget then."
+        )
 
 
 def _objects(session: Session, which: str, values: Mapping[str, UUID]) -> tuple[tuple[str | None, str], ...]:
@@ -131,13 +153,16 @@ def _forget_questions(session: Session, which: str, values: Mapping[str, UUID]) 
 
 
 def _held(session: Session, user_id: UUID) -> dict[str, int]:
-    """Table -> rows of one user, for every table that has any: those of embedding models, made later, as well."""
+    """Table -> rows of one user, for every table that has any: those of embedding models, made later, as well.
+
+    `lab.loaded` holds ids of a user's rows and nothing else; those of a conversation stay until the next load.
+    """
     tables = session.execute(
         text(
             "SELECT c.oid::regclass::text AS name, a.attname AS key FROM pg_class c JOIN pg_attribute a "
             "ON a.attrelid = c.oid AND (a.attname = 'user_id' OR c.oid = 'carmenta.users'::regclass "
             "AND a.attname = 'id') WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition "
-            "AND c.relnamespace = 'carmenta'::regnamespace ORDER BY 1"
+            "AND (c.relnamespace = 'carmenta'::regnamespace OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
         )
     ).all()
     counts = " UNION ALL ".join(

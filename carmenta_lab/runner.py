@@ -17,6 +17,9 @@ from urllib.parse import quote
 from carmenta_lab import resources
 from carmenta_lab.errors import NotebookFailed, UnknownName, UsageError
 
+UNDRAWN = "<style>.jp-Mermaid:not(.jp-RenderedMermaid) { display: block; }</style>"
+"""A page draws its diagrams with a script from the network; without one their text is shown instead of nothing."""
+
 
 @dataclass(frozen=True)
 class Executed:
@@ -181,7 +184,7 @@ def _execute(path: Path, values: dict[str, Any], out: Path) -> Executed:
     exporter = HTMLExporter(template_name="lab")  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(notebook)
     page = target.with_suffix(".html")
-    page.write_text(body, encoding="utf-8")
+    page.write_text(body.replace("</head>", f"{UNDRAWN}</head>", 1), encoding="utf-8")
     return Executed(path.stem, _title(notebook), target, page, error)
 
 

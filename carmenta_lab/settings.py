@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None  # any PostgreSQL instead of the embedded one
     direct_url: SecretStr | None = None  # the same database past its pooler: migrations and loads
     pool_mode: Literal["auto", "session", "transaction"] = "auto"
+    llm_url: str | None = None  # base address of an OpenAI-compatible API that shortens older messages
+    llm_model: str = ""  # the model to ask there
+    llm_key: SecretStr | None = None  # sent as bearer token
 
     @property
     def home_folder(self) -> Path:

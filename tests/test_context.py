@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, text
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
-from carmenta_lab.context import BundledCounter, Context, Policy, Share, assemble, policies
+from carmenta_lab.context import BundledCounter, Context, Policy, Share, Tier, assemble, policies, tails
 from carmenta_lab.context.conversation import named
 from carmenta_lab.context.material import Found, Material, Said
 from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import rooms
-from carmenta_lab.context.repeats import repeated, words
+from carmenta_lab.context.reading import connection_of, read_said
+from carmenta_lab.context.repeats import Repeats
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.ingest import load
 from carmenta_lab.ingest.identity import Ids
@@ -37,17 +40,23 @@ class WordCounter:
 
     name: str = "words"
     overhead: int = 0
+    additive: bool = True
 
     def count(self, texts: Any) -> list[int]:
         return [len(text.split()) for text in texts]
 
 
+def in_full(messages: int, last: int) -> Policy:
+    """The default, with only the last messages untouched and older ones as they are stored."""
+    return replace(DEFAULT, tiers=(Tier(last), Tier(messages - last, 0.5)), compression="stored")
+
+
 def said(number: int, text: str | None, role: Any = "user", **more: Any) -> Said:
-    return Said(UUID(int=number), f"m{number}", role, text, **more)
+    return Said((UUID(int=number),), (f"m{number}",), role, text, **more)
 
 
-def found(number: int, text: str, rank: int = 1, **more: Any) -> Found:
-    return Found(UUID(int=1000 + number), f"k{number}", "memory", f"Memory: {text}", text, rank, 1 / rank, **more)
+def found(number: int, text: str, rank: int = 1, kind: Any = "memory", **more: Any) -> Found:
+    return Found(UUID(int=1000 + number), f"k{number}", kind, "Memory: ", text, rank, 1 / rank, **more)
 
 
 def packed(material: Material, budget: int, policy: Policy = DEFAULT, overhead: int = 0) -> Context:
@@ -62,39 +71,80 @@ def reasons(context: Context) -> dict[str, str]:
     return {dropped.source: dropped.reason for dropped in context.dropped}
 
 
+class Counting(BundledCounter):
+    """The bundled counter, noting what it is asked for."""
+
+    asked: set[str] = set()  # noqa: RUF012
+
+    def count(self, texts: Any) -> list[int]:
+        self.asked.update(texts)
+        return super().count(texts)
+
+
 QUERY = Query("q", USER, "which tea")  # two words
 
 TEXTS = st.text(alphabet=st.sampled_from("ab 1\n.ü猫🙂"), max_size=60)
 SAID = st.builds(
     Said,
-    st.uuids(),
-    TEXTS,
+    st.uuids().map(lambda key: (key,)),
+    TEXTS.map(lambda name: (name,)),
     st.sampled_from(["system", "user", "assistant"]),
     st.none() | TEXTS,
     st.none() | TEXTS,
-    st.none() | st.sampled_from(["Ann", "Bob"]),
-    st.integers(0, 9999),
+    author=st.none() | st.sampled_from(["Ann", "Bob"]),
+    length_bytes=st.integers(0, 9999),
+    is_result=st.booleans(),
+    compressed_by=st.just("as stored"),
+    created_at=st.none(),
+    tokens=st.none(),
+    head=st.just(""),
 )
+DAYS = st.datetimes(datetime(2025, 1, 1), datetime(2025, 1, 3), timezones=st.just(UTC))
 FOUND = st.builds(
-    Found, st.uuids(), TEXTS, st.sampled_from(["memory", "passage"]), TEXTS, TEXTS, st.integers(1, 50), st.floats(0, 1)
+    lambda one, day: one._replace(created_at=day, date=f"[{day.date()}] " if day else ""),
+    st.builds(
+        Found,
+        st.uuids(),
+        TEXTS,
+        st.sampled_from(["memory", "passage"]),
+        st.sampled_from(["", "Ann: "]),
+        TEXTS,
+        st.integers(1, 50),
+        st.floats(0, 1),
+        created_at=st.none(),
+        made_from=st.none(),
+        obsolete=st.sampled_from(["", "", "superseded by k2"]),
+        tokens=st.none(),
+        whole=st.booleans(),
+        date=st.just(""),
+    ),
+    st.none() | DAYS,
 )
 MATERIAL = st.builds(
     Material,
     st.just(Query("q", USER, "a 1")),
     st.none() | TEXTS,
     st.just("p"),
-    st.lists(SAID, max_size=25, unique_by=lambda one: one.id).map(tuple),
+    st.lists(SAID, max_size=25, unique_by=lambda one: one[0]).map(tuple),
     st.lists(FOUND, max_size=15, unique_by=lambda one: one.id).map(tuple),
 )
 SHARES = st.tuples(st.floats(0, 1 / 3), st.floats(1 / 3, 1)).map(lambda pair: Share(*pair))
 
 
 @settings(max_examples=200, deadline=None)
-@given(MATERIAL, st.integers(10, 400), st.tuples(SHARES, SHARES, SHARES), st.integers(0, 4))
+@given(
+    MATERIAL,
+    st.integers(10, 400) | st.integers(10, 200_000),
+    st.tuples(SHARES, SHARES, SHARES),
+    st.integers(0, 4),
+    st.sampled_from(["sentences", "stored"]),
+)
 def test_the_budget_is_never_exceeded(
-    material: Material, budget: int, shares: tuple[Share, Share, Share], overhead: int
+    material: Material, budget: int, shares: tuple[Share, Share, Share], overhead: int, compression: Any
 ) -> None:
-    policy = replace(DEFAULT, profile=shares[0], conversation=shares[1], retrieved=shares[2])
+    tiers = (Tier(3), Tier(5, 0.6), Tier(20, 0.3))
+    policy = replace(DEFAULT, profile=shares[0], conversation=shares[1], retrieved=shares[2], tiers=tiers)
+    policy = replace(policy, compression=compression, order=("profile", "retrieved", "conversation"))
     counter = replace(BundledCounter(), overhead=overhead)
     context = pack(material, policy, budget, counter)
     assert context.tokens == sum(block.tokens for block in context.blocks) <= budget
@@ -108,12 +158,13 @@ def test_the_budget_is_never_exceeded(
 @given(MATERIAL, st.integers(10, 400))
 def test_everything_considered_stands_or_is_listed_as_left_out(material: Material, budget: int) -> None:
     context = packed(material, budget)
-    accounted = sorted([*sources(context), *(dropped.source for dropped in context.dropped)])
-    blank = [one.source for one in material.said if one.text is not None and not one.text.strip()]
-    given_ = ["q", *(one.source for one in material.said), *(one.source for one in material.found)]
-    if material.profile and material.profile.strip():
-        given_.append("p")
-    assert sorted([*accounted, *(source for source in blank)]) == sorted(given_)
+    accounted = [key for one in (*context.blocks, *context.dropped) for key in one.ids]
+    blank = [one.ids[0] for one in material.said if one.text is not None and not one.text.strip()]
+    expected = [*(one.ids[0] for one in material.said), *(one.id for one in material.found)]
+    assert sorted([*accounted, *blank]) == sorted(expected)
+    assert "q" in sources(context)
+    profile = [one for one in (*context.blocks, *context.dropped) if one.kind == "profile"]
+    assert len(profile) == bool(material.profile and material.profile.strip())
 
 
 @settings(max_examples=100, deadline=None)
@@ -123,6 +174,98 @@ def test_the_messages_alternate_and_the_system_comes_first(material: Material, b
     assert all(first != second for first, second in pairwise(roles))
     assert "system" not in roles[1:]
     assert roles[-1] == "user"
+    assert roles[roles[0] == "system"] == "user"
+
+
+def openai_faults(messages: list[dict[str, Any]]) -> list[str]:
+    """What the chat completions API, or a template that demands turns, would refuse."""
+    roles = [message.get("role") for message in messages]
+    faults = [f"keys {sorted(message)}" for message in messages if set(message) != {"role", "content"}]
+    faults += [f"role {role}" for role in roles if role not in ("system", "user", "assistant")]
+    faults += ["empty content" for m in messages if not isinstance(m["content"], str) or not m["content"].strip()]
+    talk = roles[1:] if roles[:1] == ["system"] else roles
+    faults += ["turns"] * (talk != [("user", "assistant")[n % 2] for n in range(len(talk))])
+    return faults + ["the last word is not the user's"] * (talk[-1:] != ["user"])
+
+
+def anthropic_faults(request: dict[str, Any]) -> list[str]:
+    """What the messages API would refuse: the system is a parameter of its own and the user speaks first."""
+    faults = [f"key {key}" for key in request if key not in ("system", "messages")]
+    faults += ["empty system"] * ("system" in request and not str(request["system"]).strip())
+    faults += ["a system message"] * any(message["role"] == "system" for message in request["messages"])
+    return faults + openai_faults(request["messages"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(MATERIAL, st.integers(10, 400), st.booleans())
+def test_both_lists_have_the_shapes_that_the_apis_document(material: Material, budget: int, early: bool) -> None:
+    policy = replace(DEFAULT, order=("profile", "retrieved", "conversation")) if early else DEFAULT
+    context = packed(material, budget, policy)
+    assert openai_faults(context.as_messages()) == []
+    assert anthropic_faults(context.as_anthropic()) == []
+    said = [message["content"] for message in context.as_messages() if message["role"] != "system"]
+    assert [message["content"] for message in context.as_anthropic()["messages"]] == said
+
+
+def test_the_checkers_see_what_is_wrong() -> None:
+    user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    assert openai_faults([assistant, user]) == ["turns"]
+    assert openai_faults([user, assistant]) == ["the last word is not the user's"]
+    assert openai_faults([{"role": "tool", "content": " "}, user]) == ["role tool", "empty content", "turns"]
+    assert "a system message" in anthropic_faults({"messages": [{"role": "system", "content": "x"}, user]})
+
+
+def test_a_result_of_a_tool_never_stands_without_its_call() -> None:
+    call, result = "[tool look] input: far away", "[tool look] output: a ship"
+    talk = (said(1, "look there"), said(2, call, "assistant"), said(3, result, "assistant", is_result=True))
+    context = packed(Material(QUERY, said=talk), 100)
+    assert [block.sources for block in context.blocks] == [("m1",), ("m2", "m3"), ("q",)]
+    assert context.blocks[1].text == f"{call}\n\n{result}"
+    tight = packed(Material(QUERY, said=talk), 2 + 6)  # the result alone would fit
+    assert not any("ship" in block.text for block in tight.blocks)
+    lost = packed(Material(QUERY, said=talk[2:]), 100)
+    assert reasons(lost) == {"m3": "a tool's result whose call lies before the messages considered"}
+
+
+def test_an_assistant_that_would_speak_first_is_quoted_by_name() -> None:
+    talk = (said(1, "good day", "assistant", author="Carmenta"), said(2, "hello"))
+    context = packed(Material(QUERY, said=talk), 100)
+    assert [(block.role, block.text) for block in context.blocks[:2]] == [
+        ("user", "Carmenta: good day"),
+        ("user", "hello"),
+    ]
+    tight = packed(Material(QUERY, said=talk), 2 + 3)  # three words and no room for the name
+    assert sources(tight) == ["m2", "q"]
+    assert reasons(tight)["m1"].startswith("a chat begins with the user")
+
+
+def test_memories_and_passages_both_keep_a_share() -> None:
+    facts = tuple(found(n, f"fact {n} said at length", n + 1) for n in range(20))  # 6 words each, the best ranks
+    texts = tuple(found(100 + n, f"part {n} of a page", 21 + n, "passage") for n in range(20))
+    context = packed(Material(QUERY, found=facts + texts), 2 + 60)
+    kinds = [block.kind for block in context.blocks]
+    assert kinds.count("passage") == 3  # 18 of the 60 tokens are kept for passages, six a hit
+    assert kinds.count("memory") == 7
+    alone = packed(Material(QUERY, found=facts), 2 + 60)
+    assert [block.kind for block in alone.blocks].count("memory") == 10  # nobody else wants it
+
+
+def test_facts_that_disagree_stand_with_dates_and_the_newest_last() -> None:
+    def day(number: int) -> dict[str, Any]:
+        return {"created_at": datetime(2025, 3, number, tzinfo=UTC), "date": f"[2025-03-{number:02d}] "}
+
+    facts = (
+        found(1, "Rent is 900.", 1, **day(9)),
+        found(2, "Rent is 800.", 2, **day(3)),
+        found(3, "Rent is due.", 3, **day(9)),
+    )
+    context = packed(Material(QUERY, found=facts), 100)
+    assert [block.text for block in context.blocks[:-1]] == [
+        "[2025-03-03] Memory: Rent is 800.",
+        "[2025-03-09] Memory: Rent is due.",
+        "Memory: Rent is 900.",
+    ]
+    assert context.tokens == 2 + (5 + 5 + 4)
 
 
 @given(st.integers(0, 500), st.tuples(*[st.integers(0, 500)] * 3), st.tuples(SHARES, SHARES, SHARES))
@@ -146,7 +289,7 @@ def test_most_of_the_budget_is_used_when_there_is_enough_to_say(budget: int, len
     texts = [" ".join([f"w{number}"] * length) for number, length in enumerate(lengths)]
     talk = tuple(said(number, text, ("user", "assistant")[number % 2]) for number, text in enumerate(texts))
     facts = tuple(found(number, f"fact number {number}", number + 1) for number in range(memories))
-    context = packed(Material(QUERY, None, "", talk, facts), budget, replace(DEFAULT, messages=200, in_full=10))
+    context = packed(Material(QUERY, None, "", talk, facts), budget, replace(DEFAULT, tiers=(Tier(10), Tier(190, 0.9))))
     enough = sum(lengths) + 4 * memories + 2 >= budget
     assert not enough or context.tokens >= 0.95 * budget
 
@@ -165,7 +308,7 @@ def test_the_order_is_profile_conversation_memories_query() -> None:
 
 def test_only_older_messages_are_compressed() -> None:
     talk = tuple(said(number, "one two three", compressed="one") for number in range(3))
-    context = packed(Material(QUERY, said=talk), 100, replace(DEFAULT, in_full=1))
+    context = packed(Material(QUERY, said=talk), 100, in_full(50, 1))
     assert [(b.text, b.tokens, b.tokens_before) for b in context.blocks[:-1]] == [
         ("one", 1, 3),
         ("one", 1, 3),
@@ -176,7 +319,7 @@ def test_only_older_messages_are_compressed() -> None:
 
 def test_an_older_message_without_a_shorter_text_stays_in_full() -> None:
     talk = (said(1, "one two"), said(2, "two", compressed="two and more"), said(3, "three"))
-    context = packed(Material(QUERY, said=talk), 100, replace(DEFAULT, in_full=0))
+    context = packed(Material(QUERY, said=talk), 100, in_full(50, 0))
     assert [block.text for block in context.blocks[:-1]] == ["one two", "two", "three"]
 
 
@@ -216,13 +359,13 @@ def test_the_query_is_not_said_twice() -> None:
 def test_a_memory_leaves_when_its_source_message_is_in_full_and_stays_when_it_is_compressed() -> None:
     talk = (said(1, "one two three", compressed="one"), said(2, "four"))
     facts = (found(1, "from the first", made_from=UUID(int=1)), found(2, "from the second", 2, made_from=UUID(int=2)))
-    context = packed(Material(QUERY, said=talk, found=facts), 100, replace(DEFAULT, in_full=1))
+    context = packed(Material(QUERY, said=talk, found=facts), 100, in_full(50, 1))
     assert sources(context) == ["m1", "m2", "k1", "q"]
     assert reasons(context) == {"k2": "its source message stands in full"}
 
 
 def test_a_passage_of_a_message_in_full_leaves() -> None:
-    hit = Found(UUID(int=1), "m1", "passage", "[2025-01-01] Ann: tea", "tea", 1, 0.9)
+    hit = Found(UUID(int=1), "m1", "passage", "Ann: ", "tea", 1, 0.9)
     context = packed(Material(QUERY, said=(said(1, "tea"),), found=(hit,)), 100)
     assert [block.kind for block in context.blocks] == ["message", "query"]
     assert reasons(context) == {"m1": "stands in full in the conversation"}
@@ -281,12 +424,12 @@ def test_a_budget_too_small_for_the_query_names_both_numbers() -> None:
 
 def test_authors_are_named_where_they_share_a_role() -> None:
     talk = (said(1, "hi", author="Ann"), said(2, "hey", author="Bob"), said(3, "yes", "assistant", author="Carmenta"))
-    assert [one.text for one in named(talk)] == ["Ann: hi", "Bob: hey", "yes"]
+    assert [one.head + (one.text or "") for one in named(talk)] == ["Ann: hi", "Bob: hey", "yes"]
 
 
 def test_a_late_system_message_speaks_in_the_users_role() -> None:
     talk = (said(1, "be kind", "system"), said(2, "hi"), said(3, "be brief", "system"))
-    assert [(one.role, one.text) for one in named(talk)] == [
+    assert [(one.role, one.head + (one.text or "")) for one in named(talk)] == [
         ("system", "be kind"),
         ("user", "hi"),
         ("user", "System: be brief"),
@@ -297,6 +440,9 @@ def test_a_late_system_message_speaks_in_the_users_role() -> None:
     ("one", "other", "expected"),
     [
         ("The flat is let.", "the flat is LET", True),
+        ("Ann likes a green tea.", "Ann liked green teas", True),
+        ("Tom called Ann", "Ann called Tom", False),
+        ("Ann does not like tea", "Ann does like tea", False),
         ("rent 4,400", "rent 4,500", False),
         ("Nora likes tea", "I doubt that Nora likes tea", False),
         ("a b c d e f g h", "x a b c d e f g h y", True),
@@ -304,19 +450,21 @@ def test_a_late_system_message_speaks_in_the_users_role() -> None:
     ],
 )
 def test_only_the_same_words_are_a_repetition(one: str, other: str, expected: bool) -> None:
-    assert repeated(one, [words(other)]) is expected
+    assert Repeats([other]).repeats(one) is expected
 
 
 def test_json_holds_what_the_command_line_promises() -> None:
     material = Material(QUERY, said=(said(1, "w " * 99), said(2, "hi")))
-    assert packed(material, 10).to_json() == {
-        "tokens": 3,
-        "blocks": [
-            {"role": "user", "text": "hi", "tokens": 1, "sources": ["m2"]},
-            {"role": "user", "text": "which tea", "tokens": 2, "sources": ["q"]},
-        ],
-        "dropped": [{"source": "m1", "tokens": 99, "reason": "longer than the conversation's 8 tokens"}],
-    }
+    found = packed(material, 10).to_json()
+    assert (found["tokens"], found["budget"], found["policy"]) == (3, 10, "test")
+    promised = ("role", "text", "tokens", "sources")
+    assert [tuple(block[key] for key in promised) for block in found["blocks"]] == [
+        ("user", "hi", 1, ["m2"]),
+        ("user", "which tea", 2, ["q"]),
+    ]
+    reason = "longer than the conversation's 8 tokens"
+    assert found["dropped"] == [{"source": "m1", "kind": "message", "tokens": 99, "reason": reason}]
+    assert json.dumps(found)
 
 
 def test_html_escapes_and_explain_lists_everything() -> None:
@@ -338,7 +486,7 @@ def test_a_policy_file_says_its_question_and_loads(name: str) -> None:
 
 def test_a_policy_may_lie_outside_the_package(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text("from carmenta_lab.context import Policy\nPOLICY = Policy(memories=None, passages=None, k=3)\n")
+    file.write_text("from carmenta_lab.context import Policy\nPOLICY = Policy(strategy=None, k=3)\n")
     assert policies.load(str(file)).k == 3
     assert policies.title(str(file)) == "mine"
     file.write_text("POLICY = 1\n")
@@ -360,8 +508,9 @@ def test_an_unknown_policy_lists_the_known() -> None:
     ("change", "match"),
     [
         ({"k": 0}, "k must be 1 to 1000"),
-        ({"in_full": 60}, "in_full=60, messages=50"),
-        ({"messages": -1, "in_full": -1}, "in_full=-1"),
+        ({"tiers": (Tier(10_001),)}, "hold 10000 messages at most, not 10001"),
+        ({"memories": 0.8}, "memories=0.8, passages=0.3"),
+        ({"order": ("conversation", "profile", "retrieved")}, "must begin with the profile"),
         ({"profile": Share(0.9, 0.9)}, "floors must add up to 1"),
     ],
 )
@@ -373,6 +522,18 @@ def test_a_policy_that_cannot_be_kept_is_refused(change: dict[str, Any], match: 
 def test_a_share_below_its_floor_is_refused() -> None:
     with pytest.raises(UsageError, match="floor <= share"):
         Share(0.5, 0.4)
+
+
+@pytest.mark.parametrize(("messages", "keep"), [(-1, 1.0), (3, 0.0), (3, 1.1)])
+def test_a_tier_that_cannot_be_kept_is_refused(messages: int, keep: float) -> None:
+    with pytest.raises(UsageError, match="0 < keep <= 1"):
+        Tier(messages, keep)
+
+
+def test_tiers_go_from_the_newest_back() -> None:
+    policy = replace(DEFAULT, tiers=(Tier(2), Tier(1, 0.6), Tier(3, 0.3)))
+    assert policy.messages == 6
+    assert [policy.keep(age) for age in range(7)] == [1, 1, 0.6, 0.3, 0.3, 0.3, 0.3]
 
 
 # --- on a database ---------------------------------------------------------------------------------------------------
@@ -450,17 +611,22 @@ def of_kind(context: Context, *kinds: str) -> list[str]:
 
 
 @contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
+def statements(session: Session) -> Iterator[list[str]]:
+    """What the session's connection executes, whoever asks for it."""
     seen: list[str] = []
 
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
+    class Noted(psycopg.Cursor[Any]):  # type: ignore[misc]
+        def execute(self, query: Any, *given: Any, **more: Any) -> Any:
+            seen.append(str(query))
+            return super().execute(query, *given, **more)
 
-    event.listen(database.app, "before_cursor_execute", note)
+    raw = connection_of(session)
+    before = raw.cursor_factory
+    raw.cursor_factory = Noted
     try:
         yield seen
     finally:
-        event.remove(database.app, "before_cursor_execute", note)
+        raw.cursor_factory = before
 
 
 def test_the_latest_conversation_is_shown_along_its_last_branch(loaded: Loaded) -> None:
@@ -473,8 +639,11 @@ def test_the_latest_conversation_is_shown_along_its_last_branch(loaded: Loaded) 
 def test_superseded_memories_and_those_said_in_full_are_left_out(loaded: Loaded) -> None:
     context = loaded.context()
     assert of_kind(context, "memory") == ["k1", "k4"]
-    assert reasons(context) == {"k2": "superseded by k3", "k3": "its source message stands in full"}
-    assert "[2025-03-01] Memory: Ann lives in Lisbon." in [block.text for block in context.blocks]
+    left = reasons(context)
+    assert (left["k2"], left["k3"]) == ("superseded by k3", "its source message stands in full")
+    shown = [block.text for block in context.blocks if block.kind in ("memory", "passage")]
+    assert "Memory: Ann lives in Lisbon." in shown  # the day is said once, before its first hit
+    assert [said.startswith("[2025-03-01] ") for said in shown] == [True] + [False] * (len(shown) - 1)
 
 
 def test_the_past_is_seen_as_it_was(loaded: Loaded) -> None:
@@ -486,13 +655,15 @@ def test_the_past_is_seen_as_it_was(loaded: Loaded) -> None:
 
 
 def test_an_older_message_stands_as_its_compressed_text(loaded: Loaded) -> None:
-    context = loaded.context(policy=replace(DEFAULT, in_full=1))
-    assert [block.text for block in context.blocks if block.sources == ("b2",)] == ["Asked what is fixed."]
+    context = loaded.context(policy=in_full(50, 1))
+    assert [block.text for block in context.blocks if block.kind == "message" and block.place == 1] == [
+        "Asked what is fixed."
+    ]
 
 
 def test_only_the_last_messages_are_read(loaded: Loaded) -> None:
-    assert of_kind(loaded.context(policy=replace(DEFAULT, messages=2, in_full=1)), "message") == ["b6", "b7"]
-    assert of_kind(loaded.context(policy=replace(DEFAULT, messages=0, in_full=0)), "message") == []
+    assert of_kind(loaded.context(policy=in_full(2, 1)), "message") == ["b6", "b7"]
+    assert of_kind(loaded.context(policy=replace(DEFAULT, tiers=())), "message") == []
 
 
 def test_a_conversation_may_be_named(loaded: Loaded) -> None:
@@ -502,7 +673,7 @@ def test_a_conversation_may_be_named(loaded: Loaded) -> None:
 
 
 def test_a_user_without_memories_gets_passages_that_do_not_stand_already(loaded: Loaded) -> None:
-    context = loaded.context(user="bob", ask="parcel to Porto", policy=replace(DEFAULT, messages=1, in_full=1))
+    context = loaded.context(user="bob", ask="parcel to Porto", policy=in_full(1, 1))
     assert of_kind(context, "message") == ["c2"]
     assert of_kind(context, "passage") == ["c1"]
     assert reasons(context) == {"c2": "stands in full in the conversation"}
@@ -510,7 +681,7 @@ def test_a_user_without_memories_gets_passages_that_do_not_stand_already(loaded:
 
 
 def test_a_replaced_message_is_no_passage(loaded: Loaded) -> None:
-    policy = replace(DEFAULT, memories=None, messages=0, in_full=0)
+    policy = replace(DEFAULT, tiers=())
     context = loaded.context(policy=policy)
     assert reasons(context)["b3"] == "replaced by b5"
     assert "b5" in of_kind(context, "passage")
@@ -558,24 +729,77 @@ def test_a_message_beyond_any_budget_is_not_fetched(loaded: Loaded) -> None:
     assert context.tokens <= 100
 
 
-def test_three_statements_of_columns_beside_the_search(loaded: Loaded) -> None:
-    with statements(loaded.database) as seen:
-        loaded.context()
+@pytest.mark.parametrize(("minute", "expected"), [(30, 2), (None, 3)])
+def test_three_statements_of_columns_beside_the_search(loaded: Loaded, minute: int | None, expected: int) -> None:
+    # the old conversation has no branches: one statement for profile and tail, one for the hits; the new one has
+    loaded.context(minute=minute)  # so that everything is counted
+    asked_at = None if minute is None else datetime(2025, 3, 1, 0, minute, tzinfo=UTC)
+    query = Query("q", loaded.id("user", "ann"), "When is yoga?", asked_at=asked_at)
+    with (
+        loaded.database.app_session() as session,
+        as_user(session, query.user_id),
+        statements(session) as seen,
+    ):
+        assemble(session, query)
     reads = [statement for statement in seen if "set_config" not in statement and "<=>" not in statement]
-    assert len(reads) == 3
+    assert len(reads) == expected <= 3
     assert not any("SELECT *" in statement or "embedding" in statement for statement in reads)
 
 
 def test_the_tail_is_read_through_the_index(loaded: Loaded) -> None:
-    from carmenta_lab.context.reading import _LATEST, _TAILS
+    user = loaded.id("user", "ann")
+    values = {"user_id": user, "asked_at": datetime(2026, 1, 1, tzinfo=UTC), "messages": 50, "bytes": 10_000}
+    values |= {"counter": "any", "conversation_id": None}
+    for statement, scans in ((tails.PLAIN["latest"], 1), (tails.BRANCHED["latest"], 2)):
+        with loaded.database.app_session() as session, as_user(session, user):
+            raw = connection_of(session)
+            raw.execute("SELECT set_config('enable_seqscan', 'off', true)")
+            plan = "\n".join(row[0] for row in raw.execute(f"EXPLAIN {statement}", values))
+        assert plan.count("Index Scan Backward using ix_messages_conversation") == scans
 
-    values: dict[str, Any] = {"user_id": loaded.id("user", "ann"), "asked_at": datetime(2026, 1, 1, tzinfo=UTC)}
-    explain = text(f"EXPLAIN {_TAILS[_LATEST].text}")
-    with loaded.database.app_session() as session, as_user(session, values["user_id"]):
-        session.execute(text("SELECT set_config('enable_seqscan', 'off', true)"))
-        plan = "\n".join(session.scalars(explain, values | {"messages": 50, "bytes": 10_000}))
-    assert plan.count("Index Scan Backward using ix_messages_conversation") == 2
-    assert "Sort Key: m_2" not in plan
+
+def test_a_plain_tail_is_what_going_back_along_the_branch_finds(loaded: Loaded) -> None:
+    with loaded.database.app_session() as session, as_user(session, loaded.id("user", "ann")):
+        for at in range(70):
+            for messages in (1, 2, 3, 50):
+                query = Query(
+                    "q", loaded.id("user", "ann"), "?", asked_at=datetime(2025, 3, 1, at // 60, at % 60, tzinfo=UTC)
+                )
+                values = {"user_id": query.user_id, "asked_at": query.asked_at, "messages": messages}
+                values |= {"bytes": 10_000, "counter": "any", "conversation_id": None}
+                along = connection_of(session).execute(tails.BRANCHED["latest_then"], values).fetchall()
+                read = read_said(session, query, None, messages, 1_000, "any")
+                assert [one.ids[0] for one in read.said] == [row[0] for row in sorted(along, key=lambda row: row[10])]
+
+
+def test_tokens_are_counted_once_and_forgotten_with_the_text(loaded: Loaded) -> None:
+    counted = "SELECT count(*) FROM carmenta.token_counts WHERE message_id = :id"
+
+    def count(key: str) -> int:
+        with loaded.database.owner_session() as session:
+            return session.scalar(text(counted), {"id": loaded.id("message", key)}) or 0
+
+    assert count("b7") == 0
+    first = loaded.context(budget_tokens=500)
+    assert count("b7") == 1
+    counter = Counting()
+    assert loaded.context(budget_tokens=500, counter=counter) == first
+    assert "Thanks a lot!" not in counter.asked
+    loaded.execute("UPDATE carmenta.messages SET content = 'Many thanks!' WHERE id = :id", "message", "b7")
+    assert count("b7") == 0
+    loaded.context(budget_tokens=500)
+    assert count("b7") == 1
+    loaded.execute("DELETE FROM carmenta.messages WHERE id = :id", "message", "b7")
+    assert count("b7") == 0
+
+
+def test_a_transaction_that_may_not_write_keeps_no_counts(loaded: Loaded) -> None:
+    user = loaded.id("user", "ann")
+    with loaded.database.app_session() as session, as_user(session, user):
+        session.execute(text("SET TRANSACTION READ ONLY"))
+        assert assemble(session, Query("q", user, "When is yoga?")).blocks
+    with loaded.database.owner_session() as session:
+        assert session.scalar(text("SELECT count(*) FROM carmenta.token_counts")) == 0
 
 
 def test_the_session_must_act_for_the_user(loaded: Loaded) -> None:

@@ -130,16 +130,16 @@ def test_a_run_and_what_it_is_made_of_can_be_sent_to_another_process(sample: Dat
         questions = read_questions(session, "sample")
     retriever = VectorSearch()
     query = questions.queries[0]
-    encoded = encode({"v": retriever}, [query])["v"]
+    encoded = encode(sample, {"v": retriever}, [query])["v"]
     run = execute(sample, "v", retriever, [query], encoded, 5)
     assert pickle.loads(pickle.dumps(run)) == run
     assert list(run.latency_ms) == [query.query_id]
     assert pickle.loads(pickle.dumps((retriever, [query]))) == (retriever, [query])
 
 
-def test_strategies_of_one_model_share_the_vectors_of_the_questions(comparison: Comparison) -> None:
+def test_strategies_of_one_model_share_the_vectors_of_the_questions(sample: Database, comparison: Comparison) -> None:
     retrievers = {name: strategies.load(name) for name in NAMES}
-    encoded = encode(retrievers, comparison.questions.queries[:3])
+    encoded = encode(sample, retrievers, comparison.questions.queries[:3])
     assert encoded["fulltext_or"] == {}
     for query in comparison.questions.queries[:3]:
         one, other = (encoded[name][query.query_id]["vector"] for name in ("vector_exact", "hybrid_rrf"))

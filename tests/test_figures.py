@@ -23,7 +23,7 @@ from carmenta_lab.experiment import Comparison, compare
 from carmenta_lab.figures.page import Page, page, plain, safe
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.schema import DOMAINS, metadata
-from carmenta_lab.schema.diagram import mermaid, tables_of
+from carmenta_lab.schema.diagram import mermaid, shows, tables_of
 
 SMALLEST = 8.0
 MEASURE = "ndcg@10"
@@ -309,6 +309,7 @@ def context(messages: int, budget: int, reasons: int, tokens: int = 12) -> Conte
 )
 def test_an_awkward_context_is_readable(given: Context) -> None:
     assert problems(figures.tokens_by_block(given)) == []
+    assert problems(figures.conversation_shown(given)) == []
 
 
 @pytest.mark.parametrize("budget", [300, 2000, 8000])
@@ -316,6 +317,7 @@ def test_a_context_of_the_sample_is_readable(budget: int, comparison: Comparison
     query = comparison.questions.queries[0]
     with sample.app_session() as session, as_user(session, query.user_id):
         found = assemble(session, query, budget_tokens=budget)
+    assert problems(figures.conversation_shown(found)) == []
     figure = figures.tokens_by_block(found)
     assert problems(figure) == []
     assert sum(bar.get_width() for bar in figure.axes[0].patches) == found.tokens
@@ -376,21 +378,26 @@ def test_every_table_is_in_the_diagram_of_one_domain() -> None:
 
 @pytest.mark.parametrize("domain", [*DOMAINS, None])
 def test_a_diagram_has_the_form_of_mermaid_and_every_column_and_relation(domain: str | None) -> None:
-    forms = (r"erDiagram", r"    \w+ \{", r"        [a-z][\w()\[\]]* \w+( (PK|FK|UK)(, (FK|UK))*)?", r"    \}")
+    column = r"        [a-z][\w()\[\]]* \w+( (PK|FK|UK)(, (FK|UK))*)?"
+    forms = (r"erDiagram|    direction LR", r"    \w+ \{", column, r"    \}")
     relation = r"    \w+ (\|\||\|o)--(o\{|o\|) \w+ : \w+"
-    lines = mermaid(domain).splitlines()
+    directive, *lines = mermaid(domain).splitlines()
+    assert re.fullmatch(r"%%\{init: \{.*\}\}%%", directive)
     assert [line for line in lines if not re.fullmatch("|".join((*forms, relation)), line)] == []
-    assert sum(bool(re.fullmatch(forms[2], line)) for line in lines) == sum(len(t.columns) for t in tables_of(domain))
-    keys = sum(len(table.foreign_key_constraints) for table in tables_of(domain))
+    shown = [c for t in tables_of(domain) for c in t.columns if t.schema == "lab" or c.name != "user_id"]
+    assert sum(bool(re.fullmatch(forms[2], line)) for line in lines) == len(shown)
+    keys = sum(shows(key, tables_of(domain)) for table in tables_of(domain) for key in table.foreign_key_constraints)
     assert sum(bool(re.fullmatch(relation, line)) for line in lines) == keys
 
 
 def test_relations_say_how_many_there_may_be() -> None:
     lines = [line.strip() for line in mermaid("memory").splitlines()]
-    assert "users ||--o| profiles : user_id" in lines
-    assert "users ||--o{ memories : user_id" in lines
+    assert "messages |o--o{ memories : source_message_id" in lines
+    assert not [line for line in lines if line.startswith("users")]
+    assert "users ||--o| profiles : user_id" in mermaid()
+    assert "users ||--o{ memories : user_id" in mermaid()
     assert "memories |o--o{ memories : superseded_by" in lines
-    assert "uuid user_id PK, FK, UK" in lines
+    assert "uuid message_id FK" in lines
     assert "timestamptz updated_at" in lines
 
 

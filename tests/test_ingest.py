@@ -20,9 +20,9 @@ from carmenta_lab.datasets import Reject
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DatasetError, DimensionMismatch, UsageError
 from carmenta_lab.indexes import name as index_name
-from carmenta_lab.ingest import LoadReport, apply, load, staging
+from carmenta_lab.ingest import LoadReport, apply, load, staging, stream
 from carmenta_lab.ingest.embed import register, table_name
-from carmenta_lab.ingest.identity import Ids, passage_id
+from carmenta_lab.ingest.identity import Ids, passage_key
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 
@@ -921,6 +921,12 @@ def many(folder: Path) -> Path:
     return write(folder, messages=lines, memories=[memory("k1")], documents=[document("d1", "a")])
 
 
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two conversations of `many` a transaction."""
+    for module in (apply, stream):
+        monkeypatch.setattr(module, "BATCH_MESSAGES", 10)
+
+
 class Cut(Exception):
     """What interrupts a load."""
 
@@ -929,7 +935,7 @@ class Cut(Exception):
 def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    monkeypatch.setattr(apply, "BATCH_MESSAGES", 10)
+    small_batches(monkeypatch)
     folder = many(tmp_path / "tiny")
 
     def cut(at: str, done: int, total: int | None) -> None:
@@ -940,9 +946,8 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
         load(database, folder, progress=cut)
 
     sizes = rows(database, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id")
-    least, most = {"reading": (0, 0), "writing": (2, 12), "embedding": (12, 12)}[stage]  # two batches at a time
-    assert set(sizes) <= {5}
-    assert least <= len(sizes) <= most
+    assert set(sizes) <= {5}  # how many conversations were written meanwhile is up to the machine
+    assert len(sizes) == 12 or stage != "embedding"
     assert rows(database, ADVISORY_LOCKS) == [0]
     held = marks(database, "carmenta.messages")
 
@@ -956,7 +961,7 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
 
 
 def _load_and_die(way: Way, folder: Path) -> None:
-    apply.BATCH_MESSAGES = 10
+    apply.BATCH_MESSAGES = stream.BATCH_MESSAGES = 10
     database = prepare(way)
 
     def kill(stage: str, done: int, total: int | None) -> None:
@@ -966,21 +971,43 @@ def _load_and_die(way: Way, folder: Path) -> None:
     load(database, folder, models=(), progress=kill)
 
 
-def test_a_load_that_is_killed_leaves_whole_conversations_and_can_be_started_again(
-    fresh: Database, way: Way, tmp_path: Path
-) -> None:
-    folder = many(tmp_path / "tiny")
+def kill_a_load(way: Way, folder: Path) -> None:
+    """Start a load in a process of its own that is killed while it writes."""
     child = multiprocessing.get_context("spawn").Process(target=_load_and_die, args=(way, folder))
     child.start()
     child.join(120)
-
     assert child.exitcode == -signal.SIGKILL
+
+
+STAGES = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'stage%'"
+
+
+def test_a_first_load_that_is_killed_leaves_whole_conversations_and_can_be_started_again(
+    fresh: Database, way: Way, tmp_path: Path
+) -> None:
+    folder = many(tmp_path / "tiny")
+    kill_a_load(way, folder)
+
     sizes = rows(fresh, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id")
     assert set(sizes) == {5}
-    stages = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'stage%'"
-    assert rows(fresh, stages) == [1]
-    load_rows(fresh, many(tmp_path / "other"), name="other")  # any load sweeps up after a killed one
-    assert rows(fresh, stages) == [0]
+    assert rows(fresh, "SELECT content_hash FROM lab.datasets") == [None]
+    assert rows(fresh, STAGES) == [0]
+    load_rows(fresh, folder)
+    load_rows(fresh, folder, name="twin")
+    assert content(fresh, "tiny") == content(fresh, "twin")
+
+
+def test_what_a_killed_load_left_in_its_stage_is_swept_up_by_any_load(
+    fresh: Database, way: Way, tmp_path: Path
+) -> None:
+    folder = many(tmp_path / "tiny")
+    load_rows(fresh, folder)
+    write(folder, memories=[memory("k2")])
+    kill_a_load(way, folder)
+
+    assert rows(fresh, STAGES) == [1]
+    load_rows(fresh, many(tmp_path / "other"), name="other")
+    assert rows(fresh, STAGES) == [0]
     load_rows(fresh, folder)
     load_rows(fresh, folder, name="twin")
     assert content(fresh, "tiny") == content(fresh, "twin")
@@ -1043,7 +1070,7 @@ def at_every_commit(engine: Engine, look: Any) -> Any:
 def test_a_reader_never_sees_half_a_conversation(
     fresh: Database, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply, "BATCH_MESSAGES", 10)
+    small_batches(monkeypatch)
     folder = many(tmp_path / "tiny")
     reader = prepare(way)
     seen: dict[str, set[tuple[str, ...]]] = {}
@@ -1105,22 +1132,29 @@ def traced() -> Iterator[None]:
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
 def test_a_load_needs_no_more_memory_for_a_longer_file(
-    database: Database, tmp_path: Path, traced: None, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, traced: None, monkeypatch: pytest.MonkeyPatch, shuffled: bool
 ) -> None:
-    monkeypatch.setattr(staging, "BATCH_ROWS", 1_000)
+    monkeypatch.setattr(staging, "BATCH_ROWS", 250)
+    monkeypatch.setattr(stream, "BATCH_MESSAGES", 250)
+    monkeypatch.setattr(stream, "OPEN_MESSAGES", 500)
     peaks = []
-    for size in (2_000, 12_000):
-        lines = (
-            json.dumps(message(f"m{n}", "word " * 40, conversation=f"c{n // 50}", created_at=None)) for n in range(size)
-        )
+    for size in (2_000, 16_000):
+        order = list(range(size))
+        if shuffled:
+            random.Random(7).shuffle(order)
+        lines = (json.dumps(message(f"m{n}", "word " * 40, conversation=f"c{n // 50}", created_at=None)) for n in order)
         folder = write(tmp_path / f"big{size}", messages="\n".join(lines))
         tracemalloc.reset_peak()
         load_rows(database, folder)
         peaks.append(tracemalloc.get_traced_memory()[1])
 
-    assert peaks[1] < 2 * peaks[0]  # six times the lines; a batch more or less may wait for the writer
-    assert rows(database, "SELECT count(*) FROM carmenta.messages") == [14_000]
+    # What is held is bounded by four batches and the open conversations; threads decide how much of it is, up to
+    # five times the least. Eight times the lines would need eight times the memory if rows were kept.
+    assert peaks[1] < 5 * peaks[0]
+    assert peaks[1] < 8_000_000  # a row takes about a kilobyte
+    assert rows(database, "SELECT count(*) FROM carmenta.messages") == [18_000]
 
 
 def test_a_model_of_another_dimension_is_refused(database: Database) -> None:
@@ -1140,7 +1174,7 @@ def test_models_with_long_names_that_begin_alike_have_tables_and_indexes_of_thei
 
 
 def test_the_id_of_a_passage_depends_on_all_it_shows() -> None:
-    source = Ids("tiny").of("message", "m1")
+    source = Ids("tiny").key("message", "m1")
     base = ("turn", 0, "text", NOON, "Nora", "en")
     others = [
         ("section", *base[1:]),
@@ -1150,6 +1184,6 @@ def test_the_id_of_a_passage_depends_on_all_it_shows() -> None:
         (*base[:4], None, "en"),
         (*base[:5], "de"),
     ]
-    keys = {passage_id(source, *fields) for fields in (base, *others)}
+    keys = {passage_key(source, *fields) for fields in (base, *others)}
     assert len(keys) == 7
     assert Reject("a", 1, "b").ids == {}

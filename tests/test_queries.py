@@ -11,6 +11,7 @@ from sqlalchemy import insert, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres import Database, as_user, prepare
 from carmenta_lab.queries import artifacts, conversations, identity, knowledge, memory, operations
@@ -26,85 +27,50 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 A_MINUTE = timedelta(minutes=1)
 
 
-def _user(number: int) -> UUID:
-    return UUID(int=number)
-
-
 @pytest.fixture(scope="module")
 def crowd(cluster: Any) -> Iterator[Database]:
     """50 users, 100,000 messages in 5,000 conversations, 20,000 memories, 5,000 documents, artifacts and queries."""
     way = cluster.clone(cluster.template("empty", None))
     database = prepare(way)
-    uuid = "lpad(to_hex({}), 32, '0')::uuid"
-    user = uuid.format("i % 50 + 1")
-    fill = f"""
-        INSERT INTO carmenta.users (id) SELECT {uuid.format("i")} FROM generate_series(1, 50) i;
-        INSERT INTO carmenta.conversations (user_id, id, title, last_message_at)
-            SELECT {user}, {uuid.format("i")}, 'title', CASE WHEN i % 100 >= 50 THEN timestamptz '2026-01-01Z' + i * interval '1 min' END
-            FROM generate_series(1, 5000) i;
-        INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content, created_at)
-            SELECT {user}, {uuid.format("i")}, {uuid.format("(i - 1) % 5000 + 1")}, i / 5000,
-                CASE WHEN i / 5000 % 2 = 0 THEN 'user' ELSE 'assistant' END, 'x', timestamptz '2026-01-01Z' + i * interval '1 s'
-            FROM generate_series(1, 100000) i;
-        INSERT INTO carmenta.memories (user_id, id, category, content, created_at)
-            SELECT {user}, {uuid.format("i")}, 'personal', 'x', timestamptz '2026-01-01Z' + i * interval '1 s'
-            FROM generate_series(1, 20000) i;
-        INSERT INTO carmenta.documents (user_id, id, path, name, content)
-            SELECT {user}, {uuid.format("i")}, format('a%s.b%s', i % 7, i)::ltree, 'n', 'x' FROM generate_series(1, 5000) i;
-        INSERT INTO carmenta.artifacts (user_id, id, created_at, version, kind, title)
-            SELECT {user}, {uuid.format("i")}, timestamptz '2026-01-01Z' + v * interval '1 h', v, 'text', 't'
-            FROM generate_series(1, 5000) i, generate_series(1, 2) v;
-        INSERT INTO carmenta.artifact_references (user_id, id, artifact_id, target_artifact_id, relation)
-            SELECT {user}, gen_random_uuid(), {uuid.format("i")}, {uuid.format("i + 50")}, 'cites' FROM generate_series(1, 4950) i;
-        INSERT INTO carmenta.background_queries (user_id, id, kind, input)
-            SELECT {user}, {uuid.format("i")}, 'k', '{{}}' FROM generate_series(1, 5000) i;
-        INSERT INTO carmenta.background_queries (user_id, id, kind, input, status, finished_at)
-            SELECT {user}, gen_random_uuid(), 'k', '{{}}', 'completed', now() FROM generate_series(1, 5000) i;
-    """  # noqa: E501
-    with database.owner_session() as session:
-        for statement in fill.split(";\n"):
-            if statement.strip():
-                session.execute(text(statement.replace(":", "\\:")))
-    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE")
+    fill(database, 100_000)
     yield database
     database.dispose()
     cluster.drop(way)
 
 
-LINE = conversations.ConversationLine(_user(4000), None, "active", DAY + timedelta(days=1))
-UNDATED = conversations.ConversationLine(_user(4001), None, "active", None)
-SEEN = conversations.MessageLine(_user(1), 3, "user", None, "x", None, DAY)
-ME = _user(1)
+LINE = conversations.ConversationLine(number(4000), None, "active", DAY + timedelta(days=1))
+UNDATED = conversations.ConversationLine(number(4001), None, "active", None)
+SEEN = conversations.MessageLine(number(1), 3, "user", None, "x", None, DAY)
+ME = number(1)
 PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "the first page": (lambda: conversations.page_statement(ME, 20), {"ix_conversations_recent"}),
     "a later page": (lambda: conversations.page_statement(ME, 20, LINE), {"ix_conversations_recent"}),
     "a page of the undated": (lambda: conversations.page_statement(ME, 20, UNDATED), {"ix_conversations_recent"}),
     "messages from a point": (
-        lambda: conversations.messages_statement(ME, _user(50), 20, SEEN),
+        lambda: conversations.messages_statement(ME, number(50), 20, SEEN),
         {"ix_messages_conversation", "pk_conversations"},
     ),
     "delete messages from a moment": (
-        lambda: conversations.delete_messages_from_statement(ME, _user(50), DAY), {"ix_messages_conversation"},
+        lambda: conversations.delete_messages_from_statement(ME, number(50), DAY), {"ix_messages_conversation"},
     ),
     "count messages": (
         lambda: conversations.count_messages_statement(ME, DAY + timedelta(seconds=99_000)), {"ix_messages_recent"},
     ),
-    "vote": (lambda: conversations.vote_statement(ME, _user(50), True), {"pk_messages"}),
-    "history of an artifact": (lambda: artifacts.history_statement(ME, _user(50), 10), {"pk_artifacts"}),
-    "delete versions": (lambda: artifacts.delete_versions_from_statement(ME, _user(50), DAY), set()),
+    "vote": (lambda: conversations.vote_statement(ME, number(50), True), {"pk_messages"}),
+    "history of an artifact": (lambda: artifacts.history_statement(ME, number(50), 10), {"pk_artifacts"}),
+    "delete versions": (lambda: artifacts.delete_versions_from_statement(ME, number(50), DAY), set()),
     "relations of an artifact": (
-        lambda: artifacts.relations_statement(ME, _user(50), 10),
+        lambda: artifacts.relations_statement(ME, number(50), 10),
         {"ix_artifact_references_artifact", "ix_artifact_references_target_artifact"},
     ),
     "facts now": (lambda: memory.facts_statement(ME, None, 20), {"ix_memories_recent"}),
     "facts at a date": (lambda: memory.facts_statement(ME, DAY, 20), {"ix_memories_recent"}),
-    "memories used": (lambda: memory.mark_used_statement(ME, [_user(50)]), {"pk_memories"}),
+    "memories used": (lambda: memory.mark_used_statement(ME, [number(50)]), {"pk_memories"}),
     "tree of documents": (lambda: knowledge.tree_statement(ME, None, 1000), {"uq_documents_path"}),
     "branch of the tree": (lambda: knowledge.tree_statement(ME, "a1", 1000), {"uq_documents_path"}),
     "take a query": (lambda: operations.take_statement(ME, "w", A_MINUTE), {"ix_background_queries_due"}),
-    "finish a query": (lambda: operations.finish_statement(ME, _user(50), "w", 1, "s"), {"pk_background_queries"}),
-    "fail a query": (lambda: operations.fail_statement(ME, _user(50), "w", "e", A_MINUTE), {"pk_background_queries"}),
+    "finish a query": (lambda: operations.finish_statement(ME, number(50), "w", 1, "s"), {"pk_background_queries"}),
+    "fail a query": (lambda: operations.fail_statement(ME, number(50), "w", "e", A_MINUTE), {"pk_background_queries"}),
     "come back": (lambda: operations.come_back_statement(ME), {"ix_background_queries_unseen"}),
     "tokens of a service": (
         lambda: identity.tokens_statement(ME, "p", ""), {"uq_service_connections_user_id_provider_account_label"},
@@ -164,7 +130,7 @@ def test_what_the_owner_answers_uses_an_index_too(crowd: Database) -> None:
 
 
 def test_pages_give_every_conversation_once_in_order(crowd: Database) -> None:
-    for user in (_user(1), _user(20)):
+    for user in (number(1), number(20)):
         with crowd.app_session() as session, as_user(session, user):
             whole = conversations.page(session, user, 1000)
             paged: list[conversations.ConversationLine] = []
@@ -191,8 +157,8 @@ def _conversation(session: Session, user: UUID, messages: int) -> tuple[UUID, li
     conversation, ids = uuid4(), [uuid4() for _ in range(messages)]
     session.execute(insert(said.conversations).values(user_id=user, id=conversation))
     row = {"user_id": user, "conversation_id": conversation, "role": "user"}
-    for number, id in enumerate(ids):
-        values = {"id": id, "position": number, "content": str(number), "created_at": DAY + number * A_MINUTE}
+    for place, id in enumerate(ids):
+        values = {"id": id, "position": place, "content": str(place), "created_at": DAY + place * A_MINUTE}
         session.execute(insert(said.messages).values(**row, **values))
     return conversation, ids
 

@@ -47,7 +47,11 @@ def _index(session: Session, user: UUID) -> dict[str, Any]:
         values,
     ).all()
     statistics = session.execute(text("SELECT * FROM carmenta.lexical_statistics WHERE user_id = :u"), values).all()
-    return {"entries": Counter(map(tuple, entries)), "features": set(map(tuple, features)), "statistics": set(statistics)}
+    return {
+        "entries": Counter(map(tuple, entries)),
+        "features": set(map(tuple, features)),
+        "statistics": set(statistics),
+    }
 
 
 def _rebuilt(session: Session, user: UUID) -> dict[str, Any]:
@@ -97,7 +101,9 @@ def test_the_index_stays_in_step_through_any_history(person: tuple[Session, UUID
     """Messages appended, put between others, deleted alone and many at once: as if all were indexed anew."""
     session, user = person
     draw = random.Random(seed)
-    homes = list(session.scalars(text("SELECT id FROM carmenta.conversations WHERE user_id = :u ORDER BY id"), {"u": user}))
+    homes = list(
+        session.scalars(text("SELECT id FROM carmenta.conversations WHERE user_id = :u ORDER BY id"), {"u": user})
+    )
     said: list[UUID] = []
     for _ in range(25):
         if said and draw.random() < 0.35:

@@ -4,14 +4,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
+<<<<<<< HEAD
 from carmenta_lab.bench.building import building
+=======
+from carmenta_lab.bench.context import context
+>>>>>>> main
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
-from carmenta_lab.bench.ingest import ingest
+from carmenta_lab.bench.growth import growth
+from carmenta_lab.bench.helpers import helping
+from carmenta_lab.bench.ingest import ingest, ingest_vectors
 from carmenta_lab.bench.measure import Result
+<<<<<<< HEAD
 from carmenta_lab.bench.peers import peers
 from carmenta_lab.bench.searching import filtered, searching
 from carmenta_lab.bench.words import bm25, hybrid
+=======
+from carmenta_lab.bench.migration import migrating
+from carmenta_lab.bench.searching import searching
+>>>>>>> main
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.experiment.circumstances import server_circumstances
 from carmenta_lab.postgres.connect import Database
@@ -22,6 +33,8 @@ Bench: TypeAlias = Callable[[Database, int, int, int], list[Result]]
 
 BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
+    "ingest_vectors": (ingest_vectors, 20_000, 5),
+    "ingest_growth": (growth, 40_000, 1),
     "search": (searching, 5_000, 15),
     "filtered": (filtered, 20_000, 9),
     "bm25": (bm25, 5_000, 9),
@@ -29,7 +42,13 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "index_build": (building, 5_000, 3),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),
+<<<<<<< HEAD
     "peers": (peers, 2_000, 3),
+=======
+    "helpers": (helping, 100_000, 500),
+    "migration": (migrating, 100_000, 3),
+    "context": (context, 5_000, 15),
+>>>>>>> main
 }
 """Name -> what measures, rows unless told, repeats."""
 

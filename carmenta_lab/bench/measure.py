@@ -1,7 +1,7 @@
 """Ours against the bare limit, in one run: alternating, after a warm-up, medians."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -49,12 +49,23 @@ def alternate(
     warm_up: int = 1,
 ) -> tuple[float, float]:
     """Median milliseconds of both, in turns so that a slow minute meets both; `before` runs untimed before each."""
-    spent: tuple[list[float], list[float]] = ([], [])
+    found = medians((limit, ours), repeats, before, warm_up)
+    return found[0], found[1]
+
+
+def medians(
+    works: Sequence[Callable[[], object]],
+    repeats: int,
+    before: Callable[[], object] = lambda: None,
+    warm_up: int = 1,
+) -> list[float]:
+    """Median milliseconds of each, in turns, as `alternate`."""
+    spent: list[list[float]] = [[] for _ in works]
     for turn in range(warm_up + repeats):
-        for place, work in enumerate((limit, ours)):
+        for place, work in enumerate(works):
             before()
             start = time.perf_counter()
             work()
             if turn >= warm_up:
                 spent[place].append((time.perf_counter() - start) * 1000)
-    return median(spent[0]), median(spent[1])
+    return [median(times) for times in spent]

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from carmenta_lab.context.compress import Relevance, shorten
 from carmenta_lab.context.material import BYTES_PER_TOKEN, Said
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.context.repeats import words
+from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.context.value import Block, Dropped
+
+SPEAKERS: Mapping[str, str] = {"assistant": "Assistant", "user": "User", "system": "System"}
+"""Who speaks in a role, where nobody is named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """One way to show a message."""
 
-    text: str
+    text: str  # without the speaker
     tokens: int
     why: str
     in_full: bool
@@ -25,6 +30,7 @@ class Turn:
     """A message with the forms in which it may stand, the preferred first; none when `reason` keeps it out."""
 
     said: Said
+    place: int  # in the conversation as read, from 0
     tokens: int  # in full
     forms: tuple[Form, ...]
     reason: str = ""
@@ -35,48 +41,53 @@ Taken: TypeAlias = Sequence[tuple[Turn, Form]]
 
 
 def named(said: Sequence[Said]) -> tuple[Said, ...]:
-    """The messages that say something, with their author's name before the text where several share a role.
+    """The messages that say something, tool results joined to their calls, speakers named where roles do not tell.
 
-    A system message that comes after others is said by "System" in the user's role: chat APIs take one only at the
-    beginning.
+    Several people in one role are named. So is a system message that comes after others, and the assistant's where
+    it comes first: both speak in the user's role, because chat APIs take a system message only at the beginning
+    and let the user begin.
     """
-    said = [one for one in said if one.text is None or one.text.strip()]
+    joined = _joined([one for one in said if one.text is None or one.text.strip()])
     authors: dict[str, set[str]] = {}
-    for one in said:
+    for one in joined:
         authors.setdefault(one.role, set()).add(one.author or "")
     result: list[Said] = []
-    for one in said:
+    for one in joined:
         late = one.role == "system" and any(before.role != "system" for before in result)
         name = "System" if late else one.author if len(authors[one.role]) > 1 else None
-        if name:
-            text = one.text if one.text is None else f"{name}: {one.text}"
-            short = one.compressed if one.compressed is None else f"{name}: {one.compressed}"
-            one = replace(one, text=text, compressed=short, role="user" if late else one.role)
-        result.append(one)
+        role: Literal["system", "user", "assistant"] = "user" if late else one.role
+        result.append(one._replace(role=role, head=f"{name}: ") if name else one)
     return tuple(result)
 
 
-def turns(said: Sequence[Said], query: str, policy: Policy, sizes: Mapping[str, int]) -> list[Turn]:
+def turns(said: Sequence[Said], query: str, policy: Policy, sizes: Sizes) -> list[Turn]:
     """The messages newest first, with the forms that the policy allows.
 
     The query is left out of the conversation when it was stored as its last message already.
     """
+    _know(said, sizes)
+    overhead = sizes.counter.overhead
+    relevance = Relevance(query, (one.text or "" for one in said))
     result = []
     for age, one in enumerate(reversed(said)):
+        keep, place, reason = policy.keep(age), len(said) - 1 - age, ""
         if one.text is None:
             tokens = one.length_bytes // BYTES_PER_TOKEN
+            forms = _stored(one, tokens, sizes)
             reason = f"longer than the whole budget ({one.length_bytes:,} bytes), not counted"
-            forms = _compressed(one, tokens, sizes)
         else:
-            tokens, reason = sizes[one.text], ""
-            recent = age < policy.in_full
-            why = f"among the last {policy.in_full} messages: in full" if recent else "older: in full, nothing shorter"
+            tokens = sizes.of(one.head, one.text) + overhead
+            why = "recent: in full" if keep == 1 else "older: in full, nothing shorter"
             full = Form(one.text, tokens, why, in_full=True)
-            short = _compressed(one, tokens, sizes)
-            forms = (full, *short) if recent else short or (full,)
+            short = _stored(one, tokens, sizes)
+            if keep < 1 and not short and policy.compression == "sentences":
+                short = _shortened(one, tokens, keep, sizes, relevance)
+            forms = (full, *short) if keep == 1 else short or (full,)
             if age == 0 and one.role == "user" and _same(one, query):
                 forms, reason = (), "is the query itself"
-        result.append(Turn(one, tokens, forms, reason if not forms else ""))
+        if one.is_result:
+            forms, reason = (), "a tool's result whose call lies before the messages considered"
+        result.append(Turn(one, place, tokens, forms, reason if not forms else ""))
     return result
 
 
@@ -101,14 +112,47 @@ def fill(candidates: Sequence[Turn], room: int) -> tuple[Taken, list[Dropped]]:
             reason = f"longer than the conversation's {room} tokens"
         elif not reason:
             full, reason = True, "newer messages fill the conversation's tokens"
-        left.append(Dropped(turn.said.source, "message", turn.tokens, reason))
+        left.append(_dropped(turn, reason))
     return taken, left[::-1]
+
+
+def opened(taken: Taken, room: int, sizes: Sizes) -> tuple[Taken, list[Dropped]]:
+    """The same, so that the assistant does not speak first: it is quoted in the user's role, or left out.
+
+    It is left out where the speaker's name does not fit any more.
+    """
+    result = list(taken)
+    left: list[Dropped] = []
+    while (first := next((n for n in reversed(range(len(result))) if result[n][0].said.role != "system"), -1)) >= 0:
+        turn, form = result[first]
+        if turn.said.role == "user":
+            break
+        head = f"{turn.said.author or SPEAKERS[turn.said.role]}: "
+        tokens = sizes.of(head, form.text) + sizes.counter.overhead
+        if cost(result) - form.tokens + tokens <= room:
+            quoted = replace(turn, said=turn.said._replace(role="user", head=head))
+            result[first] = (quoted, replace(form, tokens=tokens))
+            break
+        del result[first]
+        left.append(_dropped(turn, "a chat begins with the user, and there is no room to name the assistant"))
+    return result, left
 
 
 def blocks(taken: Taken) -> list[Block]:
     """The messages as blocks, oldest first."""
     return [
-        Block(turn.said.role, "message", form.text, form.tokens, turn.tokens, (turn.said.source,), form.why)
+        Block(
+            role=turn.said.role,
+            kind="message",
+            text=turn.said.head + form.text,
+            tokens=form.tokens,
+            tokens_before=max(turn.tokens, form.tokens) if form.in_full else turn.tokens,
+            sources=turn.said.sources,
+            why=form.why,
+            ids=turn.said.ids,
+            created_at=turn.said.created_at,
+            place=turn.place,
+        )
         for turn, form in reversed(taken)
     ]
 
@@ -118,12 +162,57 @@ def cost(taken: Taken) -> int:
     return sum(form.tokens for _, form in taken)
 
 
-def _compressed(one: Said, tokens: int, sizes: Mapping[str, int]) -> tuple[Form, ...]:
-    """The compressed form, where there is one and it is shorter."""
-    if one.compressed is None or not one.compressed.strip() or sizes[one.compressed] >= tokens:
+def _joined(said: Sequence[Said]) -> list[Said]:
+    """Results of tools as part of the message that calls them, so that neither stands without the other."""
+    result: list[Said] = []
+    for one in said:
+        if not (one.is_result and result and result[-1].role == "assistant" and not result[-1].is_result):
+            result.append(one)
+            continue
+        call = result[-1]
+        texts = (call.text, one.text)
+        result[-1] = call._replace(
+            ids=call.ids + one.ids,
+            sources=call.sources + one.sources,
+            text=None if None in texts else "\n\n".join(text for text in texts if text),
+            compressed=None,
+            length_bytes=call.length_bytes + one.length_bytes,
+            tokens=None,
+        )
+    return result
+
+
+def _know(said: Sequence[Said], sizes: Sizes) -> None:
+    """Count every text once; what the database remembers is not counted again."""
+    for one in said:
+        if one.text is not None and one.tokens is not None:
+            sizes.remember(one.text, one.tokens)
+    sizes.count((one.head, text) for one in said for text in (one.text, one.compressed) if text is not None)
+
+
+def _stored(one: Said, tokens: int, sizes: Sizes) -> tuple[Form, ...]:
+    """The compressed text that was given, where there is one and it is shorter."""
+    if one.compressed is None or not one.compressed.strip():
         return ()
-    short = sizes[one.compressed]
-    return (Form(one.compressed, short, f"compressed from {tokens} to {short} tokens", in_full=False),)
+    short = sizes.of(one.head, one.compressed) + sizes.counter.overhead
+    return (_form(one.compressed, tokens, short, one.compressed_by),) if short < tokens else ()
+
+
+def _shortened(one: Said, tokens: int, keep: float, sizes: Sizes, relevance: Relevance) -> tuple[Form, ...]:
+    """The sentences nearest to the query, where that is shorter."""
+    assert one.text is not None
+    text = shorten(one.text, int(keep * sizes.of("", one.text)), sizes, relevance)
+    short = sizes.of(one.head, text) + sizes.counter.overhead
+    return (_form(text, tokens, short, "the sentences nearest to the query"),) if text and short < tokens else ()
+
+
+def _form(text: str, before: int, after: int, how: str) -> Form:
+    return Form(text, after, f"older: compressed from {before} to {after} tokens, {how}", in_full=False)
+
+
+def _dropped(turn: Turn, reason: str) -> Dropped:
+    said = turn.said
+    return Dropped(", ".join(said.sources), "message", turn.tokens, reason, said.ids, said.created_at, turn.place)
 
 
 def _same(one: Said, query: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import TypeAlias
 
 COLOURS = {
     "profile": "#8e6bbf",
@@ -14,36 +15,45 @@ COLOURS = {
 
 OPENING_CHARACTERS = 160
 FAINT = "rgba(128,128,128,.22)"
+STRIPES = "repeating-linear-gradient(135deg,transparent 0 3px,rgba(255,255,255,.45) 3px 5px)"
+"""Over the colour of what stands compressed."""
+
+Row: TypeAlias = tuple[str, str, int, int, str, str, str]
 
 
 def page(
     title: str,
     budget_tokens: int,
-    blocks: Sequence[tuple[str, str, int, str, str, str]],
+    blocks: Sequence[Row],
     dropped: Sequence[tuple[str, int, str, str]],
+    notes: Sequence[str] = (),
 ) -> str:
-    """The title, a bar of the budget, a row a block (kind, role, tokens, sources, why, text), and what was left out.
+    """The title, a bar of the budget, a row a block, and what was left out. Every text is escaped.
 
-    A dropped row is kind, tokens, source, reason. Every text is escaped.
+    A block is kind, role, tokens, tokens before compression, sources, why, text; a dropped row is kind, tokens,
+    source, reason.
     """
     rows = "".join(_row(*block) for block in blocks)
+    said = "".join(f'<div style="font-size:12px">note: {escape(note)}</div>' for note in notes)
     return (
         '<div style="color:inherit;font-size:13px;line-height:1.45;max-width:1000px">'
-        f"<strong>{escape(title)}</strong>{_bar(budget_tokens, blocks)}{_legend(blocks)}{rows}{_dropped(dropped)}</div>"
+        f"<strong>{escape(title)}</strong>{said}{_bar(budget_tokens, blocks)}{_legend(blocks)}"
+        f"{rows}{_dropped(dropped)}</div>"
     )
 
 
-def _bar(budget_tokens: int, blocks: Sequence[tuple[str, str, int, str, str, str]]) -> str:
+def _bar(budget_tokens: int, blocks: Sequence[Row]) -> str:
     parts = "".join(
-        f'<div title="{escape(f"{kind} {sources}: {tokens} tokens", quote=True)}" style="background:{COLOURS[kind]};'
+        f'<div title="{escape(f"{kind} {sources}: {tokens} tokens", quote=True)}" style="background:'
+        f"{STRIPES + ',' if tokens < before else ''}{COLOURS[kind]};"
         f'width:{100 * tokens / max(budget_tokens, 1):.3f}%;box-shadow:inset -1px 0 {FAINT}"></div>'
-        for kind, _, tokens, sources, _, _ in blocks
+        for kind, _, tokens, before, sources, _, _ in blocks
     )
     style = f"display:flex;height:14px;margin:6px 0;background:{FAINT};border-radius:3px;overflow:hidden"
     return f'<div style="{style}">{parts}</div>'
 
 
-def _legend(blocks: Sequence[tuple[str, str, int, str, str, str]]) -> str:
+def _legend(blocks: Sequence[Row]) -> str:
     sums: dict[str, int] = {}
     for kind, _, tokens, *_ in blocks:
         sums[kind] = sums.get(kind, 0) + tokens
@@ -51,12 +61,14 @@ def _legend(blocks: Sequence[tuple[str, str, int, str, str, str]]) -> str:
         f'<span style="margin-right:14px"><span style="color:{COLOURS[kind]}">&#9632;</span> {kind} {tokens}</span>'
         for kind, tokens in sums.items()
     )
-    return f'<div style="margin-bottom:8px">{entries}</div>'
+    striped = " striped: compressed" if any(row[2] < row[3] for row in blocks) else ""
+    return f'<div style="margin-bottom:8px">{entries}<span style="opacity:.75">{striped}</span></div>'
 
 
-def _row(kind: str, role: str, tokens: int, sources: str, why: str, text: str) -> str:
+def _row(kind: str, role: str, tokens: int, before: int, sources: str, why: str, text: str) -> str:
+    cost = f"{tokens} of {before}" if tokens < before else f"{tokens}"
     head = (
-        f'<div style="opacity:.75;font-size:12px">{kind} · {role} · {tokens} tokens'
+        f'<div style="opacity:.75;font-size:12px">{kind} · {role} · {cost} tokens'
         f"{' · ' + escape(sources) if sources else ''} · {escape(why)}</div>"
     )
     wrap = "white-space:pre-wrap;overflow-wrap:anywhere"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from carmenta_lab.records import Query
@@ -11,33 +11,39 @@ BYTES_PER_TOKEN = 64
 """A text of more bytes than this for every token of the budget is not fetched: no language packs tokens so densely."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One message of the conversation."""
+class Said(NamedTuple):
+    """One message of the conversation, or a tool call with the messages that hold its results."""
 
-    id: UUID
-    source: str  # the id as given, else the uuid
+    ids: tuple[UUID, ...]
+    sources: tuple[str, ...]  # the ids as given, else the uuids
     role: Literal["system", "user", "assistant"]
     text: str | None  # None: longer than any budget of this context, and not read
     compressed: str | None = None
+    compressed_by: str = "as stored"
     author: str | None = None
     length_bytes: int = 0  # of the text
+    created_at: datetime | None = None
+    tokens: int | None = None  # of the text, where the counter has counted it before
+    is_result: bool = False  # of a tool, whose call stands before it
+    head: str = ""  # the speaker, where the role does not tell who speaks
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One retrieved source."""
 
     id: UUID  # of the memory, message or document
     source: str
     kind: Literal["memory", "passage"]
-    text: str  # as it would be shown, with its date
+    head: str  # the speaker, or what it is: "Ann: ", "Memory: "
     says: str  # without date and author
     rank: int  # from 1
     score: float  # larger is better
     created_at: datetime | None = None
     made_from: UUID | None = None  # the message a memory was extracted from
     obsolete: str = ""  # why it no longer counts: superseded, replaced, expired, rejected; "" when it does
+    tokens: int | None = None  # of what it says, where the counter has counted it before
+    whole: bool = False  # says all that its message says
+    date: str = ""  # what stands before all that was retrieved of one day: "[2025-03-14] "
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +55,4 @@ class Material:
     profile_source: str = ""
     said: tuple[Said, ...] = ()  # oldest first
     found: tuple[Found, ...] = ()  # best first
+    notes: tuple[str, ...] = ()  # what the reader must know about how it was had

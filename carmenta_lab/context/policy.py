@@ -1,10 +1,14 @@
 """What may a context hold, and how is its budget divided? Parameters only."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from carmenta_lab.errors import UsageError
-from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import MAX_K
+
+MAX_MESSAGES = 10_000
+
+Section: TypeAlias = Literal["profile", "conversation", "retrieved"]
 
 
 @dataclass(frozen=True)
@@ -25,34 +29,80 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Tier:
+    """So many messages, and what is kept of each: a `keep` of 1 leaves them untouched, 0 < keep <= 1.
+
+    A message above its tier's share of its own tokens stands as `content_for_llm` where it has one, else as the
+    sentences nearest to the query; one that cannot be shortened so far stands in its shortest form.
+    """
+
+    messages: int
+    keep: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be kept."""
+        if self.messages < 0 or not 0 < self.keep <= 1:
+            raise UsageError(
+                f"a tier needs messages >= 0 and 0 < keep <= 1; found messages={self.messages}, keep={self.keep}."
+            )
+
+
+@dataclass(frozen=True)
 class Policy:
     """The profile at the START, the conversation, what was retrieved at the END, the query.
 
-    `passages` is searched where `memories` finds nothing; without either there is no END section.
+    `tiers` go from the newest message back; what is older than the last tier is not read. Of what is retrieved the
+    best ranks stand, but `memories` and `passages` keep a fraction of its room for either kind while there is any.
     """
 
-    memories: Retriever | None
-    passages: Retriever | None
-    k: int = 20  # hits considered, 1..1000
-    messages: int = 50  # last messages of the conversation that are considered, 0..10,000
-    in_full: int = 10  # the last of them that stand in full; older ones as `content_for_llm` where there is one
+    strategy: str | None = (
+        None  # the retrieval strategy, by name or by the path of its file; None: nothing is retrieved
+    )
+    k: int = 60  # hits considered, 1..1000
+    tiers: tuple[Tier, ...] = (Tier(10), Tier(15, 0.6), Tier(25, 0.3))
+    span: Literal["conversation", "history"] = "conversation"  # whose messages: the one's, or all conversations'
+    compression: Literal["sentences", "stored"] = "sentences"  # stored: only where there is a `content_for_llm`
+    deduplicate: bool = True  # leave out what another block says already
+    order: tuple[Section, ...] = ("profile", "conversation", "retrieved")  # the query comes last
     profile: Share = Share(floor=0.1, share=0.4)
     conversation: Share = Share(floor=0.25, share=0.5)
     retrieved: Share = Share(floor=0.15, share=0.3)
+    memories: float = 0.5  # of the room of what is retrieved
+    passages: float = 0.3  # messages and documents
     budget_tokens: int = 8_000  # unless the caller says otherwise
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept."""
         if not 1 <= self.k <= MAX_K:
             raise UsageError(f"a policy's k must be 1 to {MAX_K}, not {self.k}.")
-        if not 0 <= self.in_full <= self.messages <= 10_000:
-            raise UsageError(
-                "a policy needs 0 <= in_full <= messages <= 10000; "
-                f"found in_full={self.in_full}, messages={self.messages}."
-            )
+        if self.messages > MAX_MESSAGES:
+            raise UsageError(f"a policy's tiers must hold {MAX_MESSAGES} messages at most, not {self.messages}.")
         floors = self.profile.floor + self.conversation.floor + self.retrieved.floor
         if floors > 1:
             raise UsageError(f"a policy's floors must add up to 1 at most, not {floors:g}.")
+        if min(self.memories, self.passages) < 0 or self.memories + self.passages > 1:
+            raise UsageError(
+                "what is kept for memories and for passages must be 0 or more and 1 at most together; "
+                f"found memories={self.memories}, passages={self.passages}."
+            )
+        if sorted(self.order) != ["conversation", "profile", "retrieved"] or self.order[0] != "profile":
+            raise UsageError(
+                "a policy's order must begin with the profile and name conversation and retrieved once each; "
+                f"found {', '.join(self.order)}."
+            )
+
+    @property
+    def messages(self) -> int:
+        """Messages of the conversation that are considered, from the newest back."""
+        return sum(tier.messages for tier in self.tiers)
+
+    def keep(self, age: int) -> float:
+        """What is kept of the message that is `age` messages older than the newest one."""
+        for tier in self.tiers:
+            if age < tier.messages:
+                return tier.keep
+            age -= tier.messages
+        return self.tiers[-1].keep if self.tiers else 1.0
 
 
 def rooms(available: int, demands: tuple[int, ...], shares: tuple[Share, ...]) -> list[int]:

@@ -1,26 +1,63 @@
-"""Does a text say again, word for word, what another says already?"""
+"""Does a text say again what another says already?"""
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
+_FILLERS = frozenset(
+    {"a", "an", "the", "is", "are", "was", "were", "be", "has", "have"}
+    | {"der", "die", "das", "ein", "eine", "ist", "sind", "war"}
+)
+"""Words that carry no fact by themselves; a negation is none of them."""
 
 CONTAINED_WORDS = 8
 """A text of fewer words counts as repeated only by an equal one: inside a longer one it may stand negated."""
+STEM_CHARACTERS = 3
+"""An ending is taken off only where so much of the word stays."""
+_ENDINGS = ("ing", "ed", "es", "en", "s", "e")
 
 
+@lru_cache(4096)
 def words(text: str) -> str:
     """The text as its words in small letters, each between spaces; "" when there are none."""
     found = _WORD.findall(text.casefold())
     return f" {' '.join(found)} " if found else ""
 
 
-def repeated(text: str, others: Iterable[str]) -> bool:
-    """Whether one of `others` (as `words` gives them) has the same words in the same order, or contains them.
+@lru_cache(4096)
+def gist(text: str) -> str:
+    """The same without articles, forms of "be" and "have", and endings: near-duplicates have an equal one."""
+    found = [_stem(word) for word in _WORD.findall(text.casefold()) if word not in _FILLERS]
+    return f" {' '.join(found)} " if found else words(text)
 
-    Case, punctuation and white space do not count; another word or number does: to lose a fact is worse than to
-    say one twice.
-    """
-    mine = words(text)
-    contained = mine.count(" ") > CONTAINED_WORDS
-    return any(mine == other or (contained and mine in other) for other in others)
+
+class Repeats:
+    """What the blocks of a context say so far."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._gists: set[str] = set()
+        self._all = ""
+        for text in texts:
+            self.add(text)
+
+    def add(self, text: str) -> None:
+        """Another block."""
+        self._gists.add(gist(text))
+        self._all += f"\n{words(text)}"
+
+    def repeats(self, text: str) -> bool:
+        """Whether a block says the same in the same order, or contains it word for word.
+
+        Case, punctuation, white space, articles and endings do not count; another word or number does: to lose a
+        fact is worse than to say one twice.
+        """
+        mine = words(text)
+        return gist(text) in self._gists or (mine.count(" ") > CONTAINED_WORDS and mine in self._all)
+
+
+def _stem(word: str) -> str:
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= STEM_CHARACTERS and not word.isdigit():
+            return word[: -len(ending)]
+    return word

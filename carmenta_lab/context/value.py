@@ -1,9 +1,11 @@
 """What does the model see, why, and what was left out? The result of an assembly, as a value."""
 
 from dataclasses import dataclass
-from itertools import groupby
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
+from carmenta_lab.context import chat
 from carmenta_lab.context.html import page
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -23,6 +25,14 @@ class Block:
     why: str
     score: float | None = None  # of what was retrieved; larger is better
     rank: int | None = None  # from 1
+    ids: tuple[UUID, ...] = ()  # the rows of the sources
+    created_at: datetime | None = None
+    place: int | None = None  # of a message in the conversation as read, from 0
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it stands in fewer tokens than its source has."""
+        return self.tokens < self.tokens_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,9 @@ class Dropped:
     kind: Kind
     tokens: int  # what it would have cost
     reason: str
+    ids: tuple[UUID, ...] = ()
+    created_at: datetime | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Context:
     tokens: int
     budget_tokens: int
     policy: str
+    notes: tuple[str, ...] = ()
 
     def as_messages(self) -> list[dict[str, str]]:
         """OpenAI-style chat messages: the profile as system message, then user and assistant in turn.
@@ -51,39 +65,58 @@ class Context:
         Neighbouring blocks of one role become one message. What was retrieved stands at the beginning of the last
         user message, before the query, or after an unanswered message of the user.
         """
-        return [
-            {"role": role, "content": "\n\n".join(block.text for block in blocks)}
-            for role, blocks in groupby(self.blocks, key=lambda block: block.role)
-        ]
+        return chat.openai(self._spoken())
+
+    def as_anthropic(self) -> dict[str, Any]:
+        """The same for Anthropic's messages API: `system` where there is one, and `messages`, the user's first."""
+        return chat.anthropic(self._spoken())
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dictionaries: tokens, blocks, dropped."""
         return {
             "tokens": self.tokens,
+            "budget": self.budget_tokens,
+            "policy": self.policy,
             "blocks": [
-                {"role": block.role, "text": block.text, "tokens": block.tokens, "sources": list(block.sources)}
+                {
+                    "role": block.role,
+                    "kind": block.kind,
+                    "text": block.text,
+                    "tokens": block.tokens,
+                    "tokens_before": block.tokens_before,
+                    "sources": list(block.sources),
+                    "score": block.score,
+                    "rank": block.rank,
+                    "why": block.why,
+                }
                 for block in self.blocks
             ],
             "dropped": [
-                {"source": dropped.source, "tokens": dropped.tokens, "reason": dropped.reason}
+                {"source": dropped.source, "kind": dropped.kind, "tokens": dropped.tokens, "reason": dropped.reason}
                 for dropped in self.dropped
             ],
+            "notes": list(self.notes),
         }
 
     def explain(self) -> str:
         """A line for every block and for everything left out."""
-        lines = [f"{self.tokens} of {self.budget_tokens} tokens, policy {self.policy}"]
+        lines = [self._title(), *(f"note: {note}" for note in self.notes)]
         for block in self.blocks:
-            lines.append(f"{block.tokens:>7}  {block.kind:<8} {', '.join(block.sources) or '-'}: {block.why}")
+            before = f" (of {block.tokens_before})" if block.compressed else ""
+            lines.append(f"{block.tokens:>7}  {block.kind:<8} {', '.join(block.sources) or '-'}: {block.why}{before}")
         if self.dropped:
             lines.append("left out:")
         for dropped in self.dropped:
             lines.append(f"{dropped.tokens:>7}  {dropped.kind:<8} {dropped.source}: {dropped.reason}")
         return "\n".join(lines)
 
+    def _title(self) -> str:
+        return f"{self.tokens} of {self.budget_tokens} tokens, policy {self.policy}"
+
+    def _spoken(self) -> list[tuple[str, str]]:
+        return [(block.role, block.text) for block in self.blocks]
+
     def _repr_html_(self) -> str:
-        rows = [(b.kind, b.role, b.tokens, ", ".join(b.sources), b.why, b.text) for b in self.blocks]
+        rows = [(b.kind, b.role, b.tokens, b.tokens_before, ", ".join(b.sources), b.why, b.text) for b in self.blocks]
         left = [(d.kind, d.tokens, d.source, d.reason) for d in self.dropped]
-        return page(
-            f"{self.tokens} of {self.budget_tokens} tokens, policy {self.policy}", self.budget_tokens, rows, left
-        )
+        return page(self._title(), self.budget_tokens, rows, left, self.notes)

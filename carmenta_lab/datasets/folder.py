@@ -12,6 +12,7 @@ FILES = tuple(kind.FILE for kind in KINDS)
 """The files that are read, in the order of the hash; whatever else lies in the folder is ignored."""
 
 REQUIRED = (Message.FILE, Document.FILE)
+EMBEDDINGS = "embeddings"
 
 
 def is_dataset(folder: Path) -> bool:
@@ -49,10 +50,11 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256, in hexadecimal, over the names and bytes of the known files that exist."""
+    """SHA-256, in hexadecimal, over the names and bytes of the known files that exist, and of given vectors."""
     whole = hashlib.sha256()
-    for name in FILES:
-        path = folder / name
+    files = [(name, folder / name) for name in FILES]
+    files += [(f"{EMBEDDINGS}/{model}", path) for model, path in vector_files(folder)]
+    for name, path in files:
         try:
             with path.open("rb") as file:
                 whole.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
@@ -61,6 +63,13 @@ def content_hash(folder: Path) -> str:
         except OSError as error:
             raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
     return whole.hexdigest()
+
+
+def vector_files(folder: Path) -> list[tuple[str, Path]]:
+    """Model and file of each `embeddings/MODEL.npy`, sorted; a slash in a model's name is a folder."""
+    place = folder / EMBEDDINGS
+    found = sorted(path for path in place.rglob("*.npy") if path.is_file())
+    return [(path.relative_to(place).with_suffix("").as_posix(), path) for path in found]
 
 
 def _shelves() -> tuple[Path, Path]:

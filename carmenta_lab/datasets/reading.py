@@ -69,8 +69,7 @@ class _Form(Generic[RecordT]):
     def record(self, line: bytes) -> RecordT:
         """The record of a JSON line; Unreadable says why there is none."""
         _check_utf8(line)
-        if MENDABLE.search(line):
-            line = ESCAPE.sub(_mend, line)
+        line = mended(line)
         try:
             if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(msgspec.json.decode(line)) > MAX_DEPTH:
                 raise Unreadable(f"nested deeper than {MAX_DEPTH} levels")
@@ -144,6 +143,11 @@ def _check_utf8(line: bytes) -> None:
             line.decode()
         except UnicodeDecodeError as error:
             raise Unreadable(f"not UTF-8: {error.reason} at byte {error.start + 1} of the line") from None
+
+
+def mended(line: bytes) -> bytes:
+    """A line of JSON without NUL characters and halves of surrogate pairs."""
+    return ESCAPE.sub(_mend, line) if b"\\u" in line and MENDABLE.search(line) else line
 
 
 def _mend(escape: re.Match[bytes]) -> bytes:

@@ -7,11 +7,14 @@ figures.wins_and_losses(comparison, "ndcg@10")         # question by question ag
 figures.evidence(comparison, "q17")                    # one question: at which rank stands what proves the answer?
 figures.conversations_over_time(figures.read_conversations(session, "sample"))
 figures.tokens_by_block(context)
+figures.conversation_shown(context)                    # which messages stand in full, compressed, not at all
+figures.evidence_by_budget(compare_contexts(lab, "sample"))
 figures.quality(comparison, "ndcg@10").savefig("quality.png", dpi=200)
 """
 
+from carmenta_lab.figures.budgets import evidence_by_budget, evidence_by_history
 from carmenta_lab.figures.categories import by_category
-from carmenta_lab.figures.contexts import tokens_by_block
+from carmenta_lab.figures.contexts import conversation_shown, tokens_by_block
 from carmenta_lab.figures.evidence import evidence, evidence_letters, top_hits
 from carmenta_lab.figures.latency import quality_against_latency
 from carmenta_lab.figures.quality import quality
@@ -21,8 +24,11 @@ from carmenta_lab.figures.wins import wins_and_losses
 
 __all__ = [
     "by_category",
+    "conversation_shown",
     "conversations_over_time",
     "evidence",
+    "evidence_by_budget",
+    "evidence_by_history",
     "evidence_letters",
     "quality",
     "quality_against_latency",

@@ -7,7 +7,7 @@ from textwrap import fill
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from carmenta_lab.context import Context
+from carmenta_lab.context import Block, Context, Dropped
 from carmenta_lab.figures.page import (
     BLUE,
     GREEN,
@@ -15,6 +15,7 @@ from carmenta_lab.figures.page import (
     ORANGE,
     PURPLE,
     QUIET,
+    SKY,
     SMALL,
     TEXT,
     VERMILION,
@@ -44,6 +45,37 @@ def tokens_by_block(context: Context) -> Page:
     above, below = figure.subfigures(2, squeeze=False, height_ratios=[1.6, 0.7 + 0.46 * max(1, len(reasons))]).flat
     _bar(above.subplots(), context)
     _left_out(below.subplots(), reasons)
+    return figure
+
+
+def conversation_shown(context: Context) -> Page:
+    """Every message of the conversation that was considered: in full, compressed (of how much), or left out."""
+    shown = sorted((b.place, b.tokens, b.tokens_before) for b in context.blocks if b.place is not None)
+    left = sorted((d.place, d.tokens) for d in context.dropped if d.place is not None)
+    considered = counted(len(shown) + len(left), "message")
+    everyone: list[Block | Dropped] = [*context.blocks, *context.dropped]
+    dates = sorted(one.created_at for one in everyone if one.place is not None and one.created_at)
+    when = f" · {dates[0].date()} to {dates[-1].date()}" if dates else ""
+    caption = f"policy {safe(context.policy)}, {context.budget_tokens:,} tokens · {considered} considered{when}"
+    figure = page("What the conversation became", caption, 9, 3.2)
+    axes = figure.subplots()
+    plain(axes, "messages, from the oldest to the newest", "tokens", grid="y")
+    for place, tokens, before in shown:
+        axes.bar(place, before, width=0.8, color="none", edgecolor=BLUE, linewidth=0.8 if tokens < before else 0)
+        axes.bar(place, tokens, width=0.8, color=SKY if tokens < before else BLUE)
+    for place, tokens in left:
+        axes.bar(place, tokens, width=0.8, color="none", edgecolor=QUIET, linewidth=0.8, linestyle=(0, (2, 2)))
+    full = sum(tokens >= before for _, tokens, before in shown)
+    handles = [
+        Patch(color=BLUE, label=f"in full: {full}"),
+        Patch(facecolor=SKY, edgecolor=BLUE, label=f"compressed: {len(shown) - full}"),
+        Patch(facecolor="none", edgecolor=QUIET, linestyle=(0, (2, 2)), label=f"left out: {len(left)}"),
+    ]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=SMALL)
+    axes.set_xticks([])
+    tallest = max([before for _, _, before in shown] + [tokens for _, tokens in left], default=1)
+    axes.set_ylim(0, 1.05 * max(1, tallest))
+    axes.set_xlim(-1, max([place for place, *_ in (*shown, *left)], default=0) + 1)
     return figure
 
 

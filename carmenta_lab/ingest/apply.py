@@ -12,6 +12,7 @@ from carmenta_lab.ingest.statements import (
     ASSIGN,
     ATTACHMENTS,
     CONVERSATIONS,
+    IN_BATCH,
     LONG_TURNS,
     MESSAGES,
     OTHER_PIECES,
@@ -110,9 +111,9 @@ def _apply_batch(
     kept = " ON CONFLICT DO NOTHING" if again else ""
     with connect() as connection:
         insert = _inserter(connection, changes, again)
-        insert("conversations", CONVERSATIONS, **values)
+        insert("conversations", CONVERSATIONS.format(which=IN_BATCH), **values)
         insert("messages", MESSAGES, **values)
-        insert("attachments", ATTACHMENTS, **values)
+        insert("attachments", ATTACHMENTS.format(which=IN_BATCH), **values)
         if again:
             connection.execute(STALE_TURNS, values)
             for table, statement in (("messages", VANISHED_MESSAGES), ("attachments", VANISHED_ATTACHMENTS)):
@@ -145,13 +146,13 @@ def _apply_rest(connection: psycopg.Connection[Any], dataset: UUID, again: bool,
         )
     insert(
         "documents",
-        "SELECT user_id, id, path::ltree, name, content, tags, source_type, language, external_id, created_at "
-        "FROM stage_documents ORDER BY user_id, line",
+        "SELECT user_id, id, path::ltree, name, content, tags, source_type, language, external_id, created_at, "
+        "utc_offset FROM stage_documents ORDER BY user_id, line",
     )
     insert(
         "memories",
         "SELECT user_id, id, category, content, confidence, source_message_id, superseded_by, language, external_id, "
-        "created_at FROM stage_memories ORDER BY user_id, line",
+        "created_at, utc_offset FROM stage_memories ORDER BY user_id, line",
     )
     insert("profiles", "SELECT user_id, id, content FROM stage_profiles")
     if again:
@@ -170,7 +171,8 @@ def _apply_rest(connection: psycopg.Connection[Any], dataset: UUID, again: bool,
         "INSERT INTO lab.qrels (dataset_id, query_id, source_id, source_kind, relevance) "
         "SELECT %s, j.query_id, coalesce(m.id, k.id, d.id), "
         "CASE WHEN m.id IS NOT NULL THEN 'message' WHEN k.id IS NOT NULL THEN 'memory' ELSE 'document' END, relevance "
-        "FROM stage_qrels j LEFT JOIN stage_messages m ON m.id = j.message_id "
+        "FROM stage_qrels j LEFT JOIN (SELECT id FROM stage_messages UNION SELECT id FROM stage_targets) m "
+        "ON m.id = j.message_id "
         "LEFT JOIN stage_memories k ON k.id = j.memory_id LEFT JOIN stage_documents d ON d.id = j.document_id",
         (dataset,),
     )

@@ -9,7 +9,7 @@ from carmenta_lab.datasets.kinds import Document, Judgement, Memory, Profile, Qu
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.schema.base import INDEXED_CHARACTERS, tsvector_of
 
-_DUPLICATES = """
+DUPLICATES = """
     WITH numbered AS (
         SELECT line, first_value(line) OVER w AS first, {shown} AS shown
         FROM stage_{table} WHERE ({key}) IN (SELECT {key} FROM stage_{table} GROUP BY {key} HAVING count(*) > 1)
@@ -63,24 +63,32 @@ _TARGETS = """
 _UNKNOWN_QUERY = "NOT EXISTS (SELECT FROM stage_queries q WHERE q.query_id = j.query_id)"
 _UNKNOWN_TARGET = """
     NOT EXISTS (SELECT FROM stage_messages m WHERE m.id = j.message_id)
+    AND NOT EXISTS (SELECT FROM stage_targets t WHERE t.id = j.message_id)
     AND NOT EXISTS (SELECT FROM stage_memories m WHERE m.id = j.memory_id)
     AND NOT EXISTS (SELECT FROM stage_documents d WHERE d.id = j.document_id)
 """
 
+NO_PARENT = "messages name a parent that is not in their conversation; loaded without it"
+
 _MENDS = {
-    "messages name a parent that is not in their conversation; loaded without it": """
+    NO_PARENT: """
         UPDATE stage_messages s SET parent_id = NULL WHERE parent_id IS NOT NULL AND (parent_id = id OR NOT EXISTS (
             SELECT FROM stage_messages p WHERE p.id = s.parent_id AND p.conversation_id = s.conversation_id))
     """,
     "memories name a source message that is not this user's; loaded without it": """
         UPDATE stage_memories s SET source_message_id = NULL WHERE source_message_id IS NOT NULL AND NOT EXISTS (
-            SELECT FROM stage_messages m WHERE m.id = s.source_message_id AND m.user_id = s.user_id)
+            SELECT FROM stage_messages m WHERE m.id = s.source_message_id AND m.user_id = s.user_id) {unless_written}
     """,
     "memories name a successor that is not this user's; loaded without it": """
         UPDATE stage_memories s SET superseded_by = NULL WHERE superseded_by IS NOT NULL AND NOT EXISTS (
             SELECT FROM stage_memories m WHERE m.id = s.superseded_by AND m.user_id = s.user_id)
     """,
 }
+
+_UNLESS_WRITTEN = (
+    "AND NOT EXISTS (SELECT FROM carmenta.messages m WHERE m.user_id = s.user_id AND m.id = s.source_message_id)"
+)
+"""In a first load, where messages that the stage does not hold were written already."""
 
 _ORPHANS = (
     "DELETE FROM stage_conversations c WHERE NOT EXISTS (SELECT FROM stage_messages m WHERE m.conversation_id = c.id)",
@@ -98,18 +106,23 @@ _ORPHANS = (
 
 
 def check(
-    connection: psycopg.Connection[Any], ids: Ids, rejects: list[Reject], whole_conversations: bool
+    connection: psycopg.Connection[Any],
+    ids: Ids,
+    rejects: list[Reject],
+    *,
+    whole_conversations: bool,
+    written: bool,
 ) -> tuple[list[Reject], dict[str, int]]:
     """Take out of the stage what cannot be loaded; returns its rejects, and what was mended -> how often.
 
     Of lines with the same id the first is kept. With `whole_conversations`, one rejected message takes its
-    conversation along.
+    conversation along. `written` says that some messages are in the tables already.
     """
     found = _too_many_words(connection)
     spoilt = {ids.of("conversation", r.ids["conversation_id"]) for r in rejects if "conversation_id" in r.ids}
     for table, key, shown, file, name in _KEYS:
         conversation = "s.conversation_id" if table == "messages" else "NULL::uuid"
-        statement = _DUPLICATES.format(table=table, key=key, shown=shown, conversation=conversation)
+        statement = DUPLICATES.format(table=table, key=key, shown=shown, conversation=conversation)
         for line, first, value, home in connection.execute(statement).fetchall():
             found.append(Reject(file, line, f"{name}: {value!r} stands already in line {first}"))
             spoilt.add(home)
@@ -122,7 +135,9 @@ def check(
         found.append(Reject(Document.FILE, line, f"path: {path!r} is taken by a document that was not loaded"))
     for line, given in connection.execute(_CYCLES).fetchall():
         found.append(Reject(Memory.FILE, line, f"superseded_by: {given!r} supersedes itself in the end"))
-    mended |= {reason: connection.execute(statement).rowcount for reason, statement in _MENDS.items()}
+    unless = _UNLESS_WRITTEN if written else ""
+    for reason, statement in _MENDS.items():
+        mended[reason] = connection.execute(statement.format(unless_written=unless)).rowcount
     for condition, name, column in ((_UNKNOWN_QUERY, "query_id", 1), (_UNKNOWN_TARGET, "target_id", 2)):
         for row in connection.execute(_TARGETS.format(condition=condition)).fetchall():
             found.append(Reject(Judgement.FILE, row[0], f"{name}: {row[column]!r} is not in this folder"))

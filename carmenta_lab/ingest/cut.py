@@ -1,14 +1,17 @@
 """From a text to the passages that are searched: one, or several where the encoder would cut it off."""
 
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple, TypeAlias
 from unicodedata import category
 
+from carmenta_lab.datasets import Document, Memory, Message
 from carmenta_lab.embedding import Embedder, load_embedder
+from carmenta_lab.ingest.identity import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever the same text would be cut otherwise; a folder loaded under another version is cut anew."""
 
 OVERLAP_TOKENS = 32
@@ -18,10 +21,48 @@ _WORD = re.compile(r"\w")
 _UNREAD = ("Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs")  # encoders drop controls, blanks and bare accents
 
 
+Row: TypeAlias = tuple[Any, ...]
+"""One row of a staging table."""
+
+
+class Uncut(NamedTuple):
+    """A text that may become several passages."""
+
+    line: int
+    unit: str
+    source: bytes
+    user: bytes
+    head: str
+    record: Message | Memory | Document
+
+
+def passages(uncut: Sequence[Uncut]) -> Iterator[Row]:
+    """The staging rows of their passages; many texts at a time, as the tokenizer is slow with one."""
+    for text, cut in zip(uncut, pieces([(each.head, each.record.text) for each in uncut]), strict=True):
+        record = text.record
+        at, language = record.created_at, record.language
+        author = record.author if isinstance(record, Message) else None
+        place = tuple(text.source if isinstance(record, kind) else None for kind in (Message, Memory, Document))
+        for n, piece in enumerate(cut):
+            key = passage_key(text.source, text.unit, n, piece, at, author, language)
+            yield (text.line, text.user, key, text.unit, n, piece, *place, author, language, at)
+
+
 def header(created_at: datetime | None, author: str | None) -> str:
     """What stands before a passage's text: "[2025-03-14] Nora: "."""
     date = f"[{created_at.date().isoformat()}] " if created_at is not None else ""
     return f"{date}{author}: " if author else date
+
+
+def utc_offset(at: datetime | None) -> int | None:
+    """Minutes that a time's zone is ahead of UTC: the part of it that a timestamptz does not keep."""
+    offset = at.utcoffset() if at is not None else None
+    return None if offset is None else int(offset.total_seconds()) // 60
+
+
+def as_written(at: datetime | None, offset: int | None) -> datetime | None:
+    """A stored time on the clock of whoever wrote it, so that a header shows that day's date."""
+    return None if at is None else at.astimezone(timezone(timedelta(minutes=offset or 0)))
 
 
 def short(head: str, text: str) -> bool:

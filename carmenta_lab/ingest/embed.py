@@ -1,7 +1,7 @@
 """Vectors for the passages that lack one, and the narrow table that holds a model's vectors."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -78,6 +78,26 @@ def _lacking(what: str, table: str, rest: str) -> str:
     )
 
 
+def write_vectors(
+    connection: psycopg.Connection[Any], table: str, rows: Iterable[tuple[Any, ...]], again: bool = False
+) -> int:
+    """Write rows (user, passage, source, time, unit, vector); returns how many, those that changed if `again`.
+
+    The three ids are the bytes of their uuids.
+    COPY does not write into a table with row-level security, so they pass a temporary table.
+    """
+    columns = ", ".join(name for name, _ in _COLUMNS)
+    connection.execute(f"CREATE TEMP TABLE stage_vectors AS SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA")
+    wire = [(name, "bytea" if kind == "uuid" else kind) for name, kind in _COLUMNS]
+    copy(connection, sql.Identifier("stage_vectors"), wire, ((*row[:5], HalfVector(row[5])) for row in rows))
+    changed = " ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding "
+    changed += "WHERE t.embedding <> excluded.embedding"
+    statement = f"INSERT INTO {PRODUCT}.{table} AS t ({columns}) SELECT {columns} FROM stage_vectors"
+    written = connection.execute(statement + (changed if again else "")).rowcount
+    connection.execute("DROP TABLE stage_vectors")
+    return written
+
+
 def embed_lacking(
     connection: psycopg.Connection[Any],
     table: str,
@@ -88,15 +108,13 @@ def embed_lacking(
 ) -> int:
     """Embed what lacks a vector; returns how many passages that were. Each block is a transaction.
 
-    Rows are written in the order of users, which is the order in which they are read. COPY does not write into a
-    table with row-level security, so each block passes a temporary table.
+    Rows are written in the order of users, which is the order in which they are read.
     """
     statement = _lacking(
         "p.user_id, p.id, p.source_id, p.created_at, p.unit, p.content",
         table,
         "AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
-    columns = ", ".join(name for name, _ in _COLUMNS)
     last = (UUID(int=0), UUID(int=0))
     done = 0
     while True:
@@ -105,12 +123,11 @@ def embed_lacking(
         if not rows:
             return done
         vectors = embedder.embed([row[5] for row in rows], progress)
-        copied = ((*row[:5], HalfVector(vector)) for row, vector in zip(rows, vectors, strict=True))
-        connection.execute(
-            f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA"
+        write_vectors(
+            connection,
+            table,
+            ((*(key.bytes for key in row[:3]), *row[3:5], vector) for row, vector in zip(rows, vectors, strict=True)),
         )
-        copy(connection, sql.Identifier("stage_vectors"), _COLUMNS, copied)
-        connection.execute(f"INSERT INTO {PRODUCT}.{table} ({columns}) SELECT {columns} FROM stage_vectors")
         committed()
         last = rows[-1][0], rows[-1][1]
         done += len(rows)

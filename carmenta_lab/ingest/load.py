@@ -1,8 +1,7 @@
 """A folder into the database: identity, staging, checks, rows, passages, vectors; resumable and idempotent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -10,19 +9,21 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import Connection
 
-from carmenta_lab.datasets import Reject, content_hash, find, write_rejects
+from carmenta_lab.datasets import content_hash, find, given_vectors, scan, write_rejects
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
-from carmenta_lab.errors import DatasetError, UsageError
+from carmenta_lab.errors import UsageError
 from carmenta_lab.ingest import cut
-from carmenta_lab.ingest.apply import Changes, apply
-from carmenta_lab.ingest.checks import check
-from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.embed import embed_lacking, lacking, register
+from carmenta_lab.ingest.given import Given
 from carmenta_lab.ingest.identity import Ids
-from carmenta_lab.ingest.staging import Stage, in_schema, sweep
-from carmenta_lab.ingest.tokens import encode_lacking, lacking_codes
+from carmenta_lab.ingest.report import LoadReport
+from carmenta_lab.ingest.rows import Progress, commit, load_rows
+from carmenta_lab.ingest.staging import lock_key
+from carmenta_lab.ingest.tokens import encode
 from carmenta_lab.ingest.words import AT_ONCE, LATER, index_words
 from carmenta_lab.postgres.connect import Database
+
+__all__ = ["LoadReport", "load"]
 
 ANALYZED = (
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
@@ -35,42 +36,6 @@ ANALYZED = (
 MAX_NAME_BYTES = 255
 """A name and the longest id of a user fit one index entry."""
 
-Progress = Callable[[str, int, int | None], object]
-"""Called with the stage's name, how many rows were done since the last call, and how many there are if known."""
-
-
-@dataclass
-class LoadReport:
-    """What a load did."""
-
-    dataset: str
-    folder: Path
-    unchanged: bool = False  # the same content was there already
-    changes: Changes = field(default_factory=Changes)
-    rejects: list[Reject] = field(default_factory=list)
-    rejects_file: Path | None = None
-    mended: dict[str, int] = field(default_factory=dict)  # what was mended -> how often
-    embedded: int = 0  # passages that got a vector
-    tokens: int = 0  # passages that got codes of their tokens
-    token_bytes: int = 0  # what the codes of all passages take on disk
-
-    def lines(self) -> list[str]:
-        """The report as a person reads it."""
-        found = [f"{self.dataset}: unchanged" if self.unchanged else f"{self.dataset}: loaded from {self.folder}"]
-        for table, counts in self.changes.items():
-            shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-            if shown:
-                found.append(f"  {table}: {shown}")
-        found += [f"  {count} {what}" for what, count in self.mended.items()]
-        if self.embedded:
-            found.append(f"  passages embedded: {self.embedded}")
-        if self.tokens:
-            found.append(f"  passages with token codes added: {self.tokens}; all codes take {self.token_bytes:,} bytes")
-        if self.rejects:
-            place = f", all in {self.rejects_file}" if self.rejects_file else ""
-            found.append(f"  {len(self.rejects)} lines rejected{place}; the first: {self.rejects[0]}")
-        return found
-
 
 def load(
     database: Database,
@@ -79,17 +44,18 @@ def load(
     *,
     models: tuple[str, ...] = (DEFAULT_MODEL,),
     tokens: bool = False,
+    words: bool = True,
     reject_scope: Literal["line", "conversation"] | None = None,
     rejects_folder: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> LoadReport:
     """Bring the database to match a folder; loading the same folder twice changes nothing.
 
-    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. `tokens` says
-    that codes of single tokens are wanted as well, for late interaction. Bad lines are left out, listed in the
-    report and, when `rejects_folder` is given, written to a file there; `reject_scope` says what a bad line takes
-    along, and unless given it is that of the last load, at first the line alone. UsageError when the name is taken
-    by a dataset from elsewhere.
+    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. Bad lines are
+    left out, listed in the report and, when `rejects_folder` is given, written to a file there; `reject_scope` says
+    what a bad line takes along, and unless given it is that of the last load, at first the line alone. `tokens` says
+    that codes of single tokens are wanted as well, for late interaction; `words=False` leaves the index of words to
+    the next load. UsageError when the name is taken by a dataset from elsewhere.
     """
     folder = find(dataset)
     name = name or folder.name
@@ -107,18 +73,25 @@ def load(
         digest = f"{content}/{reject_scope or (known or '').rpartition('/')[2] or 'line'}"
         report.unchanged = known == digest
         if not report.unchanged:
-            _load_rows(database, connection, raw, report, digest, again=known is not None, progress=progress)
+            looked = scan(folder)
+            given = [Given(v, register(database.owner, v.model, v.dim)) for v in given_vectors(folder, looked.lines)]
+            again = known is not None
+            load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
+            touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
+            for each in given:
+                raw.execute(f"ANALYZE carmenta.{each.table}")
+                missing = lacking(raw, each.table, touched) if each.vectors.model not in models else 0
+                report.lacking |= {each.vectors.model: missing} if missing else {}
             if rejects_folder is not None:
                 rejects_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 file = rejects_folder / f"{Ids(name).dataset}.rejects.jsonl"
                 file.unlink(missing_ok=True)
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
-        users = [row[0] for row in raw.execute("SELECT id FROM carmenta.users WHERE source = %s", (name,)).fetchall()]
-        indexed = index_words(raw, users, lambda: _commit(connection))
+        indexed = index_words(raw, _users(raw, name), lambda: commit(connection)) if words else 0
         for model in models:
             report.embedded += _embed(database, connection, raw, name, model, progress)
         if tokens:
-            report.tokens, report.token_bytes = _encode(connection, raw, users, progress)
+            report.tokens, report.token_bytes = encode(raw, _users(raw, name), lambda: commit(connection), progress)
         if not report.unchanged or report.embedded or report.tokens or indexed:
             raw.execute(f"ANALYZE {ANALYZED}")
         connection.commit()
@@ -128,7 +101,7 @@ def load(
 @contextmanager
 def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]]:
     """The raw connection, with nobody else loading this dataset; staging tables are gone afterwards."""
-    key = int.from_bytes(ids.dataset.bytes[:8], "big", signed=True)
+    key = lock_key(ids.dataset)
     connection.begin()
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
@@ -145,12 +118,6 @@ def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]
             connection.commit()
 
 
-def _commit(connection: Connection) -> None:
-    """End the transaction and begin the next, as the owner again."""
-    connection.commit()
-    connection.begin()
-
-
 def _known(raw: psycopg.Connection[Any], name: str, folder: Path, content: str) -> str | None:
     """The digest of the loaded dataset of this name ('' when a load was cut off), None when there is none."""
     row = raw.execute("SELECT origin, content_hash FROM lab.datasets WHERE name = %s", (name,)).fetchone()
@@ -165,82 +132,14 @@ def _known(raw: psycopg.Connection[Any], name: str, folder: Path, content: str) 
     return known or ""
 
 
-def _load_rows(
-    database: Database,
-    connection: Connection,
-    raw: psycopg.Connection[Any],
-    report: LoadReport,
-    digest: str,
-    *,
-    again: bool,
-    progress: Progress,
-) -> None:
-    ids = Ids(report.dataset)
-    raw.execute(
-        "INSERT INTO lab.datasets (id, name, origin) VALUES (%s, %s, %s) "
-        "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL",
-        (ids.dataset, report.dataset, str(report.folder)),
-    )
-    sweep(raw)
-    stage = Stage(raw, f"stage_{ids.dataset.hex}")
-
-    @contextmanager
-    def another() -> Iterator[psycopg.Connection[Any]]:
-        with database.owner.begin() as worker:
-            other = worker.connection.driver_connection
-            assert isinstance(other, psycopg.Connection)
-            other.execute(in_schema(stage.schema, local=True))
-            other.execute(LATER, (True,))
-            yield other
-
-    try:
-        collector = Collector(report.folder, ids, stage, lambda count: progress("reading", count, None))
-        collector.collect()
-        if not collector.users:
-            first = f" The first: {collector.rejects[0]}." if collector.rejects else ""
-            raise DatasetError(f"{report.folder} holds no line that can be loaded.{first}")
-        found, report.mended = check(raw, ids, collector.rejects, digest.endswith("/conversation"))
-        report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
-        row = raw.execute("SELECT count(*) FROM stage_messages").fetchone()
-        total = int(row[0]) if row else 0
-        _commit(connection)
-        report.changes = apply(
-            raw,
-            ids.dataset,
-            report.dataset,
-            again,
-            lambda: _commit(connection),
-            another,
-            lambda count: progress("writing", count, total),
-        )
-        counts = {
-            table: _count(raw, table) for table in ("users", "conversations", "messages", "documents", "memories")
-        }
-        counts |= {table: _count(raw, table) for table in ("profiles", "queries", "qrels")}
-        raw.execute(
-            "UPDATE lab.datasets SET content_hash = %s, counts = %s, loaded_at = now() WHERE id = %s",
-            (digest, psycopg.types.json.Jsonb(counts | {"rejects": len(report.rejects)}), ids.dataset),
-        )
-    except BaseException:
-        raw.rollback()
-        connection.rollback()
-        connection.begin()
-        raise
-    finally:
-        stage.drop()
-    _commit(connection)
-
-
-def _count(raw: psycopg.Connection[Any], table: str) -> int:
-    row = raw.execute(f"SELECT count(*) FROM stage_{table}").fetchone()
-    return int(row[0]) if row else 0
+def _users(raw: psycopg.Connection[Any], name: str) -> list[UUID]:
+    return [row[0] for row in raw.execute("SELECT id FROM carmenta.users WHERE source = %s", (name,)).fetchall()]
 
 
 def _embed(
     database: Database, connection: Connection, raw: psycopg.Connection[Any], name: str, model: str, progress: Progress
 ) -> int:
-    rows = raw.execute("SELECT id FROM carmenta.users WHERE source = %s", (name,)).fetchall()
-    users = [row[0] for row in rows]
+    users = _users(raw, name)
     row = raw.execute("SELECT table_name FROM carmenta.embedding_models WHERE name = %s", (model,)).fetchone()
     if row is not None and not lacking(raw, row[0], users):
         return 0
@@ -252,30 +151,9 @@ def _embed(
         table,
         embedder,
         users,
-        lambda: _commit(connection),
+        lambda: commit(connection),
         lambda count: progress("embedding", count, missing),
     )
     if done:
         raw.execute(f"ANALYZE carmenta.{table}")
     return done
-
-
-def _encode(
-    connection: Connection, raw: psycopg.Connection[Any], users: list[UUID], progress: Progress
-) -> tuple[int, int]:
-    """How many passages got token codes, and what all codes take on disk."""
-    missing = lacking_codes(raw, users)
-    done = 0
-    if missing:
-        embedder = load_embedder(DEFAULT_MODEL)
-        done = encode_lacking(
-            raw,
-            embedder,
-            users,
-            lambda: _commit(connection),
-            lambda count: progress("encoding tokens", count, missing),
-        )
-        raw.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
-    row = raw.execute("SELECT pg_total_relation_size('carmenta.token_codes')").fetchone()
-    assert row is not None
-    return done, int(row[0])

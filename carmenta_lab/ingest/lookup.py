@@ -42,7 +42,9 @@ def find_conversation(database: Database, user_id: UUID, name: str) -> UUID:
     with database.owner_session() as session:
         source = session.scalar(select(users.c.source).where(users.c.id == user_id))
         keys = [key for key in (_uuid(name), Ids(source).of("conversation", name) if source else None) if key]
-        mine = select(conversations.c.id).where(conversations.c.user_id == user_id)
+        mine = select(conversations.c.id).where(
+            conversations.c.user_id == user_id, conversations.c.deleted_at.is_(None)
+        )
         found = session.scalar(mine.where(conversations.c.id.in_(keys)))
         if found is None:
             known = mine.with_only_columns(conversations.c.external_id).limit(100)

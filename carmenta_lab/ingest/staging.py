@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -16,18 +17,20 @@ TABLES = {
     "conversations": "id uuid, user_id uuid, external_id text, title text, status text, visibility text, batch int4",
     "messages": "line int4, place int4, id uuid, user_id uuid, conversation_id uuid, parent_id uuid, position int4, "
     "role text, author text, model text, parts jsonb, content text, content_for_llm text, language text, "
-    "external_id text, created_at timestamptz, header text, passage_id uuid",
+    "external_id text, created_at timestamptz, utc_offset int2, header text, passage_id uuid",
     "attachments": "line int4, id uuid, user_id uuid, message_id uuid, name text, media_type text, bucket text, "
     "key text, size_bytes int8, sha256 bytea",
     "passages": "line int4, user_id uuid, id uuid, unit text, ordinal int4, content text, message_id uuid, "
     "memory_id uuid, document_id uuid, author text, language text, created_at timestamptz",
     "documents": "line int4, id uuid, user_id uuid, path text, name text, content text, tags text[], source_type text, "
-    "language text, external_id text, created_at timestamptz",
+    "language text, external_id text, created_at timestamptz, utc_offset int2",
     "memories": "line int4, id uuid, user_id uuid, category text, content text, confidence float4, "
-    "source_message_id uuid, superseded_by uuid, language text, external_id text, created_at timestamptz",
+    "source_message_id uuid, superseded_by uuid, language text, external_id text, created_at timestamptz, "
+    "utc_offset int2",
     "profiles": "line int4, id uuid, user_id uuid, content text",
     "queries": "line int4, query_id text, user_id uuid, content text, category text, asked_at timestamptz, "
     "answers text[], language text",
+    "targets": "id uuid",
     "qrels": "line int4, query_id text, target_id text, message_id uuid, memory_id uuid, document_id uuid, "
     "relevance int4",
 }
@@ -37,6 +40,12 @@ TABLES = {
 def jsonb(value: object) -> Jsonb | None:
     """A value for a jsonb column."""
     return None if value is None else Jsonb(value, dumps=msgspec.json.encode)
+
+
+def columns_of(name: str) -> list[tuple[str, str]]:
+    """Name and type of the columns of a staging table that are copied; a uuid travels as its 16 bytes."""
+    pairs = [column.split() for column in TABLES[name].split(", ")]
+    return [(column, "bytea" if kind == "uuid" else kind) for column, kind in pairs if column != "batch"]
 
 
 def copy(
@@ -70,8 +79,7 @@ class Stage:
         connection.execute(in_schema(schema))
         for name, columns in TABLES.items():
             connection.execute(f"CREATE UNLOGGED TABLE stage_{name} ({columns})")
-            pairs = [column.split() for column in columns.split(", ")]
-            self._columns[name] = [(column, kind) for column, kind in pairs if column != "batch"]
+            self._columns[name] = columns_of(name)
 
     def add(self, table: str, row: Sequence[Any]) -> None:
         """Put one row, its values in the order of the table's columns."""
@@ -117,8 +125,12 @@ def sweep(connection: psycopg.Connection[Any]) -> None:
     """Drop what killed loads left behind, as it holds personal data: a stage whose dataset nobody is loading."""
     rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stage_[0-9a-f]{32}$'").fetchall()
     for (schema,) in rows:
-        key = int.from_bytes(bytes.fromhex(schema[6:22]), "big", signed=True)
-        free = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
-        if free == (True,):
+        key = lock_key(UUID(schema.removeprefix("stage_")))
+        if connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (True,):
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
             connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+def lock_key(dataset: UUID) -> int:
+    """The advisory lock that a load of this dataset holds."""
+    return int.from_bytes(dataset.bytes[:8], "big", signed=True)

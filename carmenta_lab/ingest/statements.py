@@ -3,10 +3,11 @@
 COLUMNS = {
     "conversations": "title, status, visibility, source, external_id, started_at, last_message_at",
     "messages": "conversation_id, parent_id, position, role, author, model, parts, content, content_for_llm, language, "
-    "external_id, created_at",
+    "external_id, created_at, utc_offset",
     "attachments": "message_id, name, media_type, bucket, key, size_bytes, sha256",
-    "documents": "path, name, content, tags, source_type, language, external_id, created_at",
-    "memories": "category, content, confidence, source_message_id, superseded_by, language, external_id, created_at",
+    "documents": "path, name, content, tags, source_type, language, external_id, created_at, utc_offset",
+    "memories": "category, content, confidence, source_message_id, superseded_by, language, external_id, created_at, "
+    "utc_offset",
     "profiles": "content",
 }
 """Table -> the columns that a folder decides, beside the key."""
@@ -31,6 +32,8 @@ def upsert(table: str, select: str) -> str:
 
 
 BATCH = "(SELECT id FROM stage_conversations WHERE batch = %(batch)s)"
+IN_BATCH = f"conversation_id IN {BATCH}"
+"""Which messages of the stage are meant; where the stage holds one batch alone, `true` does."""
 
 ASSIGN = """
     UPDATE stage_conversations c SET batch = b.batch FROM (
@@ -39,11 +42,11 @@ ASSIGN = """
     ) b WHERE b.conversation_id = c.id
 """
 
-CONVERSATIONS = f"""
+CONVERSATIONS = """
     SELECT c.user_id, c.id, c.title, c.status, c.visibility, %(source)s, c.external_id, m.started_at, m.last_message_at
     FROM stage_conversations c JOIN (
         SELECT conversation_id, min(created_at) AS started_at, max(created_at) AS last_message_at
-        FROM stage_messages WHERE conversation_id IN {BATCH} GROUP BY conversation_id
+        FROM stage_messages WHERE {which} GROUP BY conversation_id
     ) m ON m.conversation_id = c.id ORDER BY c.user_id, c.id
 """
 
@@ -51,24 +54,31 @@ MESSAGES = f"""
     SELECT user_id, id, conversation_id, parent_id, coalesce(position, least(2147483647,
             coalesce(max(position) OVER (PARTITION BY place) + 1::bigint, 0)
             + row_number() OVER (PARTITION BY place, position ORDER BY at NULLS FIRST, line) - 1)),
-        role, author, model, parts, content, content_for_llm, language, external_id, created_at
+        role, author, model, parts, content, content_for_llm, language, external_id, created_at,
+        utc_offset
     FROM (
         SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY place ORDER BY line)) AS at
-        FROM stage_messages WHERE conversation_id IN {BATCH}
+        FROM stage_messages WHERE {IN_BATCH}
     ) m ORDER BY user_id, place, line
 """
 
-ATTACHMENTS = f"""
+MESSAGES_IN_PLACE = """
+    SELECT user_id, id, conversation_id, parent_id, position, role, author, model, parts, content, content_for_llm,
+        language, external_id, created_at, utc_offset FROM stage_messages
+"""
+"""Of a stage whose rows know their positions and lie in their order."""
+
+ATTACHMENTS = """
     SELECT a.user_id, a.id, a.message_id, a.name, a.media_type, a.bucket, a.key, a.size_bytes, a.sha256
-    FROM stage_attachments a JOIN stage_messages m ON m.id = a.message_id WHERE m.conversation_id IN {BATCH}
+    FROM stage_attachments a JOIN stage_messages m ON m.id = a.message_id WHERE {which}
 """
 
-TURNS = f"""
+TURNS_IN_PLACE = """
     INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
     SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
-    FROM stage_messages WHERE passage_id IS NOT NULL AND conversation_id IN {BATCH}
-    ORDER BY user_id, place, line
+    FROM stage_messages WHERE passage_id IS NOT NULL
 """
+TURNS = f"{TURNS_IN_PLACE} AND {IN_BATCH} ORDER BY user_id, place, line"
 
 PIECES = """
     INSERT INTO carmenta.passages
@@ -76,7 +86,7 @@ PIECES = """
     SELECT user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at
     FROM stage_passages p WHERE {condition} ORDER BY user_id, line, ordinal
 """
-LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE conversation_id IN {BATCH})")
+LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE {IN_BATCH})")
 OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
 
 STALE_TURNS = f"""

@@ -11,7 +11,7 @@ import psycopg
 from pgvector import Bit
 from psycopg import sql
 
-from carmenta_lab.embedding import Embedder
+from carmenta_lab.embedding import DEFAULT_MODEL, Embedder, load_embedder
 from carmenta_lab.embedding.embedder import TokenEmbeddings
 from carmenta_lab.ingest.cut import header
 from carmenta_lab.ingest.staging import copy
@@ -30,11 +30,37 @@ _LACKING = """
 """
 
 
+def has_codes(connection: psycopg.Connection[Any], user: UUID) -> bool:
+    """Whether any passage of a user has token codes."""
+    row = connection.execute("SELECT EXISTS (SELECT FROM carmenta.token_codes WHERE user_id = %s)", (user,)).fetchone()
+    return row == (True,)
+
+
 def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) -> int:
     """How many passages of these users have no token codes."""
     row = connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)}).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def encode(
+    connection: psycopg.Connection[Any],
+    users: Sequence[UUID],
+    committed: Callable[[], None],
+    progress: Callable[[str, int, int | None], object],
+) -> tuple[int, int]:
+    """Encode what lacks codes; returns how many passages that were, and what all codes take on disk in bytes."""
+    missing = lacking_codes(connection, users)
+    done = 0
+    if missing:
+        bundled = load_embedder(DEFAULT_MODEL)
+        done = encode_lacking(
+            connection, bundled, users, committed, lambda count: progress("encoding tokens", count, missing)
+        )
+        connection.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
+    row = connection.execute("SELECT pg_total_relation_size('carmenta.token_codes')").fetchone()
+    assert row is not None
+    return done, int(row[0])
 
 
 def encode_lacking(
@@ -59,8 +85,10 @@ def encode_lacking(
         tokens = embedder.token_embeddings([row[2] for row in rows])
         stop = _stop_words(connection, rows)
         connection.execute(
-            "CREATE TEMP TABLE stage_codes ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA"
+            "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS "
+            "SELECT * FROM carmenta.token_codes WITH NO DATA"
         )
+        connection.execute("TRUNCATE stage_codes")
         copied = (
             (user, key, *_codes(found, text, header(at, author), stop[language]))
             for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)

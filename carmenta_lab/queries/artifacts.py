@@ -1,14 +1,18 @@
 """What was made, in which versions, and what refers to it?"""
 
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Delete, Select, Uuid, column, delete, select, table
+from sqlalchemy import ColumnElement, Delete, Integer, Select, Uuid, and_, column, delete, select, table
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
+from carmenta_lab.queries.prepared import Prepared, given
 from carmenta_lab.schema.artifacts import Artifact
 from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.conversations import Conversation, Message
+from carmenta_lab.schema.knowledge import Document
 
 RELATIONS = table(
     "artifact_relations",
@@ -60,7 +64,12 @@ def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[An
 
 def history(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Version]:
     """The versions of an artifact, newest first."""
-    return [Version(*row) for row in session.execute(history_statement(user_id, artifact_id, limit))]
+    values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
+    return list(map(Version._make, _HISTORY.rows(session, values)))
+
+
+_USER, _ARTIFACT, _LIMIT = given("user_id", Uuid()), given("artifact_id", Uuid()), given("limit", Integer())
+_HISTORY = Prepared(lambda: history_statement(_USER, _ARTIFACT, _LIMIT))
 
 
 def newest(session: Session, user_id: UUID, artifact_id: UUID) -> Version | None:
@@ -77,13 +86,16 @@ def delete_versions_from_statement(user_id: UUID, artifact_id: UUID, moment: dat
 
 def delete_versions_from(session: Session, user_id: UUID, artifact_id: UUID, moment: datetime) -> int:
     """Delete the versions made at `moment` or later; returns how many."""
-    found = session.execute(delete_versions_from_statement(user_id, artifact_id, moment))
-    return cast("CursorResult[Any]", found).rowcount
+    return _DELETE_FROM.count(session, {"user_id": user_id, "artifact_id": artifact_id, "moment": moment})
+
+
+_MOMENT = given("moment", TIMESTAMP(timezone=True))
+_DELETE_FROM = Prepared(lambda: delete_versions_from_statement(_USER, _ARTIFACT, _MOMENT))
 
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
-    """Both directions; an artifact that was deleted neither refers nor is referred to."""
-    here, there = aliased(Artifact), aliased(Artifact)
+    """Both directions; what was deleted neither refers nor is referred to, be it the conversation around a message."""
+    here, there, around = aliased(Artifact), aliased(Artifact), aliased(Conversation)
     found = RELATIONS.c
     return (
         select(found.to_kind, found.to_id, found.relation, found.direction)
@@ -92,13 +104,26 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
             here,
             (here.user_id == user_id) & (here.id == artifact_id) & (here.version == 1) & here.deleted_at.is_(None),
         )
-        .outerjoin(there, (there.user_id == user_id) & (there.id == found.to_id) & (there.version == 1))
-        .where((found.to_kind != "artifact") | there.deleted_at.is_(None))
+        .outerjoin(there, _end(found, there, "artifact") & (there.version == 1))
+        .outerjoin(Conversation, _end(found, Conversation, "conversation"))
+        .outerjoin(Message, _end(found, Message, "message"))
+        .outerjoin(around, (around.user_id == Message.user_id) & (around.id == Message.conversation_id))
+        .outerjoin(Document, _end(found, Document, "document"))
+        .where(*(end.deleted_at.is_(None) for end in (there, Conversation, Message, around, Document)))
         .order_by(found.direction, found.to_kind, found.to_id)
         .limit(limit)
     )
 
 
+def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
+    """The row at the other end, when it is of that kind."""
+    return and_(found.to_kind == kind, entity.user_id == found.user_id, entity.id == found.to_id)
+
+
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
     """What refers to an artifact, and what it refers to."""
-    return [Relation(*row) for row in session.execute(relations_statement(user_id, artifact_id, limit))]
+    values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
+    return list(map(Relation._make, _RELATIONS.rows(session, values)))
+
+
+_RELATIONS = Prepared(lambda: relations_statement(_USER, _ARTIFACT, _LIMIT))

@@ -1,14 +1,15 @@
 """What was said, and where did we stop? Conversations page by page, messages from a point on, votes, limits."""
 
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Delete, Select, delete, exists, func, literal, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Boolean, Delete, Integer, Select, Uuid, delete, exists, func, select, tuple_
+from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
+from carmenta_lab.queries.prepared import Prepared, bound, given
 from carmenta_lab.schema.conversations import Conversation, Message, votes
 
 
@@ -46,8 +47,7 @@ def page_statement(
     if after.last_message_at is None:
         return undated.where(Conversation.id < after.id).order_by(*order).limit(limit)
     older = living.where(
-        tuple_(Conversation.last_message_at, Conversation.id)
-        < tuple_(literal(after.last_message_at), literal(after.id))
+        tuple_(Conversation.last_message_at, Conversation.id) < tuple_(bound(after.last_message_at), bound(after.id))
     )
     both = (
         older.order_by(*order).limit(limit).union_all(undated.order_by(*order).limit(limit)).subquery()
@@ -57,7 +57,21 @@ def page_statement(
 
 def page(session: Session, user_id: UUID, limit: int, after: ConversationLine | None = None) -> list[ConversationLine]:
     """One page of a user's conversations, newest first."""
-    return [ConversationLine(*row) for row in session.execute(page_statement(user_id, limit, after))]
+    values = {"user_id": user_id, "limit": limit}
+    if after is None:
+        return list(map(ConversationLine._make, _PAGE.rows(session, values)))
+    values |= {"id": after.id}
+    if after.last_message_at is None:
+        return list(map(ConversationLine._make, _UNDATED_PAGE.rows(session, values)))
+    later = _LATER_PAGE.rows(session, values | {"moment": after.last_message_at})
+    return list(map(ConversationLine._make, later))
+
+
+_USER, _LIMIT, _ID = given("user_id", Uuid()), given("limit", Integer()), given("id", Uuid())
+_MOMENT = given("moment", TIMESTAMP(timezone=True))
+_PAGE = Prepared(lambda: page_statement(_USER, _LIMIT))
+_LATER_PAGE = Prepared(lambda: page_statement(_USER, _LIMIT, ConversationLine(_ID, None, "", _MOMENT)))
+_UNDATED_PAGE = Prepared(lambda: page_statement(_USER, _LIMIT, ConversationLine(_ID, None, "", None)))
 
 
 def messages_statement(
@@ -87,14 +101,24 @@ def messages_statement(
     )
     if after is None:
         return statement
-    return statement.where(tuple_(Message.position, Message.id) > tuple_(literal(after.position), literal(after.id)))
+    return statement.where(tuple_(Message.position, Message.id) > tuple_(bound(after.position), bound(after.id)))
 
 
 def messages(
     session: Session, user_id: UUID, conversation_id: UUID, limit: int, after: MessageLine | None = None
 ) -> list[MessageLine]:
     """The messages of a conversation from a point on."""
-    return [MessageLine(*row) for row in session.execute(messages_statement(user_id, conversation_id, limit, after))]
+    values = {"user_id": user_id, "conversation_id": conversation_id, "limit": limit}
+    if after is None:
+        return list(map(MessageLine._make, _MESSAGES.rows(session, values)))
+    following = _FOLLOWING.rows(session, values | {"position": after.position, "id": after.id})
+    return list(map(MessageLine._make, following))
+
+
+_CONVERSATION = given("conversation_id", Uuid())
+_SEEN = MessageLine(_ID, given("position", Integer()), "", None, "", None, None)
+_MESSAGES = Prepared(lambda: messages_statement(_USER, _CONVERSATION, _LIMIT))
+_FOLLOWING = Prepared(lambda: messages_statement(_USER, _CONVERSATION, _LIMIT, _SEEN))
 
 
 def delete_messages_from_statement(user_id: UUID, conversation_id: UUID, moment: datetime) -> Delete:
@@ -106,8 +130,11 @@ def delete_messages_from_statement(user_id: UUID, conversation_id: UUID, moment:
 
 def delete_messages_from(session: Session, user_id: UUID, conversation_id: UUID, moment: datetime) -> int:
     """Delete the messages written at `moment` or later, as before an answer is given anew; returns how many."""
-    found = session.execute(delete_messages_from_statement(user_id, conversation_id, moment))
-    return cast("CursorResult[Any]", found).rowcount
+    values = {"user_id": user_id, "conversation_id": conversation_id, "moment": moment}
+    return _DELETE_FROM.count(session, values)
+
+
+_DELETE_FROM = Prepared(lambda: delete_messages_from_statement(_USER, _CONVERSATION, _MOMENT))
 
 
 def count_messages_statement(user_id: UUID, since: datetime) -> Select[int]:
@@ -117,13 +144,26 @@ def count_messages_statement(user_id: UUID, since: datetime) -> Select[int]:
 
 def count_messages(session: Session, user_id: UUID, since: datetime) -> int:
     """How many messages the user has written since a moment, for a rate limit."""
-    return session.scalar(count_messages_statement(user_id, since)) or 0
+    return int(_COUNT.scalar(session, {"user_id": user_id, "moment": since}))
+
+
+_COUNT = Prepared(lambda: count_messages_statement(_USER, _MOMENT))
 
 
 def vote_statement(user_id: UUID, message_id: UUID, is_upvoted: bool) -> ReturningInsert[Any]:
     """The later vote replaces the earlier one."""
-    living = select(Message.user_id, Message.id, literal(is_upvoted)).where(
-        Message.user_id == user_id, Message.id == message_id, Message.deleted_at.is_(None)
+    living = (
+        select(Message.user_id, Message.id, bound(is_upvoted))
+        .join(
+            Conversation,
+            (Conversation.user_id == Message.user_id) & (Conversation.id == Message.conversation_id),
+        )
+        .where(
+            Message.user_id == user_id,
+            Message.id == message_id,
+            Message.deleted_at.is_(None),
+            Conversation.deleted_at.is_(None),
+        )
     )
     statement = insert(votes).from_select(["user_id", "message_id", "is_upvoted"], living)
     return statement.on_conflict_do_update(
@@ -134,4 +174,8 @@ def vote_statement(user_id: UUID, message_id: UUID, is_upvoted: bool) -> Returni
 
 def vote(session: Session, user_id: UUID, message_id: UUID, is_upvoted: bool) -> bool:
     """Vote on a message; False when there is no such message."""
-    return session.scalar(vote_statement(user_id, message_id, is_upvoted)) is not None
+    values = {"user_id": user_id, "id": message_id, "is_upvoted": is_upvoted}
+    return _VOTE.scalar(session, values) is not None
+
+
+_VOTE = Prepared(lambda: vote_statement(_USER, _ID, given("is_upvoted", Boolean())))

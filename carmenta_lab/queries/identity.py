@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
 from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy import CursorResult, Select, func, insert, literal, select, update
+from sqlalchemy import CursorResult, LargeBinary, Select, Text, Uuid, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import CarmentaError, UsageError
+from carmenta_lab.queries.prepared import Prepared, given
 from carmenta_lab.schema.identity import ServiceConnection, SignInSession
 
 
@@ -80,8 +81,11 @@ def user_of_token_statement(token: str) -> Select[Any]:
 
 def user_of_token(session: Session, token: str) -> UUID | None:
     """Whose session it is; None for an unknown, expired or revoked one."""
-    found: UUID | None = session.scalar(user_of_token_statement(token))
+    found: UUID | None = _USER_OF_TOKEN.scalar(session, {"token_sha256": _hash(token)})
     return found
+
+
+_USER_OF_TOKEN = Prepared(lambda: select(func.carmenta.user_of_session(given("token_sha256", LargeBinary()))))
 
 
 def tokens_statement(
@@ -103,18 +107,23 @@ def tokens_statement(
 
 def tokens(session: Session, keys: Keys, user_id: UUID, provider: str, account_label: str = "") -> Tokens | None:
     """The tokens of an active connection, decrypted; None when there is none."""
-    row = session.execute(tokens_statement(user_id, provider, account_label)).one_or_none()
-    if row is None:
+    rows = _TOKENS.rows(session, {"user_id": user_id, "provider": provider, "account_label": account_label})
+    if not rows:
         return None
-    access, refresh, key_id, expires_at = row
+    access, refresh, key_id, expires_at = rows[0]
     assert access is not None  # an active connection has a token, and a token its key's name, by their constraints
     assert key_id is not None
     opened = None if refresh is None else keys.decrypt(refresh, key_id)
     return Tokens(keys.decrypt(access, key_id), opened, expires_at)
 
 
+_TOKENS = Prepared(
+    lambda: tokens_statement(given("user_id", Uuid()), given("provider", Text()), given("account_label", Text()))
+)
+
+
 def keep_tokens(
-    session: Session, keys: Keys, user_id: UUID, provider: str, given: Tokens, account_label: str = ""
+    session: Session, keys: Keys, user_id: UUID, provider: str, opening: Tokens, account_label: str = ""
 ) -> bool:
     """Encrypt a connection's new tokens under the current key; False when there is no such connection."""
     found = session.execute(
@@ -125,10 +134,10 @@ def keep_tokens(
             ServiceConnection.account_label == account_label,
         )
         .values(
-            access_token_encrypted=keys.encrypt(given.access),
-            refresh_token_encrypted=None if given.refresh is None else keys.encrypt(given.refresh),
+            access_token_encrypted=keys.encrypt(opening.access),
+            refresh_token_encrypted=None if opening.refresh is None else keys.encrypt(opening.refresh),
             key_id=keys.current,
-            token_expires_at=given.expires_at,
+            token_expires_at=opening.expires_at,
             status="active",
         )
         .execution_options(synchronize_session=False)

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, cast, func, select
+from sqlalchemy import Integer, Select, Text, Uuid, cast, func, select
 from sqlalchemy.orm import Session
 
+from carmenta_lab.queries.prepared import Prepared, given
 from carmenta_lab.schema.knowledge import Document
 from carmenta_lab.schema.vector import Ltree
 
@@ -33,4 +34,12 @@ def tree_statement(user_id: UUID, under: str | None, limit: int) -> Select[Any]:
 
 def tree(session: Session, user_id: UUID, under: str | None = None, limit: int = 1000) -> list[DocumentLine]:
     """A user's documents in the order of their tree, or of a branch of it."""
-    return [DocumentLine(*row) for row in session.execute(tree_statement(user_id, under, limit))]
+    values = {"user_id": user_id, "limit": limit}
+    if under is None:
+        return list(map(DocumentLine._make, _TREE.rows(session, values)))
+    return list(map(DocumentLine._make, _BRANCH.rows(session, values | {"under": under})))
+
+
+_USER, _LIMIT = given("user_id", Uuid()), given("limit", Integer())
+_TREE = Prepared(lambda: tree_statement(_USER, None, _LIMIT))
+_BRANCH = Prepared(lambda: tree_statement(_USER, given("under", Text()), _LIMIT))

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Select, Update, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy import Integer, Select, Update, Uuid, any_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
+from carmenta_lab.queries.prepared import Prepared, bound, given
 from carmenta_lab.schema.memory import Memory
 
 
@@ -28,7 +29,7 @@ def facts_statement(
     """Newest first. A fact holds from `valid_from` (else from when it was learned) to `valid_to`, and until the memory
     that replaced it began; one that was rejected never held. `as_of` None is now.
     """
-    moment = func.now() if as_of is None else literal(as_of, TIMESTAMP(timezone=True))
+    moment = func.now() if as_of is None else bound(as_of, TIMESTAMP(timezone=True))
     next_ = aliased(Memory)
     return (
         select(Memory.id, Memory.category, Memory.content, Memory.confidence, Memory.created_at)
@@ -54,14 +55,22 @@ def facts_statement(
 
 def facts(session: Session, user_id: UUID, as_of: datetime | None = None, limit: int = 100) -> list[Fact]:
     """The facts of a user that hold now, or that held at a date."""
-    return [Fact(*row) for row in session.execute(facts_statement(user_id, as_of, limit))]
+    values = {"user_id": user_id, "limit": limit}
+    if as_of is None:
+        return list(map(Fact._make, _FACTS.rows(session, values)))
+    return list(map(Fact._make, _FACTS_THEN.rows(session, values | {"as_of": as_of})))
+
+
+_USER, _LIMIT = given("user_id", Uuid()), given("limit", Integer())
+_FACTS = Prepared(lambda: facts_statement(_USER, None, _LIMIT))
+_FACTS_THEN = Prepared(lambda: facts_statement(_USER, given("as_of", TIMESTAMP(timezone=True)), _LIMIT))
 
 
 def mark_used_statement(user_id: UUID, ids: Sequence[UUID]) -> Update:
     """The tier follows from it."""
     return (
         update(Memory)
-        .where(Memory.user_id == user_id, Memory.id.in_(ids), Memory.deleted_at.is_(None))
+        .where(Memory.user_id == user_id, Memory.id == any_(bound(ids, ARRAY(Uuid()))), Memory.deleted_at.is_(None))
         .values(use_count=Memory.use_count + 1, last_used_at=func.now())
         .execution_options(synchronize_session=False)
     )
@@ -69,4 +78,7 @@ def mark_used_statement(user_id: UUID, ids: Sequence[UUID]) -> Update:
 
 def mark_used(session: Session, user_id: UUID, ids: Sequence[UUID]) -> int:
     """Note that a context held these memories; returns how many there are."""
-    return cast("CursorResult[Any]", session.execute(mark_used_statement(user_id, ids))).rowcount
+    return _MARK_USED.count(session, {"user_id": user_id, "ids": list(ids)})
+
+
+_MARK_USED = Prepared(lambda: mark_used_statement(_USER, given("ids", ARRAY(Uuid()))))

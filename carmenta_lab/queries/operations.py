@@ -1,12 +1,14 @@
 """Who works on which background query, and what awaits a user who comes back?"""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Select, Update, case, func, literal, null, select, tuple_, update
+from sqlalchemy import Integer, Interval, Select, Text, Update, Uuid, case, func, null, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from carmenta_lab.queries.prepared import Prepared, bound, given
+from carmenta_lab.schema.conversations import Conversation
 from carmenta_lab.schema.operations import BackgroundQuery
 
 
@@ -39,7 +41,10 @@ def users_with_work_statement(at_most: int) -> Select[Any]:
 
 def users_with_work(session: Session, at_most: int) -> list[UUID]:
     """For whom a worker should act next, longest waiting first."""
-    return list(session.scalars(users_with_work_statement(at_most)))
+    return [row[0] for row in _USERS.rows(session, {"at_most": at_most})]
+
+
+_USERS = Prepared(lambda: users_with_work_statement(given("at_most", Integer())))
 
 
 def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
@@ -56,13 +61,13 @@ def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
         .with_for_update(skip_locked=True)
     )
     exhausted = BackgroundQuery.attempts >= BackgroundQuery.max_attempts
-    until = func.now() + literal(lease)
+    until = func.now() + bound(lease)
     return (
         update(BackgroundQuery)
         .where(tuple_(BackgroundQuery.user_id, BackgroundQuery.id) == due.scalar_subquery())
         .values(
             status=case((exhausted, "failed"), else_="running"),
-            worker=case((exhausted, null()), else_=worker),
+            worker=case((exhausted, null()), else_=bound(worker)),
             lease_until=case((exhausted, null()), else_=until),
             run_after=case((exhausted, BackgroundQuery.run_after), else_=until),
             finished_at=case((exhausted, func.now()), else_=null()),
@@ -82,12 +87,16 @@ def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
 
 def take(session: Session, user_id: UUID, worker: str, lease: timedelta) -> Work | None:
     """Lease the next due query of a user; None when nothing is due. Commit before the work begins."""
-    while True:
-        row = session.execute(take_statement(user_id, worker, lease)).one_or_none()
-        if row is None:
-            return None
-        if row.lease_until is not None:
-            return Work(*row)
+    values = {"user_id": user_id, "worker": worker, "lease": lease}
+    while rows := _TAKE.rows(session, values):
+        work = Work._make(rows[0])
+        if work.lease_until is not None:  # else it had no attempt left, and has failed now
+            return work
+    return None
+
+
+_USER, _ID, _WORKER = given("user_id", Uuid()), given("id", Uuid()), given("worker", Text())
+_TAKE = Prepared(lambda: take_statement(_USER, _WORKER, given("lease", Interval())))
 
 
 def finish_statement(user_id: UUID, id: UUID, worker: str, result: Any, summary_for_llm: str | None) -> Update:
@@ -107,7 +116,15 @@ def finish(
     session: Session, user_id: UUID, id: UUID, worker: str, result: Any, summary_for_llm: str | None = None
 ) -> bool:
     """Keep the result; False when another worker has taken the query meanwhile."""
-    return _changed(session, finish_statement(user_id, id, worker, result, summary_for_llm))
+    values = {"user_id": user_id, "id": id, "worker": worker, "result": result, "summary": summary_for_llm}
+    return _FINISH.count(session, values) == 1
+
+
+_FINISH = Prepared(
+    lambda: finish_statement(
+        _USER, _ID, _WORKER, given("result", BackgroundQuery.__table__.c.result.type), given("summary", Text())
+    )
+)
 
 
 def fail_statement(user_id: UUID, id: UUID, worker: str, error: str, retry_after: timedelta) -> Update:
@@ -118,18 +135,32 @@ def fail_statement(user_id: UUID, id: UUID, worker: str, error: str, retry_after
         error=error,
         worker=None,
         lease_until=None,
-        run_after=func.now() + literal(retry_after),
+        run_after=func.now() + bound(retry_after),
         finished_at=case((exhausted, func.now()), else_=null()),
     )
 
 
 def fail(session: Session, user_id: UUID, id: UUID, worker: str, error: str, retry_after: timedelta) -> bool:
     """Note why an attempt failed; False when another worker has taken the query meanwhile."""
-    return _changed(session, fail_statement(user_id, id, worker, error, retry_after))
+    values = {"user_id": user_id, "id": id, "worker": worker, "error": error, "retry_after": retry_after}
+    return _FAIL.count(session, values) == 1
+
+
+_FAIL = Prepared(lambda: fail_statement(_USER, _ID, _WORKER, given("error", Text()), given("retry_after", Interval())))
 
 
 def come_back_statement(user_id: UUID) -> Update:
-    """Each result is handed over once."""
+    """Each result is handed over once, with its conversation unless that was deleted."""
+    living = (
+        select(Conversation.id)
+        .where(
+            Conversation.user_id == user_id,
+            Conversation.id == BackgroundQuery.conversation_id,
+            Conversation.deleted_at.is_(None),
+        )
+        .correlate(BackgroundQuery)
+        .scalar_subquery()
+    )
     return (
         update(BackgroundQuery)
         .where(
@@ -145,7 +176,7 @@ def come_back_statement(user_id: UUID) -> Update:
             BackgroundQuery.result,
             BackgroundQuery.summary_for_llm,
             BackgroundQuery.error,
-            BackgroundQuery.conversation_id,
+            living.label("conversation_id"),
         )
         .execution_options(synchronize_session=False)
     )
@@ -153,7 +184,11 @@ def come_back_statement(user_id: UUID) -> Update:
 
 def come_back(session: Session, user_id: UUID) -> list[Finished]:
     """What ended while the user was away; marks it as seen."""
-    return sorted((Finished(*row) for row in session.execute(come_back_statement(user_id))), key=lambda f: f.id)
+    found = map(Finished._make, _COME_BACK.rows(session, {"user_id": user_id}))
+    return sorted(found, key=lambda finished: finished.id)
+
+
+_COME_BACK = Prepared(lambda: come_back_statement(_USER))
 
 
 def _leased(user_id: UUID, id: UUID, worker: str) -> Update:
@@ -167,7 +202,3 @@ def _leased(user_id: UUID, id: UUID, worker: str) -> Update:
         )
         .execution_options(synchronize_session=False)
     )
-
-
-def _changed(session: Session, statement: Update) -> bool:
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1

@@ -95,7 +95,11 @@ def at_most(limit: Limit) -> ColumnElement[int]:
     return LIMIT if limit is None else literal(limit)
 
 
-APPROXIMATE = ("hnsw", "halfvec", "binary", "ivfflat")
+OWN = "own_"
+"""Begins the name of a route through an index over the rows of one user alone."""
+
+_INDEXES = ("hnsw", "halfvec", "binary", "ivfflat")
+APPROXIMATE = (*_INDEXES, *(OWN + kind for kind in _INDEXES))
 """Routes through an index that may not find all there is; whoever knows one knows the route `exact`."""
 
 

@@ -16,7 +16,7 @@ from carmenta_lab.errors import DimensionMismatch, UsageError
 from carmenta_lab.indexes import FOUND, KINDS, Kind, names_for
 from carmenta_lab.ingest.embed import UNITS, table_name
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, USER, VECTOR, Limit, at_most, visible
+from carmenta_lab.retrieval.retriever import END_OF_TIME, OWN, SEARCHED, USER, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.passages import embedding_table
 
 EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
@@ -69,7 +69,7 @@ class VectorSearch:
             return "exact"
         if found.dim != self.dim:
             raise DimensionMismatch(found.dim, self.dim, f"the strategy over the vectors of {self.model}")
-        return self.index
+        return f"{OWN}{self.index}" if found.own else self.index
 
     def _bounds(self, query: Query) -> dict[str, object]:
         """Parameters of the count; a bound that was told holds for every index."""
@@ -87,7 +87,7 @@ class VectorSearch:
         """One SELECT over the narrow table; `+ 0` keeps every index out of the exact one."""
         if route == "exact":
             return _exact(self.model, self.units, limit)
-        return _indexed(self.model, self.units, self.dim, route, self.candidates, limit)
+        return _indexed(self.model, self.units, self.dim, route.removeprefix(OWN), self.candidates, limit)
 
     def settings(self, route: str) -> Mapping[str, str]:
         """None for an exact search; for an index, its breadth and a plan that cannot avoid it."""
@@ -98,14 +98,15 @@ class VectorSearch:
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": "2147483647",  # until there are enough rows, or work_mem is used up
         }
-        if route == "ivfflat":
+        if route.removeprefix(OWN) == "ivfflat":
             breadth = {"ivfflat.probes": str(self.probes), "ivfflat.iterative_scan": "relaxed_order"}
             breadth["ivfflat.max_probes"] = "32768"
         return breadth | {
             "enable_sort": "off",
             "enable_seqscan": "off",
             "enable_bitmapscan": "off",
-            "plan_cache_mode": "force_generic_plan",
+            # one plan for all users saves planning; only a plan for this user sees the index over this user's rows
+            "plan_cache_mode": "force_custom_plan" if route.startswith(OWN) else "force_generic_plan",
         }
 
 
@@ -121,7 +122,7 @@ def _counted(model: str, units: tuple[str, ...] | None) -> Select[Any]:
     conditions = visible(table, units) if units else (table.c.user_id == USER,)
     some = select(table.c.user_id).where(*conditions).limit(limit + 1).correlate(FOUND).subquery()
     count = select(func.count()).select_from(some).correlate(FOUND).scalar_subquery()
-    return select(FOUND.c.dim, (count > limit).label("many"))
+    return select(FOUND.c.dim, FOUND.c.own, (count > limit).label("many"))
 
 
 def _cosine(embedding: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -4,6 +4,7 @@ from carmenta_lab.schema import (
     artifacts,
     concierge,
     conversations,
+    deletion,
     identity,
     knowledge,
     lab,
@@ -29,4 +30,4 @@ DOMAINS = {
 }
 """Domain -> module; the order is that of the reading."""
 
-__all__ = ["DOMAINS", "Base", "metadata"]
+__all__ = ["DOMAINS", "Base", "deletion", "metadata"]

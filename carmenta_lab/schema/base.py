@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import DDL, ForeignKeyConstraint, MetaData, Table, Text, event
+from sqlalchemy import DDL, CheckConstraint, ForeignKeyConstraint, Index, MetaData, Table, Text, event, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
@@ -89,6 +89,19 @@ def about(table: str, column: str) -> ForeignKeyConstraint:
     )
 
 
+UTC_OFFSET = "Minutes that the writer's clock was ahead of UTC: the date shown is the writer's; null is read as 0."
+
+
+def deleted_index(table: str) -> Index:
+    """The index of what was deleted softly: small, for the bin, its emptying, and what search must not see."""
+    return Index(f"ix_{table}_deleted", "user_id", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL"))
+
+
+def utc_offset_check() -> CheckConstraint:
+    """What is less than a day is an offset."""
+    return CheckConstraint("utc_offset BETWEEN -1439 AND 1439", name="utc_offset")
+
+
 FUNCTIONS = f"""
 CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -131,6 +144,5 @@ def isolated(table: Table, column: str = "user_id", may: str = ALL) -> None:
 
 @event.listens_for(Base.metadata, "before_create")
 def _create_functions(_: MetaData, connection: Connection, **__: Any) -> None:
-    connection.exec_driver_sql(FUNCTIONS)
-    for schema in (PRODUCT, LAB):
-        connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {APP}")
+    for statement in (FUNCTIONS, *(f"GRANT USAGE ON SCHEMA {schema} TO {APP}" for schema in (PRODUCT, LAB))):
+        connection.execute(DDL(statement))  # type: ignore[no-untyped-call]

@@ -4,11 +4,33 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Table, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import Base, UserOwned, about, isolated, of, of_user
+from carmenta_lab.schema.base import (
+    PRODUCT,
+    UTC_OFFSET,
+    Base,
+    UserOwned,
+    about,
+    after_create,
+    deleted_index,
+    isolated,
+    of,
+    of_user,
+    utc_offset_check,
+)
 from carmenta_lab.schema.vector import Ltree
 
 
@@ -78,6 +100,7 @@ class Conversation(UserOwned, Base):
         Index(
             "ix_conversations_workspace", "user_id", "workspace_id", postgresql_where=text("workspace_id IS NOT NULL")
         ),
+        deleted_index("conversations"),
         {"comment": "A conversation of one user."},
     )
 
@@ -137,6 +160,8 @@ class Message(UserOwned, Base):
             postgresql_where=text("role = 'user'"),
         ),
         Index("ix_messages_parent", "user_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        deleted_index("messages"),
+        utc_offset_check(),
         {"comment": "One turn of a conversation."},
     )
 
@@ -161,6 +186,7 @@ class Message(UserOwned, Base):
     external_id: Mapped[str | None] = mapped_column(default=None, comment="The id as the source gave it.")
     created_at: Mapped[datetime | None] = mapped_column(default=None, comment="When it was written; null when unknown.")
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    utc_offset: Mapped[int | None] = mapped_column(SmallInteger, default=None, comment=UTC_OFFSET)
 
 
 class Attachment(UserOwned, Base):
@@ -218,6 +244,23 @@ class Stream(UserOwned, Base):
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
+class TokenCount(Base):
+    """How many tokens a message takes by one counter; gone when its text changes."""
+
+    __tablename__ = "token_counts"
+    __table_args__ = (
+        of("messages", "message_id"),
+        CheckConstraint("tokens >= 0", name="tokens"),
+        {"comment": "How many tokens a message takes by one counter; gone when its text changes."},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
+    counter: Mapped[str] = mapped_column(primary_key=True, comment="The tokenizer's name.")
+    tokens: Mapped[int] = mapped_column(comment="Of the message's content alone.")
+    counted_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+
+
 workspaces: Table = Workspace.__table__  # type: ignore[assignment]
 folders: Table = Folder.__table__  # type: ignore[assignment]
 tags: Table = Tag.__table__  # type: ignore[assignment]
@@ -227,5 +270,34 @@ messages: Table = Message.__table__  # type: ignore[assignment]
 attachments: Table = Attachment.__table__  # type: ignore[assignment]
 votes: Table = Vote.__table__  # type: ignore[assignment]
 streams: Table = Stream.__table__  # type: ignore[assignment]
-for _table in (workspaces, folders, tags, conversations, conversation_tags, messages, attachments, votes, streams):
+token_counts: Table = TokenCount.__table__  # type: ignore[assignment]
+for _table in (
+    workspaces,
+    folders,
+    tags,
+    conversations,
+    conversation_tags,
+    messages,
+    attachments,
+    votes,
+    streams,
+    token_counts,
+):
     isolated(_table)
+
+after_create(
+    token_counts,
+    f"""
+    CREATE FUNCTION {PRODUCT}.forget_token_counts() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        DELETE FROM {PRODUCT}.token_counts WHERE user_id = OLD.user_id AND message_id = OLD.id;
+        RETURN NULL;
+    END
+    $$
+    """,
+    f"""
+    CREATE TRIGGER text_changed AFTER UPDATE OF content ON {PRODUCT}.messages FOR EACH ROW
+    WHEN (OLD.content IS DISTINCT FROM NEW.content) EXECUTE FUNCTION {PRODUCT}.forget_token_counts()
+    """,
+)

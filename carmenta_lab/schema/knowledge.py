@@ -3,11 +3,20 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, Table, func, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, SmallInteger, Table, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import Base, UserOwned, isolated, of, tsvector_of
+from carmenta_lab.schema.base import (
+    UTC_OFFSET,
+    Base,
+    UserOwned,
+    deleted_index,
+    isolated,
+    of,
+    tsvector_of,
+    utc_offset_check,
+)
 from carmenta_lab.schema.vector import Ltree
 
 
@@ -20,6 +29,8 @@ class Document(UserOwned, Base):
         Index("uq_documents_path", "user_id", "path", unique=True, postgresql_where=text("deleted_at IS NULL")),
         Index("ix_documents_text_search", "text_search", postgresql_using="gin"),
         CheckConstraint("nlevel(path) > 0", name="path"),
+        deleted_index("documents"),
+        utc_offset_check(),
         {"comment": "A document of the user's knowledge base."},
     )
 
@@ -32,6 +43,7 @@ class Document(UserOwned, Base):
     external_id: Mapped[str | None] = mapped_column(default=None, comment="The id as the source gave it.")
     created_at: Mapped[datetime | None] = mapped_column(default=None)
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    utc_offset: Mapped[int | None] = mapped_column(SmallInteger, default=None, comment=UTC_OFFSET)
     text_search: Mapped[str | None] = mapped_column(
         TSVECTOR, Computed(tsvector_of("content"), persisted=True), init=False, repr=False
     )

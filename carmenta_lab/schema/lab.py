@@ -74,6 +74,22 @@ class Qrel(Base):
     relevance: Mapped[int] = mapped_column(comment="0 = not relevant; larger is better.")
 
 
+class Loaded(Base):
+    """What a dataset put into a table that does not keep where its rows come from."""
+
+    __tablename__ = "loaded"
+    __table_args__ = (
+        Index("ix_loaded_user", "user_id"),
+        {"schema": LAB, "comment": "What a dataset put into a table that does not keep where its rows come from."},
+    )
+
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey(f"{LAB}.datasets.id", ondelete="CASCADE"), primary_key=True)
+    place: Mapped[str] = mapped_column(primary_key=True, comment="The table, of the product.")
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("carmenta.users.id", ondelete="CASCADE"), primary_key=True)
+    row_id: Mapped[UUID] = mapped_column(primary_key=True, comment="First column of its key after the user.")
+    other_id: Mapped[UUID] = mapped_column(primary_key=True, comment="The second one; the first again where it is all.")
+
+
 class LabRun(Base):
     """One strategy over the questions of one dataset."""
 
@@ -119,6 +135,7 @@ class LabScore(Base):
 datasets: Table = Dataset.__table__  # type: ignore[assignment]
 queries: Table = LabQuery.__table__  # type: ignore[assignment]
 qrels: Table = Qrel.__table__  # type: ignore[assignment]
+loaded: Table = Loaded.__table__  # type: ignore[assignment]
 runs: Table = LabRun.__table__  # type: ignore[assignment]
 hits: Table = LabHit.__table__  # type: ignore[assignment]
 scores: Table = LabScore.__table__  # type: ignore[assignment]

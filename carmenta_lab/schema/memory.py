@@ -4,11 +4,32 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import REAL, CheckConstraint, ForeignKeyConstraint, Index, Table, UniqueConstraint, func, text
+from sqlalchemy import (
+    REAL,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import APP, PRODUCT, Base, UserOwned, after_create, isolated, of
+from carmenta_lab.schema.base import (
+    APP,
+    PRODUCT,
+    UTC_OFFSET,
+    Base,
+    UserOwned,
+    after_create,
+    deleted_index,
+    isolated,
+    of,
+    utc_offset_check,
+)
 
 
 class Profile(UserOwned, Base):
@@ -68,6 +89,8 @@ class Memory(UserOwned, Base):
             text("id DESC"),
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        deleted_index("memories"),
+        utc_offset_check(),
         {"comment": "A fact extracted from a conversation."},
     )
 
@@ -85,6 +108,7 @@ class Memory(UserOwned, Base):
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
     use_count: Mapped[int] = mapped_column(default=0, server_default="0", comment="How often a context held it.")
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+    utc_offset: Mapped[int | None] = mapped_column(SmallInteger, default=None, comment=UTC_OFFSET)
 
 
 class FeedbackSignal(UserOwned, Base):

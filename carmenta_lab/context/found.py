@@ -1,0 +1,103 @@
+"""What do the hits of a ranking say? One statement of columns."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import namedtuple_row
+from sqlalchemy.orm import Session
+
+from carmenta_lab.context.material import Found
+from carmenta_lab.context.reading import connection_of
+from carmenta_lab.records import Query, Ranking
+from carmenta_lab.retrieval.retriever import END_OF_TIME
+
+_DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
+"""As passages begin."""
+
+_FOUND = """
+    SELECT p.id AS passage_id, coalesce(k.external_id, m.external_id, d.external_id, p.source_id::text) AS source,
+        p.content, p.created_at, coalesce(p.author, d.name, initcap(m.role)) AS author,
+        k.content AS memory, k.source_message_id, m.message_bytes, m.tokens,
+        coalesce(k.obsolete, m.obsolete) AS obsolete
+    FROM carmenta.passages p
+    LEFT JOIN LATERAL (
+        SELECT k.external_id, k.content, k.source_message_id, k.deleted_at, CASE
+            WHEN s.id IS NOT NULL THEN 'superseded by ' || coalesce(s.external_id, s.id::text)
+            WHEN k.review_status = 'rejected' THEN 'rejected in review'
+            WHEN k.valid_to <= coalesce(%(then)s::timestamptz, now()) THEN 'no longer valid'
+            WHEN k.valid_from > coalesce(%(then)s::timestamptz, now()) THEN 'not yet valid'
+        END AS obsolete
+        FROM carmenta.memories k
+        LEFT JOIN carmenta.memories s ON s.user_id = %(user_id)s AND s.id = k.superseded_by AND s.deleted_at IS NULL
+            AND (s.created_at IS NULL OR s.created_at <= %(asked_at)s)
+        WHERE k.user_id = %(user_id)s AND k.id = p.memory_id LIMIT 1
+    ) k ON true
+    LEFT JOIN LATERAL (
+        SELECT m.external_id, m.role, octet_length(m.content) AS message_bytes, t.tokens,
+            coalesce(m.deleted_at, c.deleted_at) AS deleted_at,
+            'replaced by ' || coalesce(r.external_id, r.id::text) AS obsolete
+        FROM carmenta.messages m
+        LEFT JOIN carmenta.conversations c ON c.user_id = %(user_id)s AND c.id = m.conversation_id
+        LEFT JOIN carmenta.token_counts t
+            ON t.user_id = %(user_id)s AND t.message_id = m.id AND t.counter = %(counter)s
+        LEFT JOIN LATERAL (
+            SELECT x.id, x.external_id FROM carmenta.messages x
+            WHERE x.user_id = %(user_id)s AND x.parent_id = m.parent_id AND x.role = m.role AND x.deleted_at IS NULL
+            AND (x.position, x.id) > (m.position, m.id) AND (x.created_at IS NULL OR x.created_at <= %(asked_at)s)
+            ORDER BY x.position DESC, x.id DESC LIMIT 1
+        ) r ON true
+        WHERE m.user_id = %(user_id)s AND m.id = p.message_id LIMIT 1
+    ) m ON true
+    LEFT JOIN LATERAL (
+        SELECT d.external_id, d.name, d.deleted_at FROM carmenta.documents d
+        WHERE d.user_id = %(user_id)s AND d.id = p.document_id LIMIT 1
+    ) d ON true
+    WHERE p.user_id = %(user_id)s AND p.id = ANY(%(passages)s)
+    AND coalesce(k.deleted_at, m.deleted_at, d.deleted_at) IS NULL
+"""
+"""Whatever a hit stands for is looked up by its key: a hit has one kind, and the other kinds cost nothing."""
+
+
+def read_found(session: Session, query: Query, ranking: Ranking, counter: str) -> tuple[Found, ...]:
+    """What the hits of a ranking say, best first; without what was deleted."""
+    if not ranking.hits:
+        return ()
+    values = {
+        "user_id": query.user_id,
+        "asked_at": query.asked_at or END_OF_TIME,
+        "then": query.asked_at,
+        "passages": [hit.passage_id for hit in ranking.hits],
+        "counter": counter,
+    }
+    with connection_of(session).cursor(binary=True, row_factory=namedtuple_row) as cursor:
+        every: list[Any] = list(cursor.execute(_FOUND, values))
+    rows: dict[UUID, Any] = {row.passage_id: row for row in every}
+    found = []
+    for hit in ranking.hits:
+        row = rows.get(hit.passage_id)
+        if row is None:
+            continue
+        date = _DATE.match(row.content)
+        undated = row.content[date.end() :] if date else row.content
+        speaker = f"{row.author}: " if row.author and undated.startswith(f"{row.author}: ") else ""
+        says = row.memory or undated.removeprefix(speaker)
+        whole = len(says.encode()) == row.message_bytes
+        found.append(
+            Found(
+                id=hit.source_id,
+                source=row.source,
+                kind="memory" if hit.source_kind == "memory" else "passage",
+                head="Memory: " if row.memory else speaker,
+                says=says,
+                rank=hit.rank,
+                score=hit.score,
+                created_at=row.created_at,
+                made_from=row.source_message_id,
+                obsolete=row.obsolete or "",
+                tokens=row.tokens if whole else None,
+                whole=whole,
+                date=date[0] if date else "",
+            )
+        )
+    return tuple(found)

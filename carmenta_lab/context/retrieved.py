@@ -1,0 +1,142 @@
+"""Which of the hits does a room hold, and how do they read? By rank into the room, by time onto the page."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from uuid import UUID
+
+from carmenta_lab.context.material import Found
+from carmenta_lab.context.policy import Policy
+from carmenta_lab.context.repeats import Repeats
+from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.context.value import Block, Dropped
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+STANDS = "stands"
+
+
+class Chosen:
+    """Hits that stand, with what they cost: a date is said once, before the first of its day."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+        self.cost = 0
+        self.used: dict[str, int] = {"memory": 0, "passage": 0}
+        self._days: dict[str, list[Found]] = {}
+
+    def added(self, one: Found) -> int:
+        """What the hit would add to the cost."""
+        day = self._days.get(one.date)
+        if day is None:
+            return self.bare(one) + self._date(one)
+        if reading_order(one) < reading_order(day[0]):
+            return self.bare(one) + self._date(one) - self._date(day[0])
+        return self.bare(one)
+
+    def add(self, one: Found) -> None:
+        """Let the hit stand."""
+        added = self.added(one)
+        self.cost += added
+        self.used[one.kind] += added
+        day = self._days.setdefault(one.date, [])
+        day.append(one)
+        day.sort(key=reading_order)
+
+    def bare(self, one: Found) -> int:
+        """Tokens of the hit without its date."""
+        return self.sizes.of(one.head, one.says) + self.sizes.counter.overhead
+
+    def _date(self, one: Found) -> int:
+        return self.sizes.of(one.date + one.head, one.says) - self.sizes.of(one.head, one.says)
+
+    def blocks(self) -> list[Block]:
+        """The hits in the order of time: where two facts disagree, the newer stands last."""
+        ordered = sorted((one for day in self._days.values() for one in day), key=reading_order)
+        dates = ["", *(one.date for one in ordered)]
+        return [
+            self._block(one, one.date if one.date != before else "")
+            for one, (before, _) in zip(ordered, pairwise(dates), strict=True)
+        ]
+
+    def _block(self, one: Found, date: str) -> Block:
+        tokens = self.bare(one) + (self._date(one) if date else 0)
+        return Block(
+            role="user",
+            kind=one.kind,
+            text=date + one.head + one.says,
+            tokens=tokens,
+            tokens_before=tokens,
+            sources=(one.source,),
+            why=f"retrieved: rank {one.rank}, score {one.score:.3g}",
+            score=one.score,
+            rank=one.rank,
+            ids=(one.id,),
+            created_at=one.created_at,
+        )
+
+
+def reading_order(one: Found) -> tuple[str, datetime, int]:
+    """By date and time, and at one time the better hit last: nearer to the query."""
+    return one.date, one.created_at or LONG_AGO, -one.rank
+
+
+def choose(
+    found: Sequence[Found], policy: Policy, sizes: Sizes, in_full: Collection[UUID], standing: Iterable[str], room: int
+) -> tuple[Chosen, list[Dropped]]:
+    """What fits, best first, and what is refused, with the reason; `standing` are the texts of the other blocks.
+
+    First every kind of hit finds the fraction of the room that the policy keeps for it, then what is left goes to
+    whichever comes next.
+    """
+    chosen = Chosen(sizes)
+    said = Repeats(standing if policy.deduplicate else ())
+    bare = [chosen.bare(one) for one in found]
+    waiting = {"memory": 0, "passage": 0}  # tokens of the hits not yet decided
+    for one, tokens in zip(found, bare, strict=True):
+        waiting[one.kind] += 0 if one.obsolete else tokens
+    kept = {"memory": int(policy.memories * room), "passage": int(policy.passages * room)}
+    reasons = [""] * len(found)
+    for keeping in (True, False):
+        for number, one in enumerate(found):
+            if not keeping and (reasons[number] or chosen.cost + bare[number] > room):
+                continue
+            if keeping:
+                waiting[one.kind] -= 0 if one.obsolete else bare[number]
+            reasons[number] = refusal(one, in_full, said if policy.deduplicate else None)
+            if reasons[number] or chosen.cost + bare[number] > room:
+                continue
+            other = "passage" if one.kind == "memory" else "memory"
+            held = max(0, min(kept[other] - chosen.used[other], waiting[other])) if keeping else 0
+            if chosen.cost + chosen.added(one) + held <= room:
+                chosen.add(one)
+                said.add(one.says)
+                reasons[number] = STANDS
+    refused = [
+        Dropped(
+            one.source,
+            one.kind,
+            bare[number],
+            reasons[number] or f"longer than the {room - chosen.cost} tokens left",
+            (one.id,),
+            one.created_at,
+        )
+        for number, one in enumerate(found)
+        if reasons[number] != STANDS
+    ]
+    return chosen, refused
+
+
+def refusal(one: Found, in_full: Collection[UUID], said: Repeats | None) -> str:
+    """Why a hit cannot stand, whatever the room; "" when it can. Without `said` only what is obsolete is refused."""
+    if one.obsolete:
+        return one.obsolete
+    if not one.says.strip():
+        return "says nothing"
+    if said is None:
+        return ""
+    if one.id in in_full:
+        return "stands in full in the conversation"
+    if one.made_from in in_full:
+        return "its source message stands in full"
+    return "says what another block says" if said.repeats(one.says) else ""

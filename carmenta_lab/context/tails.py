@@ -1,0 +1,102 @@
+"""The statements that read a profile and the end of a conversation; each is one round trip.
+
+The first row tells who asks: the profile, the acting user, and the conversation that was chosen.
+"""
+
+_COLUMNS = """m.id, m.external_id, m.role, m.author,
+    CASE WHEN octet_length(m.content) > %(bytes)s THEN octet_length(m.content) END AS length_bytes,
+    CASE WHEN octet_length(m.content) <= %(bytes)s THEN m.content END AS content,
+    CASE WHEN octet_length(m.content_for_llm) <= %(bytes)s THEN m.content_for_llm END AS compressed,
+    m.parent_id, m.created_at"""
+
+_SEEN = "m.deleted_at IS NULL AND (m.created_at IS NULL OR m.created_at <= %(asked_at)s)"
+
+_COUNTED = """LEFT JOIN carmenta.token_counts t
+    ON t.user_id = %(user_id)s AND t.message_id = m.id AND t.counter = %(counter)s"""
+
+_WHO = """SELECT p.id, current_setting('carmenta.user_id', true) AS external_id, 'profile' AS role,
+        current_user::text AS author, (NOT current_setting('transaction_read_only')::bool)::int AS length_bytes,
+        p.content, NULL AS compressed, {chosen} AS parent_id, NULL::timestamptz AS created_at, {settled} AS seen,
+        0 AS position, NULL::int AS tokens
+    FROM (SELECT 1) one LEFT JOIN carmenta.profiles p ON p.user_id = %(user_id)s"""
+
+_CHOSEN = """chosen AS MATERIALIZED (
+        SELECT id, last_message_at FROM carmenta.conversations c
+        WHERE user_id = %(user_id)s AND deleted_at IS NULL {which}
+    )"""
+
+_WHICH = {
+    "given": "AND id = %(conversation_id)s",
+    "latest": "ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1",
+    "latest_then": """AND coalesce(started_at <= %(asked_at)s, last_message_at IS NULL)
+        ORDER BY CASE WHEN last_message_at <= %(asked_at)s THEN last_message_at ELSE (
+            SELECT m.created_at FROM carmenta.messages m
+            WHERE m.user_id = %(user_id)s AND m.conversation_id = c.id AND m.created_at <= %(asked_at)s
+            AND m.deleted_at IS NULL ORDER BY m.position DESC, m.id DESC LIMIT 1
+        ) END DESC NULLS LAST, id DESC LIMIT 1""",
+}
+
+_SETTLED = "(SELECT coalesce(last_message_at <= %(asked_at)s, true) FROM chosen)"
+"""Whether the whole conversation lies before the question."""
+
+_PLAIN = f"""
+    WITH {_CHOSEN}
+    {_WHO.format(chosen="(SELECT id FROM chosen)", settled=_SETTLED)}
+    UNION ALL SELECT m.*, t.tokens FROM (
+        SELECT {_COLUMNS}, {_SEEN} AS seen, m.position FROM carmenta.messages m
+        WHERE m.user_id = %(user_id)s AND m.conversation_id = (SELECT id FROM chosen)
+        ORDER BY m.position DESC, m.id DESC LIMIT %(messages)s
+    ) m {_COUNTED}
+"""
+"""The last messages by their place, whether or not they are visible and on the branch: the reader checks that."""
+
+_STEP = f"m.id, m.conversation_id, m.parent_id, m.position, {_SEEN} AS seen"
+
+_BRANCHED = f"""
+    WITH RECURSIVE {_CHOSEN}, path AS (
+        SELECT last.*, 1 AS shown FROM chosen, LATERAL (
+            SELECT {_STEP} FROM carmenta.messages m
+            WHERE m.user_id = %(user_id)s AND m.conversation_id = chosen.id AND m.deleted_at IS NULL
+            AND coalesce(m.created_at, chosen.last_message_at, %(asked_at)s) <= %(asked_at)s
+            ORDER BY m.position DESC, m.id DESC LIMIT 1
+        ) last
+        UNION ALL
+        SELECT before.id, before.conversation_id, before.parent_id, before.position, before.seen,
+            path.shown + before.seen::int
+        FROM path, LATERAL (
+            (
+                SELECT {_STEP}, 0 AS choice FROM carmenta.messages m
+                WHERE m.user_id = %(user_id)s AND m.id = path.parent_id AND m.conversation_id = path.conversation_id
+                AND (m.position, m.id) < (path.position, path.id)
+            ) UNION ALL (
+                SELECT {_STEP}, 1 AS choice FROM carmenta.messages m
+                WHERE m.user_id = %(user_id)s AND m.conversation_id = path.conversation_id
+                AND (m.position, m.id) < (path.position, path.id)
+                ORDER BY m.position DESC, m.id DESC LIMIT 1
+            ) ORDER BY choice LIMIT 1
+        ) before
+        WHERE path.shown < %(messages)s
+    )
+    SELECT {_COLUMNS}, true AS seen, m.position, t.tokens
+    FROM path JOIN carmenta.messages m ON m.user_id = %(user_id)s AND m.id = path.id AND path.seen {_COUNTED}
+"""
+"""From the last visible message back along the branch that leads to it: to the parent where one is named, else to
+the message before. Each step is a look into an index, so a conversation's length does not matter. A conversation
+that goes on after the question begins at its last dated message before it."""
+
+HISTORY = f"""
+    {_WHO.format(chosen="%(conversation_id)s::uuid", settled="true")}
+    UNION ALL SELECT m.*, t.tokens FROM (
+        SELECT {_COLUMNS}, true AS seen, -(row_number() OVER newest_first)::int AS position
+        FROM carmenta.messages m
+        JOIN carmenta.conversations c ON c.user_id = %(user_id)s AND c.id = m.conversation_id AND c.deleted_at IS NULL
+        WHERE m.user_id = %(user_id)s AND {_SEEN}
+        WINDOW newest_first AS (ORDER BY coalesce(m.created_at, c.last_message_at) DESC NULLS LAST,
+            m.conversation_id DESC, m.position DESC, m.id DESC)
+        ORDER BY position DESC LIMIT %(messages)s
+    ) m {_COUNTED}
+"""
+"""What the user and the assistant said in any conversation, along whichever branch."""
+
+PLAIN = {which: _PLAIN.format(which=condition) for which, condition in _WHICH.items()}
+BRANCHED = {which: _BRANCHED.format(which=condition) for which, condition in _WHICH.items()}

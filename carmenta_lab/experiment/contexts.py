@@ -1,0 +1,203 @@
+"""Policies against each other: how much of the evidence does a context of so many tokens hold?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+from sqlalchemy.orm import Session
+
+from carmenta_lab import strategies as registry
+from carmenta_lab.context import BundledCounter, Context, Counter, Policy, gather, pack, policies
+from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.embedding import load_embedder
+from carmenta_lab.errors import UsageError
+from carmenta_lab.evaluation import interval, paired
+from carmenta_lab.experiment.circumstances import circumstances
+from carmenta_lab.experiment.compare import SEED, Progress
+from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
+from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
+from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.records import Query, Ranking, SourceKind
+from carmenta_lab.retrieval.search import search
+from carmenta_lab.schema.vector import Vector
+
+BUDGETS = (500, 1_000, 2_000, 4_000, 8_000)
+
+Assemble = Callable[[str, int], Context]
+"""The context of one question by a policy's name and a budget."""
+
+
+@dataclass(frozen=True)
+class ContextComparison:
+    """Tidy frames of one comparison of policies."""
+
+    dataset: str
+    queries: int  # with a judged message
+    policies: tuple[str, ...]
+    budgets: tuple[int, ...]
+    evidence: pd.DataFrame  # policy, budget, mean, low, high, every_target, tokens
+    differences: pd.DataFrame  # policy, baseline, budget, mean, low, high, won, lost, tied
+    scores: (
+        pd.DataFrame
+    )  # policy, budget, query_id, category, evidence (NaN without a judged message), every_target, tokens
+    circumstances: dict[str, Any] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain values."""
+        found: dict[str, Any] = {name: {} for name in self.policies}
+        for row in self.evidence.to_dict(orient="records"):
+            found[row["policy"]][str(row["budget"])] = {
+                key: row[key] for key in ("mean", "low", "high", "every_target", "tokens")
+            }
+        return {
+            "dataset": self.dataset,
+            "queries": self.queries,
+            "policies": found,
+            "differences": self.differences.to_dict(orient="records"),
+            "circumstances": self.circumstances,
+        }
+
+
+def compare_contexts(
+    database: Database,
+    dataset: str,
+    names: Sequence[str] = (),
+    budgets: Sequence[int] = BUDGETS,
+    *,
+    baseline: str | None = None,
+    counter: Counter | None = None,
+    questions_drawn: int | None = None,
+    seed: int = SEED,
+    progress: Progress = lambda stage, done, total: None,
+) -> ContextComparison:
+    """Evidence in context at each budget, by policy, over the judged questions of a loaded dataset.
+
+    Policies are names or paths of files, all when none is named; the first is the baseline unless another is.
+    Every question is asked in the user's latest conversation of its time. The mean is over questions with a judged
+    message and counts messages; `every_target` counts memories and documents as well, by the same rule.
+    `questions_drawn` takes so many judged questions, drawn by the seed, instead of all.
+    """
+    names = list(names) or policies.names()
+    titles = {policies.title(name): policies.load(name) for name in names}
+    baseline = policies.title(baseline or names[0])
+    if baseline not in titles:
+        raise UsageError(f"the baseline {baseline} is not among the policies: {', '.join(titles)}.")
+    if not budgets or min(budgets) < 1:
+        raise UsageError("name one budget or more, each of at least 1 token.")
+    with database.owner_session() as session:
+        questions = read_questions(session, dataset)
+        sources = read_sources(session, {key for judged in questions.judgements.values() for key in judged})
+        lexemes = LexemesOf(session)
+        sizes = Sizes(counter or BundledCounter())
+        rows: list[tuple[Any, ...]] = []
+        asked = _asked(questions, questions_drawn, seed)
+        for query, targets in asked:
+            found = contexts_of(database, query, titles, budgets, sizes)
+            rows += _scored(query, found, targets, sources, lexemes)
+            progress("questions", 1, len(asked))
+    columns = ["policy", "budget", "query_id", "category", "evidence", "every_target", "tokens"]
+    scores = pd.DataFrame(rows, columns=columns)
+    return ContextComparison(
+        dataset=dataset,
+        queries=scores[scores.evidence.notna()].query_id.nunique(),
+        policies=tuple(titles),
+        budgets=tuple(budgets),
+        evidence=_evidence(scores, seed),
+        differences=_differences(scores, baseline, seed),
+        scores=scores,
+        circumstances=_circumstances(database, questions, titles)
+        | {"seed": seed, "questions_drawn": questions_drawn, "counter": sizes.counter.name, "baseline": baseline},
+    )
+
+
+def _asked(questions: Questions, drawn: int | None, seed: int) -> list[tuple[Query, dict[UUID, SourceKind]]]:
+    """The judged questions in their order, each with the kinds of its targets."""
+    judged = [
+        (query, {key: kind for key, (kind, relevance) in questions.judgements[query.query_id].items() if relevance})
+        for query in questions.queries
+    ]
+    asked = [(query, targets) for query, targets in judged if targets]
+    if drawn is None or drawn >= len(asked):
+        return asked
+    chosen = set(Random(seed).sample(range(len(asked)), max(1, drawn)))  # noqa: S311
+    return [one for place, one in enumerate(asked) if place in chosen]
+
+
+def contexts_of(
+    database: Database, query: Query, titles: dict[str, Policy], budgets: Sequence[int], sizes: Sizes
+) -> dict[tuple[str, int], Context]:
+    """One question's contexts by policy and budget; read once a policy, searched once a strategy and k."""
+    rankings: dict[tuple[str, int], Ranking] = {}
+    vectors: dict[str, Vector] = {}
+    found = {}
+    with database.app_session() as session, as_user(session, query.user_id):
+
+        def searched(strategy: str, k: int) -> Ranking:
+            if (strategy, k) not in rankings:
+                rankings[strategy, k] = _search(session, query, strategy, k, vectors)
+            return rankings[strategy, k]
+
+        for name, policy in titles.items():
+            material, _ = gather(session, query, policy, max(budgets), sizes.counter.name, None, searched)
+            for budget in budgets:
+                found[name, budget] = pack(material, policy, budget, sizes, name)
+    return found
+
+
+def _search(session: Session, query: Query, strategy: str, k: int, vectors: dict[str, Vector]) -> Ranking:
+    retriever = registry.load(strategy)
+    if retriever.model and retriever.model not in vectors:
+        vectors[retriever.model] = load_embedder(retriever.model).embed_query(query.text)
+    return search(session, retriever, query, k, vectors.get(retriever.model or ""))
+
+
+def _scored(
+    query: Query,
+    found: dict[tuple[str, int], Context],
+    targets: dict[UUID, SourceKind],
+    sources: dict[UUID, Source],
+    lexemes: LexemesOf,
+) -> list[tuple[Any, ...]]:
+    said = [key for key, kind in targets.items() if kind == "message"]
+    rows = []
+    for (name, budget), context in found.items():
+        evidence = share(context, said, sources, query.answers, lexemes) if said else None
+        every = share(context, targets, sources, query.answers, lexemes)
+        rows.append((name, budget, query.query_id, query.category, evidence, every, context.tokens))
+    return rows
+
+
+def _evidence(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    rows = []
+    for (policy, budget), group in scores.groupby(["policy", "budget"], sort=False):
+        found = interval(group.evidence.dropna().tolist(), seed)
+        rows.append((policy, budget, found.mean, found.low, found.high, group.every_target.mean(), group.tokens.mean()))
+    return pd.DataFrame(rows, columns=["policy", "budget", "mean", "low", "high", "every_target", "tokens"])
+
+
+def _differences(scores: pd.DataFrame, baseline: str, seed: int) -> pd.DataFrame:
+    """Paired over the questions, against the baseline at the same budget."""
+    rows = []
+    judged = scores.dropna(subset="evidence")
+    base = judged[judged.policy == baseline].set_index(["query_id", "budget"]).evidence
+    for (policy, budget), group in judged[judged.policy != baseline].groupby(["policy", "budget"], sort=False):
+        paired_with = base.loc[list(zip(group.query_id, group.budget, strict=True))]
+        d = paired(group.evidence.tolist(), paired_with.tolist(), seed)
+        rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied))
+    columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def models_needed(names: Sequence[str]) -> tuple[str, ...]:
+    """The embedding models that the strategies of these policies search with."""
+    found = [policies.load(name).strategy for name in names]
+    return vectors_needed([registry.load(name).model for name in found if name])
+
+
+def _circumstances(database: Database, questions: Questions, titles: dict[str, Policy]) -> dict[str, Any]:
+    names = {policy.strategy for policy in titles.values() if policy.strategy}
+    known = {name: repr(registry.load(name)) for name in sorted(names)}
+    return circumstances(database, questions, known) | {"policies": {name: repr(p) for name, p in titles.items()}}

@@ -1,0 +1,43 @@
+"""How much is in each domain, and what can be asked of it?"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import getmembers, isfunction
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from carmenta_lab.schema import DOMAINS
+from carmenta_lab.schema.diagram import tables_of
+
+
+class Domain(NamedTuple):
+    """One domain of the schema."""
+
+    domain: str
+    rows: dict[str, int]  # table -> rows, of all users when the owner asks
+    helpers: tuple[str, ...]  # names in carmenta_lab.queries.<domain>
+
+
+def helpers(domain: str) -> tuple[str, ...]:
+    """Names of the query helpers of a domain, sorted; statements are built by functions of their own."""
+    name = f"carmenta_lab.queries.{domain}"
+    if find_spec(name) is None:
+        return ()
+    functions = getmembers(import_module(name), isfunction)
+    return tuple(
+        called
+        for called, function in functions
+        if function.__module__ == name and not called.startswith("_") and not called.endswith("_statement")
+    )
+
+
+def summary(session: Session, domain: str | None = None) -> list[Domain]:
+    """Each domain, or one, with its tables and helpers; UnknownName lists the domains."""
+    tables_of(domain)
+    found = []
+    for name in DOMAINS if domain is None else (domain,):
+        counts = {t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in tables_of(name)}
+        found.append(Domain(name, counts, helpers(name)))
+    return found
