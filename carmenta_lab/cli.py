@@ -16,11 +16,8 @@ from carmenta_lab.cli_db import app as db_app
 from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
-<<<<<<< HEAD
-from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
-=======
 from carmenta_lab.cli_schema import schema
->>>>>>> main
+from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
 
@@ -199,13 +196,7 @@ def context(
 
 @app.command()
 def bench(
-<<<<<<< HEAD
     names: Annotated[list[str] | None, typer.Argument(help="Such as search; the quick ones when none.")] = None,
-=======
-    names: Annotated[
-        list[str] | None, typer.Argument(help="ingest, search, context, helpers, crossover, ...; all when none.")
-    ] = None,
->>>>>>> main
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
     workers: Workers = None,
     dask: Dask = None,

@@ -17,19 +17,12 @@ FLOORS = (
     {"erasure"},
     {"retrieval"},
     {"strategies"},
-<<<<<<< HEAD
-    {"context", "experiment"},
-    {"bench"},
-    {"figures"},
-    {"runner", "extension", "cli_db", "cli_progress", "cli_workers", "cli_tables"},
-    {"cli_compare", "cli_explain", "cli_import"},
-=======
     {"context"},
     {"experiment"},
-    {"bench", "figures"},
-    {"explorer", "runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_tables"},
+    {"bench"},
+    {"figures"},
+    {"explorer", "runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_workers", "cli_tables"},
     {"cli_compare", "cli_contexts", "cli_explain", "cli_import"},
->>>>>>> main
     {"cli"},
     {"__init__"},
 )

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab import bench, figures
-from carmenta_lab.bench import growth, scale
+from carmenta_lab.bench import exponents, scale
 from carmenta_lab.bench.filling import fill, questions, rows_of, user_id, vectors_of
 from carmenta_lab.bench.generate import TOPICS, blocks, favourites, vectors, write_folder
 from carmenta_lab.bench.scratch import decades, measured
@@ -110,29 +110,29 @@ MEASURED = scale.Scale(
 
 
 def test_an_exponent_is_the_slope_on_logarithmic_scales() -> None:
-    assert growth.exponent([10, 100, 1_000], [3 * 10**1.5, 3 * 100**1.5, 3 * 1_000**1.5]) == pytest.approx(1.5)
-    assert math.isnan(growth.exponent([10, 10], [1, 2]))
+    assert exponents.exponent([10, 100, 1_000], [3 * 10**1.5, 3 * 100**1.5, 3 * 1_000**1.5]) == pytest.approx(1.5)
+    assert math.isnan(exponents.exponent([10, 10], [1, 2]))
 
 
 def test_growth_is_that_of_a_user_of_fixed_size_and_of_other_operations() -> None:
-    grown = [growth.Grown("load", 1_000, 50.0), growth.Grown("load", 10_000, 500.0)]
-    found = growth.exponents(MEASURED, grown).set_index("operation")
+    grown = [exponents.Grown("load", 1_000, 50.0), exponents.Grown("load", 10_000, 500.0)]
+    found = exponents.exponents(MEASURED, grown).set_index("operation")
     assert found.loc["search by exact", ["user_rows", "exponent"]].tolist() == [100, 0.0]
     assert found.loc["search by halfvec", "exponent"] == 1.0
     assert found.loc["load", ["from_rows", "to_rows", "exponent"]].tolist() == [1_000, 10_000, 1.0]
 
 
 def test_extrapolation_goes_on_as_between_the_two_largest_users_and_leaves_indexes_out() -> None:
-    found = growth.extrapolated(MEASURED, 50_000).set_index("method")
+    found = exponents.extrapolated(MEASURED, 50_000).set_index("method")
     assert "halfvec" not in found.index
     assert found.loc["exact", ["measured_rows", "exponent", "extrapolated_ms"]].tolist() == [5_000, 1.0, 1_000.0]
 
 
 def test_an_index_is_chosen_only_where_exact_search_is_slow_and_the_index_finds_enough() -> None:
-    choices = growth.decisions(MEASURED, enough_ms=10).set_index("user_rows").choice
+    choices = exponents.decisions(MEASURED, enough_ms=10).set_index("user_rows").choice
     assert choices.to_dict() == {100: "exact", 1_000: "exact", 5_000: "index: halfvec"}
     slow = replace(MEASURED, searched=(searched(10_000, 5_000, "exact", 500.0),))
-    assert growth.decisions(slow).choice.tolist() == ["a dedicated engine"]
+    assert exponents.decisions(slow).choice.tolist() == ["a dedicated engine"]
 
 
 def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_every_method_is_measured_for_every_user(emptied: Database, monkeypatch:
 
 
 def test_loading_and_contexts_are_measured_at_each_size(emptied: Database) -> None:
-    found = growth.grow(emptied, [80, 160])
+    found = exponents.grow(emptied, [80, 160])
     assert [(row.operation, row.rows) for row in found] == [
         (o, rows) for rows in (80, 160) for o in ("load", "context")
     ]

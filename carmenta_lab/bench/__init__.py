@@ -4,25 +4,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
-<<<<<<< HEAD
 from carmenta_lab.bench.building import building
-=======
 from carmenta_lab.bench.context import context
->>>>>>> main
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.growth import growth
 from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest, ingest_vectors
 from carmenta_lab.bench.measure import Result
-<<<<<<< HEAD
+from carmenta_lab.bench.migration import migrating
 from carmenta_lab.bench.peers import peers
 from carmenta_lab.bench.searching import filtered, searching
 from carmenta_lab.bench.words import bm25, hybrid
-=======
-from carmenta_lab.bench.migration import migrating
-from carmenta_lab.bench.searching import searching
->>>>>>> main
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.experiment.circumstances import server_circumstances
 from carmenta_lab.postgres.connect import Database
@@ -42,17 +35,14 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "index_build": (building, 5_000, 3),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),
-<<<<<<< HEAD
     "peers": (peers, 2_000, 3),
-=======
     "helpers": (helping, 100_000, 500),
     "migration": (migrating, 100_000, 3),
     "context": (context, 5_000, 15),
->>>>>>> main
 }
 """Name -> what measures, rows unless told, repeats."""
 
-BY_NAME_ONLY = ("crossover", "peers")
+BY_NAME_ONLY = ("crossover", "peers", "ingest_growth", "helpers", "migration")
 """Benches that take many minutes, and so are run when they are asked for."""
 
 
