@@ -17,6 +17,7 @@ from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
 from carmenta_lab.cli_schema import schema
+from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
 
@@ -52,20 +53,29 @@ def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Names such as 03_retrieval; all when none.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value; lists as a,b,c.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the executed notebooks and index.html.")] = Path("runs"),
+    grid: Grid = None,
+    workers: Workers = None,
+    dask: Dask = None,
 ) -> None:
     """Execute notebooks: the executed files, an HTML page of each, and an index.html.
 
     Example: `carmenta-lab run 03_retrieval -p k=20 -p strategies=vector_exact,hybrid_rrf --out runs`
+
+    Over parameters, each combination in a folder of its own: `carmenta-lab run 03_retrieval --grid k=5,10 --workers 2`
     """
     from carmenta_lab import runner
+    from carmenta_lab.experiment.workers import executor
     from carmenta_lab.postgres.lab import open_lab
 
     values = _parameters(parameter or [])
-    runner.check([runner.find(name) for name in (notebooks or runner.names())], values)
+    tried = read_grid(grid)
+    paths = [runner.find(name) for name in (notebooks or runner.names())]
+    for combination in runner.combinations(values, tried):
+        runner.check(paths, combination)
     with steps("starting the database"):
         open_lab().dispose()
-    with steps("executing") as progress:
-        done = runner.run(notebooks or (), values, out, progress)
+    with executor(workers, dask) as spread, steps("executing") as progress:
+        done = runner.run(notebooks or (), values, out, progress, tried, spread)
     for executed in done:
         typer.echo(f"{executed.html}  {executed.title}")
     typer.echo(f"{out / 'index.html'}")
@@ -186,10 +196,10 @@ def context(
 
 @app.command()
 def bench(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="ingest, search, context, helpers, crossover, ...; all when none.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Such as search; the quick ones when none.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
+    workers: Workers = None,
+    dask: Dask = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:
     """Measure speed against the bare limit, both in one run; on a database of its own on the embedded server.
@@ -198,13 +208,10 @@ def bench(
     """
     from carmenta_lab.bench import run as measure
     from carmenta_lab.cli_tables import bench_table
-    from carmenta_lab.experiment.circumstances import server_circumstances
-    from carmenta_lab.postgres.lab import embedded_way, prepare
+    from carmenta_lab.experiment.workers import executor
 
-    with prepare(embedded_way(read_settings().home_folder, "carmenta_bench")) as database:
-        with steps("measuring"):
-            results = measure(database, names or (), rows)
-        circumstances = server_circumstances(database)
+    with executor(workers, dask) as spread, steps("measuring"):
+        results, circumstances = measure(names or (), rows, executor=spread)
     if json_file is not None:
         found = {"benches": {r.name: r.to_json() for r in results}, "circumstances": circumstances}
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

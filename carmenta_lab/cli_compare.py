@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from carmenta_lab.cli_progress import loading, steps
+from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import UsageError, WorseThanBaseline
 
 
@@ -29,6 +30,9 @@ def compare(
     resample: Annotated[
         Literal["query", "user"], typer.Option(help="What intervals are drawn over: query or user.")
     ] = "query",
+    grid: Grid = None,
+    workers: Workers = None,
+    dask: Dask = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
     ] = None,
@@ -37,6 +41,8 @@ def compare(
 
     Example: `carmenta-lab compare --dataset sample --strategies vector_exact,hybrid_rrf --json result.json`
 
+    Over parameters of strategies: `carmenta-lab compare --strategies bm25 --grid k1=0.9,1.2 --grid b=0.4,0.75`
+
     As a gate: `carmenta-lab compare --baseline result.json --fail-if-worse 0.02`
     """
     from carmenta_lab import strategies as registry
@@ -44,20 +50,32 @@ def compare(
     from carmenta_lab.experiment.compare import compare as measure
     from carmenta_lab.experiment.earlier import worse
     from carmenta_lab.experiment.questions import vectors_needed
+    from carmenta_lab.experiment.workers import executor
     from carmenta_lab.postgres.lab import open_lab
+    from carmenta_lab.retrieval.grid import cells
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if not names:
         names = sorted(registry.names(), key=lambda name: name != "vector_exact")
+    if grid:
+        names = cells({name: registry.load(name) for name in names}, read_grid(grid))
     models = vectors_needed([registry.load(name).model for name in names])
     wanted = [name.strip() for name in measures.split(",") if name.strip()]
     if fail_if_worse is not None and not 0 <= fail_if_worse <= 1:
         raise UsageError(f"--fail-if-worse expects 0 to 1, found {fail_if_worse:g}.")
-    with open_lab() as lab:
+    with executor(workers, dask) as spread, open_lab() as lab:
         loaded = loading(lab, dataset, models=models, tokens=any(registry.needs_tokens(name) for name in names))
         with steps("comparing") as progress:
             result = measure(
-                lab, loaded.dataset, names, wanted, k, baseline=baseline, resample=resample, progress=progress
+                lab,
+                loaded.dataset,
+                names,
+                wanted,
+                k,
+                baseline=baseline,
+                resample=resample,
+                executor=spread,
+                progress=progress,
             )
     if str(json_file) == "-":
         typer.echo(result.json_text())

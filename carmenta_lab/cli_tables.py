@@ -94,8 +94,9 @@ def _table(heads: Sequence[str], title: str) -> Table:
 
 def bench_table(results: Sequence[Result]) -> Table:
     """Ours against the limit."""
-    table = Table("bench", "rows", "limit ms", "ours ms", "ours / limit", "limit / ours", "the limit")
+    kept = Column("bench", no_wrap=True), Column("ratio", no_wrap=True)
+    table = Table(kept[0], "rows", "limit ms", "ours ms", kept[1], "the limit")
     for r in results:
-        cells = (f"{r.limit_ms:.2f}", f"{r.ours_ms:.2f}", f"{r.ratio:.2f}", f"{r.throughput:.2f}", r.what)
+        cells = (f"{r.limit_ms:.2f}", f"{r.ours_ms:.2f}", f"{r.ratio:.2f}", r.what)
         table.add_row(r.name, str(r.rows), *cells)
     return table

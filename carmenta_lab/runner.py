@@ -4,10 +4,15 @@ import html
 import json
 import keyword
 import os
+import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from carmenta_lab import resources
 from carmenta_lab.errors import NotebookFailed, UnknownName, UsageError
@@ -91,33 +96,74 @@ def check(notebooks: Sequence[Path], given: Mapping[str, str]) -> dict[Path, dic
     }
 
 
+def combinations(values: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """The parameters with every combination of the grid's, the last of the grid fastest; once without a grid."""
+    return [{**values, **dict(zip(grid, chosen, strict=True))} for chosen in product(*grid.values())]
+
+
 def run(
     notebooks: Sequence[str] = (),
     parameters: Mapping[str, str] | None = None,
     out: Path = Path("runs"),
     progress: Callable[[str, int, int], object] = lambda name, done, total: None,
+    grid: Mapping[str, Sequence[str]] | None = None,
+    executor: Executor | None = None,
 ) -> list[Executed]:
     """Execute notebooks (all of them when none is named) into a folder; the index is written last.
 
-    NotebookFailed after all have run, when one ended with an error; its output is kept up to the error.
+    A grid executes each with every combination of its values, each combination into a folder named after it, as
+    `k=5,strategies=...`. An executor takes notebooks at once; the results are in the same order. NotebookFailed after
+    all have run, when one ended with an error; its output is kept up to the error.
     """
     paths = [find(name) for name in (notebooks or names())]
-    values = check(paths, parameters or {})
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the folder {out} cannot be made: {error.strerror}; name another with --out.") from None
+    tasks: list[tuple[Path, dict[str, Any], Path]] = []
+    for combination in combinations(parameters or {}, grid or {}):
+        typed = check(paths, combination)
+        folder = out / _folder(combination, grid) if grid else out
+        tasks += [(path, typed[path], folder) for path in paths]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the folder {folder} cannot be made: {error.strerror}; name another with --out."
+            ) from None
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    found = [executor.submit(_elsewhere, path, values, _environment()) for path, values, _ in tasks] if executor else []
     done = []
-    for number, path in enumerate(paths):
-        progress(path.stem, number, len(paths))
-        done.append(_execute(path, values[path], out))
-    progress("", len(paths), len(paths))
-    (out / "index.html").write_text(_index(done, parameters or {}), encoding="utf-8")
+    for number, (path, values, folder) in enumerate(tasks):
+        progress(path.stem, number, len(tasks))
+        done.append(_keep(path, folder, *found[number].result()) if found else _execute(path, values, folder))
+    progress("", len(tasks), len(tasks))
+    (out / "index.html").write_text(_index(done, parameters or {}, out), encoding="utf-8")
     failed = [executed for executed in done if executed.error]
     if failed:
         raise NotebookFailed("; ".join(f"{executed.name} failed: {executed.error}" for executed in failed))
     return done
+
+
+def _folder(combination: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> str:
+    """A folder's name that says the values of a grid."""
+    return re.sub(r"[^\w=,.+-]", "_", ",".join(f"{name}={combination[name]}" for name in grid))
+
+
+def _environment() -> dict[str, str]:
+    """What another machine must know to work on the same database."""
+    return {name: value for name, value in os.environ.items() if name.startswith("CARMENTA_")}
+
+
+def _elsewhere(path: Path, values: dict[str, Any], environment: dict[str, str]) -> tuple[str, str, str, str]:
+    """Execute in a process that need not share a disk with the caller; the title, notebook, page and error."""
+    os.environ.update(environment)
+    with tempfile.TemporaryDirectory() as folder:
+        done = _execute(path if path.is_file() else find(path.stem), values, Path(folder))
+        return done.title, done.notebook.read_text("utf-8"), done.html.read_text("utf-8"), done.error
+
+
+def _keep(path: Path, folder: Path, title: str, notebook: str, page: str, error: str) -> Executed:
+    target = folder / path.name
+    target.write_text(notebook, encoding="utf-8")
+    target.with_suffix(".html").write_text(page, encoding="utf-8")
+    return Executed(path.stem, title, target, target.with_suffix(".html"), error)
 
 
 def _execute(path: Path, values: dict[str, Any], out: Path) -> Executed:
@@ -149,10 +195,11 @@ def _title(notebook: Any) -> str:
     return ""
 
 
-def _index(done: Sequence[Executed], parameters: Mapping[str, str]) -> str:
+def _index(done: Sequence[Executed], parameters: Mapping[str, str], out: Path) -> str:
     rows = "\n".join(
-        f'<li><a href="{html.escape(e.html.name)}">{html.escape(e.name)}</a> {html.escape(e.title)}'
-        f' <a href="{html.escape(e.notebook.name)}">.ipynb</a>'
+        f'<li><a href="{_link(e.html, out)}">{html.escape(e.name)}</a> {html.escape(e.title)}'
+        + (f" {html.escape(e.html.parent.name)}" if e.html.parent != out else "")
+        + f' <a href="{_link(e.notebook, out)}">.ipynb</a>'
         + (f' <strong class="failed">failed: {html.escape(e.error)}</strong>' if e.error else "")
         + "</li>"
         for e in done
@@ -165,3 +212,7 @@ def _index(done: Sequence[Executed], parameters: Mapping[str, str]) -> str:
         ".failed{color:#c33}</style></head><body>\n<h1>carmenta_lab</h1>\n"
         f"<p>Parameters: {html.escape(given)}.</p>\n<ol>\n{rows}\n</ol>\n</body></html>\n"
     )
+
+
+def _link(target: Path, out: Path) -> str:
+    return html.escape(quote(target.relative_to(out).as_posix()))

@@ -1,8 +1,13 @@
-"""Seeded rows for measuring speed at any scale. Never for quality: the words mean nothing."""
+"""Seeded rows for measuring speed at any scale. Never for quality: the words mean nothing.
+
+Any number of rows, streamed in blocks that depend on the seed and their own number alone: the same bytes for the same
+seed, and a longer run begins with the shorter one.
+"""
 
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from operator import itemgetter
@@ -18,6 +23,26 @@ WORDS = 15_000
 WORD = re.compile("[a-z]{2,}")
 TURNS = 40
 """Messages a conversation."""
+CONVERSATIONS = 100
+"""Conversations a block."""
+TOPICS = 200
+FAVOURITES = 5
+"""Topics of one user; four conversations in five are about one of them."""
+SKEW = 0.8
+"""Users are busy by a power law of this exponent: of ten, the first says 27 % and the last 4 %."""
+START = datetime(2025, 1, 1, tzinfo=UTC)
+MINUTES = 365 * 24 * 60
+
+
+@dataclass(frozen=True)
+class Block:
+    """Up to 4,000 consecutive rows: conversations of 40 messages, each of one user and about one topic."""
+
+    first: int  # number of the first row
+    users: NDArray[np.int64]  # of each row, from 0
+    topics: NDArray[np.int64]
+    texts: list[str]
+    times: list[datetime]
 
 
 @cache
@@ -27,38 +52,79 @@ def _words() -> list[str]:
     return [word for word, _ in sorted(vocabulary.items(), key=itemgetter(1)) if WORD.fullmatch(word)][:WORDS]
 
 
+def sentence(generator: np.random.Generator, topic: int) -> str:
+    """5 to 45 words by Zipf's law; every third is drawn from the order of words that the topic has."""
+    words = _words()
+    found = generator.zipf(1.3, int(generator.integers(5, 46))) - 1
+    found[::3] += 1 + topic * (WORDS // TOPICS)
+    return " ".join(words[i] for i in found % WORDS)
+
+
 def texts(rows: int, seed: int) -> Iterator[str]:
     """Texts of 5 to 45 words, their frequencies by Zipf's law; the same for the same seed."""
     generator = np.random.default_rng(seed)
-    words = _words()
-    for _ in range(rows):
-        count = int(generator.integers(5, 46))
-        yield " ".join(words[i] for i in (generator.zipf(1.3, count) - 1) % WORDS)
+    for row in range(rows):
+        yield sentence(generator, row // TURNS % TOPICS)
+
+
+def favourites(user: int, seed: int) -> NDArray[np.int64]:
+    """The topics of a user."""
+    return np.random.default_rng([seed, 1, user]).integers(0, TOPICS, FAVOURITES)
+
+
+def blocks(rows: int, users: int, seed: int = 7) -> Iterator[Block]:
+    """That many rows over a year, by users of skewed activity with topics of their own."""
+    busy = np.arange(1, users + 1) ** -SKEW
+    busy /= busy.sum()
+    size = TURNS * CONVERSATIONS
+    for number, first in enumerate(range(0, rows, size)):
+        generator = np.random.default_rng([seed, 2, number])
+        who = generator.choice(users, CONVERSATIONS, p=busy)
+        own = generator.integers(0, FAVOURITES, CONVERSATIONS)
+        other = generator.integers(0, TOPICS, CONVERSATIONS)
+        liked = np.array([favourites(int(user), seed)[place] for user, place in zip(who, own, strict=True)])
+        what = np.where(generator.random(CONVERSATIONS) < 0.8, liked, other)
+        begun = generator.integers(0, MINUTES, CONVERSATIONS)
+        count = min(size, rows - first)
+        every = np.repeat(np.arange(CONVERSATIONS), TURNS)[:count]
+        times = [START + timedelta(minutes=int(begun[c]) + row % TURNS) for row, c in enumerate(every)]
+        said = [sentence(generator, int(topic)) for topic in what[every]]
+        yield Block(first, who[every], what[every], said, times)
 
 
 def write_folder(folder: Path, rows: int, users: int = 10, seed: int = 7) -> None:
-    """A dataset folder of that many messages in conversations of 40, spread evenly over users."""
-    start = datetime(2025, 1, 1, tzinfo=UTC)
+    """A dataset folder of that many messages in conversations of 40, by users of skewed activity."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "messages.jsonl").open("w", encoding="utf-8") as file:
-        for i, text in enumerate(texts(rows, seed)):
-            conversation = i // TURNS
-            line = {
-                "message_id": f"m{i}",
-                "conversation_id": f"c{conversation}",
-                "user_id": f"u{conversation % users}",
-                "role": "assistant" if i % 2 else "user",
-                "author": "Carmenta" if i % 2 else "Ann",
-                "created_at": (start + timedelta(minutes=i)).isoformat(),
-                "text": text,
-            }
-            file.write(json.dumps(line) + "\n")
+        for block in blocks(rows, users, seed):
+            for i, (user, text, when) in enumerate(
+                zip(block.users, block.texts, block.times, strict=True), start=block.first
+            ):
+                line = {
+                    "message_id": f"m{i}",
+                    "conversation_id": f"c{i // TURNS}",
+                    "user_id": f"u{user}",
+                    "role": "assistant" if i % 2 else "user",
+                    "author": "Carmenta" if i % 2 else "Ann",
+                    "created_at": when.isoformat(),
+                    "text": text,
+                }
+                file.write(json.dumps(line) + "\n")
 
 
-def vectors(rows: int, dim: int, seed: int, centres: int = 100) -> NDArray[np.float32]:
-    """Unit vectors around `centres` topics, shape (rows, dim): uniform ones would have no neighbours to find."""
-    generator = np.random.default_rng(seed)
-    middle = generator.normal(size=(centres, dim))
-    found = middle[generator.integers(0, centres, rows)] + 0.7 * generator.normal(size=(rows, dim))
-    unit: NDArray[np.float64] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return unit.astype(np.float32)
+@cache
+def _centres(dim: int, seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng([seed, 3]).standard_normal((TOPICS, dim), dtype=np.float32)
+
+
+def near(topics: NDArray[np.int64], dim: int, seed: int, stream: int) -> NDArray[np.float32]:
+    """Unit vectors around the centres of topics, shape (rows, dim); `stream` numbers independent draws."""
+    noise = np.random.default_rng([seed, 4, stream]).standard_normal((len(topics), dim), dtype=np.float32)
+    found = _centres(dim, seed)[topics] + np.float32(0.7) * noise
+    unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
+
+
+def vectors(rows: int, dim: int, seed: int, stream: int = 0) -> NDArray[np.float32]:
+    """Unit vectors around topics drawn evenly, shape (rows, dim): uniform ones would have no neighbours to find."""
+    return near(np.random.default_rng([seed, 5, stream]).integers(0, TOPICS, rows), dim, seed, stream)

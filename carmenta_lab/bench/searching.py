@@ -1,93 +1,147 @@
-"""What does a search cost beyond its bare prepared statement?"""
+"""What does a search cost beyond its bare prepared statement: exact, by index, filtered, in a session of its own?"""
 
-from uuid import UUID, uuid5
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg
+from numpy.typing import NDArray
 from pgvector import HalfVector
-from psycopg import sql
 
-from carmenta_lab.bench.generate import texts, vectors
+from carmenta_lab import indexes
+from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.ingest.embed import _COLUMNS, register
-from carmenta_lab.ingest.staging import copy
+from carmenta_lab.indexes import KINDS
+from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED
+from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, Retriever
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.vector import VectorSearch
 
-DIM = 384
 SEARCHES = 20
 """Searches a measurement."""
 
-_BARE = """
-    SELECT passage_id, source_id, unit, embedding <=> %(vector)s AS distance FROM carmenta.{table}
+EXACT = VectorSearch()
+GRAPH = VectorSearch(index="halfvec", ef_search=100, exact_up_to=0)
+
+_NEAREST = """
+    SELECT passage_id, source_id, unit, {distance} AS distance FROM carmenta.{table}
     WHERE user_id = %(user_id)s AND unit = ANY(%(units)s) AND (created_at IS NULL OR created_at <= %(asked_at)s)
     ORDER BY distance, passage_id LIMIT 10
 """
 
+_SAME = "the same question as a prepared statement on psycopg, binary, its transaction open"
 
-_STAGED = (("id", "uuid"), ("content", "text"))
+
+@dataclass(frozen=True)
+class Asker:
+    """One user's questions, ours and bare, over one open transaction."""
+
+    database: Database
+    number: int
+    vectors: NDArray[Any]
+    texts: list[str]
+
+    @property
+    def query(self) -> Query:
+        """A question of this user."""
+        return Query("bench", user_id(self.number), "bench")
+
+    @contextmanager
+    def bare(self, table: str, retriever: VectorSearch) -> Iterator[Callable[[], None]]:
+        """The nearest vectors as a prepared statement; what the index needs is set once, before."""
+        route = retriever.index or "exact"
+        distance = "embedding <=> %(vector)s" if retriever.index else "(embedding <=> %(vector)s) + 0"
+        statement = _NEAREST.format(table=table, distance=distance).encode()
+        values = {"user_id": user_id(self.number), "units": list(SEARCHED), "asked_at": END_OF_TIME}
+        with self.database.app_session() as session, as_user(session, user_id(self.number)):
+            raw = session.connection().connection.driver_connection
+            assert isinstance(raw, psycopg.Connection)
+            raw.execute("SELECT '[1]'::vector")
+            for name, value in retriever.settings(route).items():
+                raw.execute("SELECT set_config(%s, %s, true)", (name, value))
+
+            def ask() -> None:
+                for vector in self.vectors:
+                    given = values | {"vector": HalfVector(vector)}
+                    raw.execute(statement, given, prepare=True, binary=True).fetchall()
+
+            yield ask
+
+    @contextmanager
+    def ours(self, retriever: Retriever) -> Iterator[Callable[[], None]]:
+        """The same through `search`, in one session."""
+        with self.database.app_session() as session, as_user(session, user_id(self.number)):
+
+            def ask() -> None:
+                for vector in self.vectors:
+                    search(session, retriever, self.query, 10, vector)
+
+            yield ask
+
+    def opened(self, retriever: Retriever) -> None:
+        """The same with a session opened for each search."""
+        for vector in self.vectors:
+            with self.database.app_session() as session, as_user(session, user_id(self.number)):
+                search(session, retriever, self.query, 10, vector)
 
 
-def fill(database: Database, user: UUID, rows: int, seed: int) -> str:
-    """A user with that many passages and vectors; returns the table of the vectors."""
-    table = register(database.owner, DEFAULT_MODEL, DIM)
-    ids = [uuid5(user, str(i)) for i in range(rows)]
+@contextmanager
+def filled(database: Database, sizes: list[tuple[int, int]], seed: int, words: bool = False) -> Iterator[str]:
+    """Users (number, rows) and nobody else for the time of a bench; gives the table of their vectors."""
+    empty(database)
+    try:
+        yield fill(database, sizes, seed, words)
+    finally:
+        empty(database)
+
+
+def empty(database: Database) -> None:
+    """Take away all users, and the approximate indexes of the benches' vectors."""
     with database.owner.begin() as connection:
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        raw.execute("DELETE FROM carmenta.users WHERE id = %s", (user,))
-        raw.execute("INSERT INTO carmenta.users (id, name) VALUES (%s, 'bench')", (user,))
-        raw.execute("CREATE TEMP TABLE stage_bench (id uuid, content text) ON COMMIT DROP")
-        copy(raw, sql.Identifier("stage_bench"), _STAGED, zip(ids, texts(rows, seed), strict=True))
-        raw.execute(
-            "INSERT INTO carmenta.memories (user_id, id, category, content) "
-            "SELECT %s, id, 'knowledge', content FROM stage_bench",
-            (user,),
-        )
-        raw.execute(
-            "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id) "
-            "SELECT %s, id, 'memory', 0, content, id FROM stage_bench",
-            (user,),
-        )
-        raw.execute(f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
-        every = zip(ids, vectors(rows, DIM, seed), strict=True)
-        copied = ((user, key, key, None, "memory", HalfVector(vector)) for key, vector in every)
-        copy(raw, sql.Identifier("stage_vectors"), _COLUMNS, copied)
-        raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM stage_vectors")
-    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(f"VACUUM ANALYZE carmenta.{table}")
-        connection.exec_driver_sql("VACUUM ANALYZE carmenta.passages")
-    return table
+        connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
+    for kind in KINDS:
+        indexes.drop(database.owner, table_name(DEFAULT_MODEL), kind)
+
+
+def asker(database: Database, number: int, seed: int) -> Asker:
+    """The questions of a generated user."""
+    return Asker(database, number, *questions(number, SEARCHES, seed))
+
+
+def _result(name: str, pair: tuple[float, float], rows: int, repeats: int, what: str = _SAME) -> Result:
+    return Result(name, pair[0] / SEARCHES, pair[1] / SEARCHES, rows, repeats, what)
 
 
 def searching(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """Exact top 10 of a user's vectors: `search` against the bare statement, both in one open transaction."""
-    return [_measure(database, size, repeats, seed) for size in (600, rows)]
+    """Top 10 of a user with `rows` vectors, who are all there are: exact and through a graph; and of one with 600."""
+    found = []
+    with filled(database, [(0, 600), (1, rows)], seed) as table:
+        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
+        for number, size, name, retriever in (
+            (0, 600, "search_600", EXACT),
+            (1, rows, "search_exact", EXACT),
+            (1, rows, "search_index", GRAPH),
+        ):
+            one = asker(database, number, seed)
+            with one.bare(table, retriever) as limit, one.ours(retriever) as ours:
+                found.append(_result(name, alternate(limit, ours, repeats, warm_up=3), size, repeats))
+                if retriever is GRAPH:
+                    pair = alternate(limit, lambda one=one: one.opened(GRAPH), repeats, warm_up=3)  # type: ignore[misc]
+                    found.append(_result("search_session", pair, size, repeats))
+    return found
 
 
-def _measure(database: Database, rows: int, repeats: int, seed: int) -> Result:
-    user = uuid5(UUID(int=7), str(rows))
-    bare = _BARE.format(table=fill(database, user, rows, seed))
-    asked = vectors(SEARCHES, DIM, seed + 1)
-    query, retriever = Query("bench", user, "bench"), VectorSearch()
-    with database.app_session() as session, as_user(session, user):
-        raw = session.connection().connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        values = {"user_id": user, "units": list(SEARCHED), "asked_at": END_OF_TIME}
-
-        def limit() -> None:
-            for vector in asked:
-                raw.execute(bare, values | {"vector": HalfVector(vector)}, prepare=True, binary=True).fetchall()
-
-        def ours() -> None:
-            for vector in asked:
-                search(session, retriever, query, 10, vector)
-
-        limit_ms, ours_ms = alternate(limit, ours, repeats, warm_up=3)
-    with database.owner.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM carmenta.users WHERE id = %s", (user,))
-    what = "the same question as a prepared statement on psycopg, binary"
-    return Result(f"search_{rows}", limit_ms / SEARCHES, ours_ms / SEARCHES, rows, repeats, what)
+def filtered(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+    """A user with 1 % of the rows among users of as many: exact against bare, and against an iterative index scan."""
+    size = max(10, rows // 100)
+    with filled(database, [(number, size) for number in range(100)], seed) as table:
+        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
+        one = asker(database, 50, seed)
+        with one.bare(table, EXACT) as limit, one.ours(EXACT) as ours, one.ours(GRAPH) as graph:
+            first = _result("filtered", alternate(limit, ours, repeats, warm_up=3), size, repeats)
+            against = alternate(graph, ours, max(3, repeats // 3), warm_up=1)
+    return [first, _result("filtered_against_index", against, size, repeats, "an iterative scan of the graph index")]

@@ -1,6 +1,7 @@
 """Strategies against each other on the questions of a dataset: quality with intervals, latency, circumstances."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +16,9 @@ from carmenta_lab.experiment.comparison import Comparison
 from carmenta_lab.experiment.earlier import Earlier, read_earlier
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.questions import Questions, read_questions
-from carmenta_lab.experiment.running import Executed, execute
+from carmenta_lab.experiment.running import Executed
 from carmenta_lab.experiment.store import store
+from carmenta_lab.experiment.workers import run_all
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.retriever import Retriever, kinds
 
@@ -38,6 +40,7 @@ def compare(
     resample: Literal["query", "user"] = "query",
     seed: int = SEED,
     keep: bool = True,
+    executor: Executor | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Comparison:
     """Run strategies over the judged questions of a loaded dataset.
@@ -45,8 +48,9 @@ def compare(
     Strategies are names or paths of files; the first is the baseline unless another is named. A baseline that is
     the JSON file of an earlier run is held against this one as well, each strategy against itself (`changes`).
     Intervals are bootstrapped over questions, or over users (wider: they speak about other users). `keep` stores
-    runs, hits and scores in the lab. Deterministic but for latency and for what an approximate index finds.
-    UsageError when `k` is below the depth of a measure, and when an earlier run does not fit this one.
+    runs, hits and scores in the lab. An `executor` runs the strategies in processes of their own: results are the
+    same, and latency then tells how busy the machine was. Deterministic but for latency and for what an approximate
+    index finds. UsageError when `k` is below the depth of a measure, and when an earlier run does not fit this one.
     """
     parsed = _checked(strategies, measures, k)
     retrievers: dict[str, Retriever] = {registry.title(name): registry.load(name) for name in strategies}
@@ -57,20 +61,12 @@ def compare(
         questions = read_questions(session, dataset)
     if earlier is not None:
         earlier.check_questions(questions)
-    runs: dict[str, Executed] = {}
-    encoded = encode(database, retrievers, questions.queries)
     total = len(questions.queries)
-    for name, retriever in retrievers.items():
-        progress(name, 0, total)
-        runs[name] = execute(
-            database,
-            name,
-            retriever,
-            questions.queries,
-            encoded[name],
-            k,
-            lambda done, name=name: progress(name, done, total),  # type: ignore[misc]
-        )
+    named = {registry.title(name): name for name in strategies}
+    encoded = encode(database, retrievers, questions.queries)
+    runs = run_all(
+        database, named, questions.queries, encoded, k, executor, lambda name, done: progress(name, done, total)
+    )
     scores = _scores(runs, retrievers, questions, parsed)
     everything = questions.qrels({"message", "memory", "document"})
     configs = {name: repr(retriever) for name, retriever in retrievers.items()}

@@ -18,6 +18,7 @@ from carmenta_lab.figures.contexts import conversation_shown, tokens_by_block
 from carmenta_lab.figures.evidence import evidence, evidence_letters, top_hits
 from carmenta_lab.figures.latency import quality_against_latency
 from carmenta_lab.figures.quality import quality
+from carmenta_lab.figures.scale import scale_cost, scale_latency, scale_recall
 from carmenta_lab.figures.timeline import conversations_over_time, read_conversations
 from carmenta_lab.figures.wins import wins_and_losses
 
@@ -32,6 +33,9 @@ __all__ = [
     "quality",
     "quality_against_latency",
     "read_conversations",
+    "scale_cost",
+    "scale_latency",
+    "scale_recall",
     "tokens_by_block",
     "top_hits",
     "wins_and_losses",

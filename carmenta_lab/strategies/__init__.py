@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import cast
 
 from carmenta_lab.errors import UnknownName, UsageError
+from carmenta_lab.retrieval.grid import changed, split
 from carmenta_lab.retrieval.retriever import Retriever
 
 PARTS = ("units", "model", "route", "statement", "settings")
@@ -25,8 +26,10 @@ def names() -> list[str]:
 def load(name: str) -> Retriever:
     """The strategy of that name, or of a Python file outside the package given by its path.
 
-    UnknownName lists the known ones; UsageError when a file cannot be read or defines no `STRATEGY`.
+    Parameters in brackets stand in for its own: `vector_hnsw(ef_search=40)`. UnknownName lists the known ones;
+    UsageError when a file cannot be read or defines no `STRATEGY`.
     """
+    name, given = split(name)
     module = _outside(Path(name)) if name.endswith(".py") else _inside(name)
     strategy = getattr(module, "STRATEGY", None)
     if strategy is None:
@@ -41,7 +44,7 @@ def load(name: str) -> Retriever:
         raise UsageError(
             f"STRATEGY of {name} cannot be hashed: write its parameters as tuples and keep it frozen."
         ) from None
-    return cast("Retriever", strategy)
+    return cast("Retriever", changed(name, strategy, given))
 
 
 def needs_tokens(name: str) -> bool:
@@ -51,7 +54,8 @@ def needs_tokens(name: str) -> bool:
 
 def title(name: str) -> str:
     """The name under which a strategy appears in tables: the file's, without folder and ending."""
-    return Path(name).stem if name.endswith(".py") else name
+    file, _, given = name.partition("(")
+    return Path(file).stem + (f"({given}" if given else "") if file.endswith(".py") else name
 
 
 def _inside(name: str) -> ModuleType:

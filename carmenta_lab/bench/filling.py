@@ -1,0 +1,108 @@
+"""Generated rows straight into the tables that searches read: passages, their words and their vectors."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID, uuid5
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from pgvector import HalfVector
+from psycopg import sql
+
+from carmenta_lab.bench.generate import MINUTES, START, favourites, near, sentence
+from carmenta_lab.embedding import DEFAULT_MODEL
+from carmenta_lab.ingest.embed import _COLUMNS, register
+from carmenta_lab.ingest.staging import copy
+from carmenta_lab.ingest.words import LATER
+from carmenta_lab.postgres.connect import Database
+
+DIM = 384
+BLOCK = 5_000
+_ROWS = (("id", "uuid"), ("content", "text"), ("created_at", "timestamptz"))
+
+
+def user_id(number: int) -> UUID:
+    """The uuid of a generated user."""
+    return uuid5(UUID(int=7), f"bench {number}")
+
+
+def topics_of(number: int, rows: int, seed: int, stream: int) -> NDArray[np.int64]:
+    """The topics of a user's rows: four in five are of the favourites."""
+    generator = np.random.default_rng([seed, 6, number, stream])
+    own = favourites(number, seed)[generator.integers(0, 5, rows)]
+    found: NDArray[np.int64] = np.where(generator.random(rows) < 0.8, own, generator.integers(0, 200, rows))
+    return found
+
+
+def questions(number: int, count: int, seed: int) -> tuple[NDArray[np.float32], list[str]]:
+    """Vectors about a user's topics that no row has, and texts of three words: a rare one and two common ones."""
+    topics = topics_of(number, count, seed + 1, 0)
+    generator = np.random.default_rng([seed, 7, number])
+    words = [sentence(generator, int(topic)).split() for topic in topics]
+    return near(topics, DIM, seed, 1_000_000 + number), [" ".join(sorted(set(w), key=w.index)[:3]) for w in words]
+
+
+def vectors_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[NDArray[np.float32]]:
+    """The vectors of a user's rows in blocks of 5,000, from the number `first` on, a multiple of that."""
+    for start in range(first, rows, BLOCK):
+        topics = topics_of(number, BLOCK, seed, start)
+        yield near(topics, DIM, seed, number * 1_000_003 + start)[: rows - start]
+
+
+def rows_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[tuple[UUID, str, datetime, HalfVector]]:
+    """Rows of a user from the number `first` on, a multiple of 5,000: id, text, time, vector."""
+    user = user_id(number)
+    for start, vectors in zip(range(first, rows, BLOCK), vectors_of(number, rows, seed, first), strict=True):
+        topics = topics_of(number, BLOCK, seed, start)[: len(vectors)]
+        generator = np.random.default_rng([seed, 8, number, start])
+        minutes = generator.integers(0, MINUTES, BLOCK)
+        for place, (topic, vector) in enumerate(zip(topics, vectors, strict=True)):
+            when = START + timedelta(minutes=int(minutes[place]))
+            yield uuid5(user, str(start + place)), sentence(generator, int(topic)), when, HalfVector(vector)
+
+
+def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words: bool = False) -> str:
+    """Users (number, rows) with that many passages and vectors each; returns the table of the vectors.
+
+    The passages are memories with nothing behind them but an id. `words` builds the index of words too, user by user.
+    """
+    table = register(database.owner, DEFAULT_MODEL, DIM)
+    for number, rows in sizes:
+        with database.owner.begin() as connection:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, psycopg.Connection)
+            raw.execute(LATER, (True,))
+            raw.execute("DELETE FROM carmenta.users WHERE id = %s", (user_id(number),))
+            raw.execute("INSERT INTO carmenta.users (id, name) VALUES (%s, 'bench')", (user_id(number),))
+            _write(raw, table, number, rows, seed)
+            if words:
+                raw.execute("SELECT carmenta.rebuild_words(%s)", (user_id(number),))
+    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for name in (table, "passages", "memories", *(("postings", "passage_features") if words else ())):
+            connection.exec_driver_sql(f"VACUUM ANALYZE carmenta.{name}")
+    return table
+
+
+def _write(raw: psycopg.Connection[tuple[object, ...]], table: str, number: int, rows: int, seed: int) -> None:
+    """COPY does not write into a table with row-level security, so blocks pass temporary tables."""
+    user = user_id(number)
+    raw.execute("CREATE TEMP TABLE stage_rows (id uuid, content text, created_at timestamptz) ON COMMIT DROP")
+    raw.execute(f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
+    for start in range(0, rows, 4 * BLOCK):
+        block = list(rows_of(number, min(rows, start + 4 * BLOCK), seed, start))
+        copy(raw, sql.Identifier("stage_rows"), _ROWS, (row[:3] for row in block))
+        vectors = ((user, key, key, when, "memory", vector) for key, _, when, vector in block)
+        copy(raw, sql.Identifier("stage_vectors"), _COLUMNS, vectors)
+        raw.execute(
+            "INSERT INTO carmenta.memories (user_id, id, category, content, created_at) "
+            "SELECT %s, id, 'knowledge', '-', created_at FROM stage_rows",
+            (user,),
+        )
+        raw.execute(
+            "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
+            "SELECT %s, id, 'memory', 0, content, id, created_at FROM stage_rows",
+            (user,),
+        )
+        raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM stage_vectors")
+        raw.execute("TRUNCATE stage_rows, stage_vectors")

@@ -1,0 +1,214 @@
+"""Generated rows are the same for the same seed; what is measured with them is put together rightly."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from carmenta_lab import bench, figures
+from carmenta_lab.bench import exponents, scale
+from carmenta_lab.bench.filling import fill, questions, rows_of, user_id, vectors_of
+from carmenta_lab.bench.generate import TOPICS, blocks, favourites, vectors, write_folder
+from carmenta_lab.bench.scratch import decades, measured
+from carmenta_lab.errors import UnknownName, UsageError
+from carmenta_lab.postgres import Database
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "messages.jsonl").read_bytes()).hexdigest()
+
+
+def test_a_folder_has_the_same_bytes_for_the_same_seed_and_a_longer_one_begins_with_the_shorter(tmp_path: Path) -> None:
+    for name, rows, seed in (("a", 4_100, 7), ("b", 4_100, 7), ("c", 4_100, 8), ("d", 8_200, 7)):
+        write_folder(tmp_path / name, rows, users=5, seed=seed)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+    short, long = ((tmp_path / name / "messages.jsonl").read_text() for name in ("a", "d"))
+    assert long.startswith(short[: len(short) * 9 // 10])
+    assert digest(tmp_path / "a") == "b1aba2537f09c29fe2081b164b448284b62b180f1e90fc5c4aceabef73195ad7"
+
+
+def test_rows_are_streamed() -> None:
+    first = list(islice(blocks(10**12, users=1_000), 2))
+    assert [block.first for block in first] == [0, 4_000]
+
+
+def test_users_are_skewed_have_topics_of_their_own_and_talk_for_months() -> None:
+    found = list(blocks(16_000, users=20))
+    users, topics = (np.concatenate([getattr(block, name) for block in found]) for name in ("users", "topics"))
+    counts = np.bincount(users, minlength=20)
+    assert counts[0] > 2 * counts[-1]
+    own = np.mean([topic in favourites(int(user), 7) for user, topic in zip(users, topics, strict=True)])
+    assert 0.7 < own < 0.95
+    times = [time for block in found for time in block.times]
+    assert (max(times) - min(times)).days > 300
+    words = " ".join(text for block in found[:2] for text in block.texts).split()
+    ranked = sorted((words.count(word) for word in set(words[:3_000])), reverse=True)
+    assert ranked[0] > 20 * ranked[100]
+
+
+def test_vectors_are_unit_and_near_those_of_their_topic() -> None:
+    found = vectors(2_000, 384, 7)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(2_000), abs=1e-5)
+    assert np.array_equal(found, vectors(2_000, 384, 7))
+    assert not np.array_equal(found, vectors(2_000, 384, 8))
+    nearest = np.sort(found @ found.T, axis=1)[:, -2]
+    assert np.median(nearest) > 0.5  # uniform ones of 384 dimensions have .2
+    assert TOPICS == 200
+
+
+def test_rows_of_a_user_do_not_depend_on_where_one_begins() -> None:
+    every = list(rows_of(3, 5_010, 7))
+    later = list(rows_of(3, 5_010, 7, first=5_000))
+    assert [row[:3] for row in every[5_000:]] == [row[:3] for row in later]
+    assert np.array_equal(np.concatenate(list(vectors_of(3, 5_010, 7))).shape, (5_010, 384))
+    assert [row[0] for row in rows_of(3, 10, 7)] == [row[0] for row in every[:10]]
+    assert all(1 <= len(asked.split()) <= 3 for asked in questions(3, 20, 7)[1])
+
+
+def test_filling_writes_passages_vectors_and_words_and_twice_is_once(database: Database) -> None:
+    for _ in range(2):
+        table = fill(database, [(1, 120), (2, 30)], 7, words=True)
+    with database.owner_session() as session:
+        count = {
+            name: session.execute(
+                text(f"SELECT count(*) FILTER (WHERE user_id = :a), count(*) FROM carmenta.{name}"), {"a": user_id(1)}
+            ).one()
+            for name in ("passages", table, "passage_features")
+        }
+        assert session.scalar(text("SELECT count(*) FROM carmenta.postings")) > 100
+    assert set(count.values()) == {(120, 150)}
+
+
+# What is measured
+
+
+def searched(rows: int, user_rows: int, method: str, p50_ms: float, recall: float | None = 1.0) -> scale.Searched:
+    return scale.Searched(rows, user_rows, method, recall, p50_ms, 2 * p50_ms)
+
+
+MEASURED = scale.Scale(
+    (
+        *(searched(rows, 100, "exact", 1.0) for rows in (1_000, 10_000)),
+        *(searched(10_000, rows, "exact", rows / 50) for rows in (1_000, 5_000)),
+        *(searched(rows, 100, "halfvec", rows / 100) for rows in (1_000, 10_000)),
+        searched(10_000, 1_000, "halfvec", 5.0, recall=0.9),
+        searched(10_000, 5_000, "halfvec", 4.0, recall=0.96),
+        searched(10_000, 5_000, "binary", 3.0, recall=0.94),
+        searched(10_000, 5_000, "bm25", 2.0, recall=None),
+    ),
+    (scale.Served(10_000, 5_000, "exact", 1, 90.0), scale.Served(10_000, 5_000, "exact", 2, 170.0)),
+    (scale.Stored(1_000, "exact", 1.0, 1.0), scale.Stored(10_000, "exact", 9.0, 10.0)),
+    {"postgres": "18", "pgvector": "0.8", "cores": 2, "seed": 7, "load_average": [1.0, 2.0]},
+)
+
+
+def test_an_exponent_is_the_slope_on_logarithmic_scales() -> None:
+    assert exponents.exponent([10, 100, 1_000], [3 * 10**1.5, 3 * 100**1.5, 3 * 1_000**1.5]) == pytest.approx(1.5)
+    assert math.isnan(exponents.exponent([10, 10], [1, 2]))
+
+
+def test_growth_is_that_of_a_user_of_fixed_size_and_of_other_operations() -> None:
+    grown = [exponents.Grown("load", 1_000, 50.0), exponents.Grown("load", 10_000, 500.0)]
+    found = exponents.exponents(MEASURED, grown).set_index("operation")
+    assert found.loc["search by exact", ["user_rows", "exponent"]].tolist() == [100, 0.0]
+    assert found.loc["search by halfvec", "exponent"] == 1.0
+    assert found.loc["load", ["from_rows", "to_rows", "exponent"]].tolist() == [1_000, 10_000, 1.0]
+
+
+def test_extrapolation_goes_on_as_between_the_two_largest_users_and_leaves_indexes_out() -> None:
+    found = exponents.extrapolated(MEASURED, 50_000).set_index("method")
+    assert "halfvec" not in found.index
+    assert found.loc["exact", ["measured_rows", "exponent", "extrapolated_ms"]].tolist() == [5_000, 1.0, 1_000.0]
+
+
+def test_an_index_is_chosen_only_where_exact_search_is_slow_and_the_index_finds_enough() -> None:
+    choices = exponents.decisions(MEASURED, enough_ms=10).set_index("user_rows").choice
+    assert choices.to_dict() == {100: "exact", 1_000: "exact", 5_000: "index: halfvec"}
+    slow = replace(MEASURED, searched=(searched(10_000, 5_000, "exact", 500.0),))
+    assert exponents.decisions(slow).choice.tolist() == ["a dedicated engine"]
+
+
+def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
+    MEASURED.save(tmp_path / "new" / "scale.json")
+    assert scale.read(tmp_path / "new" / "scale.json") == MEASURED
+
+
+def test_the_kept_run_reaches_a_hundred_thousand_rows_and_says_how_busy_the_machine_was() -> None:
+    found = scale.read(scale.kept())
+    assert max(row.rows for row in found.searched) >= 100_000
+    assert {row.method for row in found.searched} == {*scale.PLAIN, *scale.KINDS}
+    assert {"postgres", "pgvector", "settings", "cores", "seed", "load_average"} <= found.circumstances.keys()
+    stored = {row.method: row.megabytes for row in found.stored if row.rows == 100_000}
+    assert stored["halfvec"] <= 0.6 * stored["hnsw"]
+
+
+def test_the_figures_draw_every_method_once() -> None:
+    found = scale.read(scale.kept())
+    for draw in (figures.scale_latency, figures.scale_recall, figures.scale_cost):
+        for values in (found, MEASURED):
+            drawn: Any = draw(values)
+            assert drawn._repr_png_()[0].startswith(b"\x89PNG")
+            names = [entry.get_text() for entry in drawn.legends[0].get_texts()]
+            assert len(names) == len(set(names)) > 0
+
+
+@pytest.fixture(scope="module")
+def emptied(cluster: Any) -> Iterator[Database]:
+    """A database that is emptied by what is measured."""
+    from carmenta_lab.postgres.lab import prepare
+
+    way = cluster.clone(cluster.template("empty", None))
+    found = prepare(way)
+    yield found
+    found.dispose()
+    cluster.drop(way)
+
+
+def test_every_method_is_measured_for_every_user(emptied: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "CLIENT_SECONDS", 0.05)
+    monkeypatch.setattr(scale, "ASKED", 6)
+    found = scale.measure(emptied, totals=[300], users=[10, 100], clients=[1, 2])
+    methods = {*scale.PLAIN, *scale.KINDS}
+    assert {(row.method, row.user_rows) for row in found.searched} == {(m, size) for m in methods for size in (10, 100)}
+    assert all(row.recall == 1 for row in found.searched if row.method == "exact")
+    assert {(row.method, row.clients) for row in found.served} == {(m, clients) for m in methods for clients in (1, 2)}
+    assert all(row.megabytes > 0 and row.build_s > 0 for row in found.stored)
+
+
+def test_loading_and_contexts_are_measured_at_each_size(emptied: Database) -> None:
+    found = exponents.grow(emptied, [80, 160])
+    assert [(row.operation, row.rows) for row in found] == [
+        (o, rows) for rows in (80, 160) for o in ("load", "context")
+    ]
+    assert all(row.milliseconds > 0 for row in found)
+
+
+def test_sizes_go_up_in_powers_of_ten() -> None:
+    assert decades(25_000, 1_000) == [1_000, 10_000, 25_000]
+    assert decades(1_000, 1_000) == [1_000]
+    with pytest.raises(UsageError, match="expected at least 1,000 rows and 1 client; found 999 and 1"):
+        measured("x", largest=999, clients=1)
+
+
+@pytest.mark.parametrize("name", ["filtered", "bm25", "hybrid", "index_build"])
+def test_a_bench_measures_both_sides_and_leaves_nothing_behind(emptied: Database, name: str) -> None:
+    measure, _, _ = bench.BENCHES[name]
+    results = measure(emptied, 200, 1, 7)
+    assert results
+    assert all(result.limit_ms > 0 and result.ours_ms > 0 for result in results)
+    assert len({result.name for result in results}) == len(results)
+    with emptied.owner_session() as session:
+        assert session.scalar(text("SELECT count(*) FROM carmenta.users")) == 0
+        assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'ann\\_%'")) == 0
+
+
+def test_an_unknown_bench_names_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match=r"unknown bench 'serch'\. Did you mean 'search'"):
+        bench.run(["serch"])
