@@ -8,6 +8,7 @@ from carmenta_lab.bench.building import building
 from carmenta_lab.bench.context import context
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
+from carmenta_lab.bench.evidence import evidence
 from carmenta_lab.bench.growth import growth
 from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest, ingest_vectors
@@ -32,6 +33,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "filtered": (filtered, 20_000, 9),
     "bm25": (bm25, 5_000, 9),
     "hybrid": (hybrid, 5_000, 9),
+    "evidence": (evidence, 20_000, 9),
     "index_build": (building, 5_000, 3),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),

@@ -55,9 +55,9 @@ def ingest_vectors(database: Database, rows: int, repeats: int, seed: int) -> li
     return [Result("ingest_vectors", same, ours, rows, repeats, "binary COPY into the same tables, vectors among them")]
 
 
-def write_vectors(folder: Path, rows: int, seed: int) -> None:
+def write_vectors(folder: Path, rows: int, seed: int, model: str = MODEL) -> None:
     """Vectors for the messages of a folder, a block at a time."""
-    path = folder / "embeddings" / f"{MODEL}.npy"
+    path = folder / "embeddings" / f"{model}.npy"
     path.parent.mkdir()
     found = np.lib.format.open_memmap(path, "w+", np.float16, (rows, DIM))
     for start in range(0, rows, BLOCK_VECTORS):

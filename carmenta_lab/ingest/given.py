@@ -11,6 +11,7 @@ import psycopg
 from carmenta_lab.datasets import GivenVectors
 from carmenta_lab.ingest.cut import Row
 from carmenta_lab.ingest.embed import BLOCK_PASSAGES, write_vectors
+from carmenta_lab.ingest.whole import CREATED_AT, ID, LINE, PASSAGE, USER
 
 _SINGLE = """
     SELECT line, user_id, passage_id, id, created_at FROM stage_messages WHERE passage_id IS NOT NULL
@@ -63,4 +64,5 @@ def of_messages(messages: Iterable[Row], pieces: Sequence[Row]) -> list[Single]:
     """The single passages among staging rows of messages and of the passages of the long ones."""
     counts = Counter(piece[6] for piece in pieces)
     long = [Single(p[0], p[1], p[2], p[6], p[11]) for p in pieces if counts[p[6]] == 1]
-    return [Single(m[0], m[3], m[17], m[2], m[15]) for m in messages if m[17] is not None] + long
+    short = [m for m in messages if m[PASSAGE] is not None]
+    return [Single(m[LINE], m[USER], m[PASSAGE], m[ID], m[CREATED_AT]) for m in short] + long

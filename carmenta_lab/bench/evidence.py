@@ -1,0 +1,93 @@
+"""What does `evidence` cost beyond the two searches that find its candidates, and does that grow with a user's past?"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import psycopg
+from pgvector import Bit
+from psycopg import sql
+
+from carmenta_lab import strategies
+from carmenta_lab.bench.generate import texts, write_folder
+from carmenta_lab.bench.ingest import write_vectors
+from carmenta_lab.bench.measure import Result, alternate
+from carmenta_lab.bench.searching import empty
+from carmenta_lab.embedding import DEFAULT_MODEL
+from carmenta_lab.ingest.load import load
+from carmenta_lab.ingest.staging import copy
+from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.records import Query
+from carmenta_lab.retrieval.search import search, understand
+
+CODES = 13
+"""Codes a message: as many as short chat messages have after stop words."""
+BITS = 384
+ASKED = 10
+
+STRATEGIES = ("evidence", "evidence_lean")
+_COLUMNS = (("user_id", "uuid"), ("passage_id", "uuid"), ("codes", "bit[]"), ("question_codes", "bit[]"))
+
+
+def evidence(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+    """Users of 600 and of `rows` messages in conversations: each strategy against one exact and one BM25 search.
+
+    Vectors and codes are generated, as they cost the same to compare; what the query's own vectors cost is left out.
+    """
+    return [result for size in (600, rows) for result in _measure(database, size, repeats, seed)]
+
+
+def _measure(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+    empty(database)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / f"bench-evidence-{rows}"
+            write_folder(folder, rows, users=1, seed=seed)
+            write_vectors(folder, rows, seed, DEFAULT_MODEL)
+            load(database, folder, models=())
+        _write_codes(database, seed)
+        return _compared(database, rows, repeats, seed)
+    finally:
+        empty(database)
+
+
+def _write_codes(database: Database, seed: int) -> None:
+    with database.owner.begin() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        keys = raw.execute("SELECT user_id, id FROM carmenta.passages ORDER BY user_id, id").fetchall()
+        drawn = np.random.default_rng(seed).integers(0, 256, (len(keys), CODES, BITS // 8), np.uint8)
+        raw.execute("CREATE TEMP TABLE drawn ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA")
+        coded = (
+            (user, key, [Bit(code.tobytes()) for code in codes]) for (user, key), codes in zip(keys, drawn, strict=True)
+        )
+        copy(raw, sql.Identifier("drawn"), _COLUMNS, ((*row, row[2][:2]) for row in coded))
+        raw.execute("INSERT INTO carmenta.token_codes SELECT * FROM drawn")
+    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")
+
+
+def _compared(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+    vector, words = strategies.load("vector_exact"), strategies.load("bm25")
+    with database.owner_session() as session:
+        user = session.connection().exec_driver_sql("SELECT id FROM carmenta.users").scalar_one()
+    queries = [Query(f"q{n}", user, " ".join(text.split()[:8])) for n, text in enumerate(texts(ASKED, seed + 1))]
+    found = []
+    with database.app_session() as session, as_user(session, user):
+        for name in STRATEGIES:
+            strategy = strategies.load(name)
+            asked = [(query, understand(session, strategy, query)) for query in queries]
+
+            def limit(asked: object = asked) -> None:
+                for query, question in asked:  # type: ignore[attr-defined]
+                    search(session, vector, query, 10, question.vector)
+                    search(session, words, query, 10)
+
+            def ours(asked: object = asked, strategy: object = strategy) -> None:
+                for query, question in asked:  # type: ignore[attr-defined]
+                    search(session, strategy, query, 10, question=question)  # type: ignore[arg-type]
+
+            limit_ms, ours_ms = alternate(limit, ours, repeats, warm_up=2)
+            what = "one exact vector search and one BM25 search of the same user"
+            found.append(Result(f"{name}_{rows}", limit_ms / ASKED, ours_ms / ASKED, rows, repeats, what))
+    return found
