@@ -1,4 +1,4 @@
-"""Which parts of a strategy earn their place? Each switched off in turn, held against the whole question by question."""
+"""Which parts of a strategy earn their place? Each switched off in turn and held against the whole."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
