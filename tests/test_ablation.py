@@ -7,7 +7,6 @@ import pytest
 
 from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment import compare
 from carmenta_lab.experiment.ablation import LINK, VECTORS, WORDS, Ablation, ablate, sizes, variants
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.questions import Questions, read_questions
@@ -100,11 +99,11 @@ def test_differences_are_those_of_the_scores_and_won_lost_tied_add_up(ablation: 
     assert ablation.table.set_index("without").difference[VECTORS] < -0.05
 
 
-def test_the_whole_is_the_strategy_as_compare_runs_it(ablation: Ablation, sample: Database) -> None:
-    plain = compare(sample, "sample", ["evidence"], ["ndcg@10"], 10, keep=False)
-    alone = plain.scores.set_index("query_id").value
-    whole = ablation.comparison.scores[ablation.comparison.scores.strategy == "evidence"].set_index("query_id").value
-    assert alone[whole.index].tolist() == whole.tolist()
+def test_the_whole_finds_what_the_strategy_finds_alone(ablation: Ablation, sample: Database) -> None:
+    asked = ablation.comparison.questions.queries
+    whole = strategy("evidence")
+    alone = execute(sample, "evidence", whole, asked, encode(sample, {"whole": whole}, asked)["whole"], 10)
+    assert ablation.comparison.runs["evidence"].run == alone.run
 
 
 def test_retrievers_that_take_turns_find_what_each_finds_alone(sample: Database, questions: Questions) -> None:
