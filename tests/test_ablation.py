@@ -30,16 +30,7 @@ def questions(sample: Database) -> Questions:
 
 @pytest.fixture(scope="module")
 def ablation(sample: Database) -> Ablation:
-    """Of every eighth question."""
-    with pytest.MonkeyPatch.context() as patch:
-
-        def some(session: object, dataset: str) -> Questions:
-            every = read_questions(session, dataset)  # type: ignore[arg-type]
-            kept = every.queries[::8]
-            return replace(every, queries=kept, judgements={q.query_id: every.judgements[q.query_id] for q in kept})
-
-        patch.setattr("carmenta_lab.experiment.ablation.read_questions", some)
-        return ablate(sample, "sample")
+    return ablate(sample, "sample", at_most=30)
 
 
 @pytest.mark.parametrize("name", ["evidence", "evidence_lean"])
@@ -97,6 +88,15 @@ def test_differences_are_those_of_the_scores_and_won_lost_tied_add_up(ablation: 
         mine = ablation.categories[ablation.categories.without == row.without]
         assert np.average(mine.difference, weights=mine.queries) == pytest.approx(row.difference)
     assert ablation.table.set_index("without").difference[VECTORS] < -0.05
+
+
+def test_so_many_questions_are_asked_evenly_spread(ablation: Ablation, questions: Questions) -> None:
+    asked = [query.query_id for query in ablation.comparison.questions.queries]
+    assert len(asked) == len(set(asked)) == ablation.comparison.queries == 30
+    every = [query.query_id for query in questions.queries]
+    places = [every.index(query_id) for query_id in asked]
+    assert places == sorted(places)
+    assert max(np.diff(places)) <= 20
 
 
 def test_the_whole_finds_what_the_strategy_finds_alone(ablation: Ablation, sample: Database) -> None:

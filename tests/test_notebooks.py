@@ -129,7 +129,7 @@ OTHER = {
         "question": "priya-q01",
     },
     "04_context": {"user": "tomasz", "question": "What did I decide?", "budget_tokens": "400", "questions": "9"},
-    "05_signals": {"strategy": "evidence_lean", "measure": "recall@5", "k": "5", "seed": "1", "question": "priya-q01"},
+    "05_signals": {"strategy": "evidence_lean", "measure": "recall@5", "k": "5", "questions": "20", "seed": "1"},
     "06_scale": {"largest": "1000", "clients": "1", "enough_ms": "1.5", "ahead": "2000"},
 }
 

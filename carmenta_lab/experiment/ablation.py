@@ -16,7 +16,7 @@ from carmenta_lab.experiment.compare import SEED, compared
 from carmenta_lab.experiment.comparison import Comparison
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.explaining import parts_of
-from carmenta_lab.experiment.questions import read_questions
+from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import Executed, execute_in_turn
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.evidence import Evidence
@@ -68,6 +68,7 @@ def ablate(
     measure: str = "ndcg@10",
     k: int = 10,
     seed: int = SEED,
+    at_most: int = 0,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Ablation:
     """Run a strategy of signals over the judged questions of a loaded dataset, whole and without each of its parts.
@@ -75,7 +76,7 @@ def ablate(
     Parts are its signals, all that read codes of single tokens together, either search for candidates, and the link
     between a memory and its message. Every question is put to all variants before the next, so that `time`, the
     median over the questions of a variant's latency to the whole's, is little moved by what else the machine does.
-    `progress` is called with the number of questions answered since its last call. UsageError for a strategy that is
+    `at_most` so many questions are asked, evenly spread over their file; 0: all. `progress` is called with the number of questions answered since its last call. UsageError for a strategy that is
     no weighted sum of signals, and when `k` is below the depth of the measure.
     """
     parsed = parse(measure)
@@ -87,7 +88,7 @@ def ablate(
     found = variants(whole)
     retrievers = cast("dict[str, Retriever]", {name: whole} | {part: each.retriever for part, each in found.items()})
     with database.owner_session() as session:
-        questions = read_questions(session, dataset)
+        questions = _spread(read_questions(session, dataset), at_most)
     encoded = encode(database, {name: whole}, questions.queries)[name]
     runs = execute_in_turn(database, retrievers, questions.queries, encoded, k, progress)
     result = compared(database, questions, retrievers, runs, [parsed], k, name, "query", seed)
@@ -100,6 +101,15 @@ def ablate(
         sizes=sizes(database, whole),
         comparison=result,
     )
+
+
+def _spread(questions: Questions, at_most: int) -> Questions:
+    """The questions, or so many of them; of those that have something relevant to be found."""
+    judged = [q for q in questions.queries if any(grade > 0 for _, grade in questions.judgements[q.query_id].values())]
+    if not 0 < at_most < len(judged):
+        return questions
+    kept = tuple(judged[place * len(judged) // at_most] for place in range(at_most))
+    return replace(questions, queries=kept, judgements={q.query_id: questions.judgements[q.query_id] for q in kept})
 
 
 def variants(whole: Evidence) -> dict[str, Variant]:
