@@ -76,8 +76,9 @@ def ablate(
     Parts are its signals, all that read codes of single tokens together, either search for candidates, and the link
     between a memory and its message. Every question is put to all variants before the next, so that `time`, the
     median over the questions of a variant's latency to the whole's, is little moved by what else the machine does.
-    `at_most` so many questions are asked, evenly spread over their file; 0: all. `progress` is called with the number of questions answered since its last call. UsageError for a strategy that is
-    no weighted sum of signals, and when `k` is below the depth of the measure.
+    `at_most` so many judged questions are asked, evenly spread over their file; 0: all. `progress` is called with the
+    number of questions answered since its last call. UsageError for a strategy that is no weighted sum of signals, and
+    when `k` is below the depth of the measure.
     """
     parsed = parse(measure)
     if parsed.k is not None and parsed.k > k:
