@@ -23,7 +23,7 @@ def ablation(found: Ablation) -> Page:
     caption = circumstances(found.comparison, bootstrap(found.comparison)) + (
         f" · paired differences to {safe(found.strategy)}, which has {found.whole:.3f}"
     )
-    title = f"{spelt(found.measure)} of {safe(found.strategy)} without one of its parts"
+    title = f"{spelt(found.measure)} without one part"
     figure = page(title, caption, 8, 1.9 + 0.32 * len(rows))
     axes = figure.subplots()
     plain(axes, f"difference in {spelt(found.measure)} (left: it is missed)", "switched off", grid="x")
