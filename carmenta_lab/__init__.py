@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from carmenta_lab import figures
     from carmenta_lab.context.assemble import assemble
     from carmenta_lab.context.value import Context
+    from carmenta_lab.experiment.ablation import Ablation, ablate
     from carmenta_lab.experiment.compare import Comparison, compare
     from carmenta_lab.experiment.contexts import ContextComparison, compare_contexts
     from carmenta_lab.experiment.histories import evidence_by_history
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from carmenta_lab.retrieval.search import search
 
 __all__ = [
+    "Ablation",
     "Comparison",
     "Context",
     "ContextComparison",
@@ -36,6 +38,7 @@ __all__ = [
     "LoadReport",
     "Query",
     "Ranking",
+    "ablate",
     "as_user",
     "assemble",
     "compare",
@@ -52,6 +55,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Ablation": "experiment.ablation",
     "Comparison": "experiment",
     "Context": "context",
     "ContextComparison": "experiment.contexts",
@@ -61,6 +65,7 @@ _HOMES = {
     "LoadReport": "ingest",
     "Query": "records",
     "Ranking": "records",
+    "ablate": "experiment.ablation",
     "as_user": "postgres",
     "assemble": "context",
     "compare": "experiment",

@@ -20,6 +20,7 @@ from carmenta_lab import figures
 from carmenta_lab.context import Block, Context, Dropped, assemble
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.experiment import Comparison, compare
+from carmenta_lab.experiment.ablation import Ablation
 from carmenta_lab.figures.page import Page, page, plain, safe
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.schema import DOMAINS, metadata
@@ -153,6 +154,40 @@ PAIRS = [(draw, case) for draw in DRAWN for case in AWKWARD if (draw, case) != (
 @pytest.mark.parametrize(("draw", "case"), PAIRS)
 def test_an_awkward_comparison_is_readable(draw, case: str, comparison: Comparison) -> None:
     assert problems(draw(multiplied(comparison, *AWKWARD[case]), MEASURE)) == []
+
+
+def ablation_of(comparison: Comparison, names: list[str], means: list[float]) -> Ablation:
+    """A result of that many parts in the categories of `multiplied`."""
+    other = multiplied(comparison, ["whole", *names], [1.0] * (len(names) + 1), [0.4] * (len(names) + 1))
+    signs = [(0, 0) if mean == 0 else (3, 2) for mean in means]
+    table = pd.DataFrame({"without": names, "difference": means, "won": [w for w, _ in signs]})
+    table = table.assign(lost=[lost for _, lost in signs], low=table.difference - 0.02, high=table.difference + 0.02)
+    kinds = other.categories.rename(columns={"strategy": "without", "mean": "difference"})
+    kinds = kinds[kinds.without != "whole"].assign(difference=np.linspace(-0.4, 0.3, len(names) * 8), low=-1, high=0.1)
+    return Ablation("whole", MEASURE, 0.4, table, kinds, pd.DataFrame(), other)
+
+
+@pytest.mark.parametrize("draw", [figures.ablation, figures.ablation_by_category])
+@pytest.mark.parametrize(
+    ("names", "means"),
+    [
+        (["only"], [0.0]),
+        (LONG, [0.01 * n - 0.06 for n in range(12)]),
+        (LONG, [0.0] * 12),
+        (["a", "b"], [-0.9, 0.0001]),
+    ],
+    ids=["one", "twelve", "nothing changes", "far apart"],
+)
+def test_an_ablation_is_readable(draw, names: list[str], means: list[float], comparison: Comparison) -> None:
+    assert problems(draw(ablation_of(comparison, names, means))) == []
+
+
+def test_marks_of_an_ablation_follow_the_interval(comparison: Comparison) -> None:
+    found = figures.ablation(ablation_of(comparison, ["missed", "same", "off"], [-0.1, 0.0, 0.1]))
+    markers = {line.get_ydata()[0]: line.get_marker() for line in found.axes[0].lines if len(line.get_ydata()) == 1}
+    assert markers == {0: "v", 1: "o", 2: "^"}
+    shown = [text.get_text() for text in found.axes[0].texts]
+    assert shown == ["-0.100  [-0.120, -0.080]", "no question changes", "+0.100  [+0.080, +0.120]"]
 
 
 def test_bars_are_the_sorted_differences_and_the_tally_is_that_of_the_table(comparison: Comparison) -> None:

@@ -18,7 +18,7 @@ from nbstripout import strip_output
 
 from carmenta_lab import resources, runner
 
-NAMES = ["01_schema", "02_loading", "03_retrieval", "04_context", "06_scale"]
+NAMES = ["01_schema", "02_loading", "03_retrieval", "04_context", "05_signals", "06_scale"]
 CHECKED = "nbval-check-output"
 PARAMETER = re.compile(r"(\w+): (str|int|float|bool|list\[str\]) = (.+?)  +# \S.*")
 
@@ -129,6 +129,7 @@ OTHER = {
         "question": "priya-q01",
     },
     "04_context": {"user": "tomasz", "question": "What did I decide?", "budget_tokens": "400", "questions": "9"},
+    "05_signals": {"strategy": "evidence_lean", "measure": "recall@5", "k": "5", "questions": "20", "seed": "1"},
     "06_scale": {"largest": "1000", "clients": "1", "enough_ms": "1.5", "ahead": "2000"},
 }
 
@@ -141,7 +142,7 @@ def test_a_notebook_runs_with_other_parameters(
     [executed] = runner.run([name], OTHER[name], tmp_path / "out")
     assert executed.title == read(name).cells[0].source.splitlines()[0][2:]
     kinds = [kind for cell in nbformat.read(executed.notebook, as_version=4).cells for kind in shown_as(cell)]
-    shown = {"01_schema": 0, "02_loading": 1, "03_retrieval": 5, "04_context": 5, "06_scale": 4}
+    shown = {"01_schema": 0, "02_loading": 1, "03_retrieval": 5, "04_context": 5, "05_signals": 2, "06_scale": 4}
     assert kinds.count("image/png") == shown[name]
     assert kinds.count("text/markdown") == {"01_schema": 6}.get(name, 0)
 

@@ -67,19 +67,39 @@ def compare(
     runs = run_all(
         database, named, questions.queries, encoded, k, executor, lambda name, done: progress(name, done, total)
     )
-    scores = _scores(runs, retrievers, questions, parsed)
+    configs = {name: repr(retriever) for name, retriever in retrievers.items()}
+    result = compared(database, questions, retrievers, runs, parsed, k, base, resample, seed, earlier)
+    if keep:
+        store(database, result, configs)
+    return result
+
+
+def compared(
+    database: Database,
+    questions: Questions,
+    retrievers: dict[str, Retriever],
+    runs: dict[str, Executed],
+    measures: Sequence[Measure],
+    k: int,
+    baseline: str,
+    resample: Literal["query", "user"],
+    seed: int,
+    earlier: Earlier | None = None,
+) -> Comparison:
+    """The comparison of retrievers that have run, by name, over the same questions."""
+    scores = _scores(runs, retrievers, questions, measures)
     everything = questions.qrels({"message", "memory", "document"})
     configs = {name: repr(retriever) for name, retriever in retrievers.items()}
-    how = {"k": k, "seed": seed, "resample": resample, "baseline": base, "unjudged_queries": unjudged(everything)}
+    how = {"k": k, "seed": seed, "resample": resample, "baseline": baseline, "unjudged_queries": unjudged(everything)}
     before = earlier.scores if earlier is not None else scores.head(0)
-    result = Comparison(
-        dataset=dataset,
+    return Comparison(
+        dataset=questions.dataset,
         queries=len(everything) - unjudged(everything),
         strategies=tuple(retrievers),
         quality=frames.quality(scores, seed, resample),
         users=frames.by(scores, "user", seed),
         categories=frames.by(scores, "category", seed),
-        differences=frames.differences(scores, base, seed, resample),
+        differences=frames.differences(scores, baseline, seed, resample),
         changes=frames.changes(scores, before, seed, resample),
         latency=frames.latency(runs, retrievers, questions),
         routes=frames.routes(runs),
@@ -90,9 +110,6 @@ def compare(
         runs=runs,
         questions=questions,
     )
-    if keep:
-        store(database, result, configs)
-    return result
 
 
 def _checked(strategies: Sequence[str], measures: Sequence[str], k: int) -> list[Measure]:

@@ -67,6 +67,41 @@ def execute(
     return Executed(Run.of(strategy, rankings), latency, _routes(database, retriever, queries, encoded, rankings, k))
 
 
+def execute_in_turn(
+    database: Database,
+    retrievers: Mapping[str, Retriever],
+    queries: Sequence[Query],
+    encoded: Mapping[str, Encoded],
+    k: int,
+    progress: Callable[[int], object] = lambda done: None,
+) -> dict[str, Executed]:
+    """The same for several retrievers, each question by all of them before the next: latencies compare one by one.
+
+    They share what is encoded. The first question of each user is searched once before its clock runs.
+    """
+    rankings: dict[str, list[Ranking]] = {name: [] for name in retrievers}
+    latency: dict[str, dict[str, float]] = {name: {} for name in retrievers}
+    for user_id, group in groupby(queries, key=lambda query: query.user_id):
+        asked = list(group)
+        with database.app_session() as session, as_user(session, user_id):
+            for place, query in enumerate((asked[0], *asked)):
+                for name, retriever in retrievers.items():
+                    start = time.perf_counter()
+                    ranking = search(session, retriever, query, k, **encoded.get(query.query_id, Encoded()))
+                    if place:
+                        latency[name][query.query_id] = (time.perf_counter() - start) * 1000
+                        rankings[name].append(ranking)
+                progress(int(place > 0))
+    return {
+        name: Executed(
+            Run.of(name, rankings[name]),
+            latency[name],
+            _routes(database, retriever, queries, encoded, rankings[name], k),
+        )
+        for name, retriever in retrievers.items()
+    }
+
+
 def _searched(
     database: Database, retriever: Retriever, queries: Sequence[Query], encoded: Mapping[str, Encoded], k: int
 ) -> Iterator[tuple[Ranking, float]]:

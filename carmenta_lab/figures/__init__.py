@@ -5,6 +5,8 @@ figures.quality_against_latency(comparison, "ndcg@10")
 figures.by_category(comparison, "ndcg@10")
 figures.wins_and_losses(comparison, "ndcg@10")         # question by question against the baseline
 figures.evidence(comparison, "q17")                    # one question: at which rank stands what proves the answer?
+figures.ablation(ablate(lab, "sample"))                # what is lost without each part of a strategy?
+figures.ablation_by_category(ablate(lab, "sample"))
 figures.conversations_over_time(figures.read_conversations(session, "sample"))
 figures.tokens_by_block(context)
 figures.conversation_shown(context)                    # which messages stand in full, compressed, not at all
@@ -12,6 +14,7 @@ figures.evidence_by_budget(compare_contexts(lab, "sample"))
 figures.quality(comparison, "ndcg@10").savefig("quality.png", dpi=200)
 """
 
+from carmenta_lab.figures.ablation import ablation, ablation_by_category
 from carmenta_lab.figures.budgets import evidence_by_budget, evidence_by_history
 from carmenta_lab.figures.categories import by_category
 from carmenta_lab.figures.contexts import conversation_shown, tokens_by_block
@@ -23,6 +26,8 @@ from carmenta_lab.figures.timeline import conversations_over_time, read_conversa
 from carmenta_lab.figures.wins import wins_and_losses
 
 __all__ = [
+    "ablation",
+    "ablation_by_category",
     "by_category",
     "conversation_shown",
     "conversations_over_time",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import ARRAY, Boolean, Double, Integer, Select, Text, bindparam, column, select, text
 from sqlalchemy.orm import Session
@@ -17,6 +17,8 @@ from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
 from carmenta_lab.schema.lexical import passage_features
 from carmenta_lab.schema.passages import token_codes
 from carmenta_lab.schema.vector import Codes
+
+Search: TypeAlias = Literal["vectors", "words"]
 
 PARAMETERS = (
     USER,
@@ -36,10 +38,6 @@ PARAMETERS = (
     bindparam("speaking", type_=Text),
 )
 
-LINK = 0.5
-"""How far a memory and the message it was learned from lift each other: half of what the other is better."""
-
-
 BELOW = 1e-6
 """How far a superseded memory stays below its successor at the least."""
 
@@ -48,6 +46,12 @@ OWN = (
     *("learned", "superseded_by"),
 )
 """What is carried of a candidate beside its signals."""
+
+FOUND: Mapping[Search, str] = {
+    "vectors": "SELECT passage_id, source_id, unit, score AS nearness, NULL::float8 AS words FROM nearest",
+    "words": "SELECT passage_id, source_id, unit, NULL::float8 AS nearness, score AS words FROM worded",
+}
+"""What each search contributes; one that is not named is not run."""
 
 BESIDE = """
     LEFT JOIN LATERAL (
@@ -105,6 +109,8 @@ class Evidence:
     vector: VectorSearch = field(default_factory=VectorSearch)
     words: BM25 = field(default_factory=lambda: BM25(view="answer"))
     depth: int = 60  # candidates of each search
+    searches: tuple[Search, ...] = ("vectors", "words")  # which of the two find candidates
+    link: float = 0.5  # how far a memory and its message lift each other: the share of what the other is better
 
     reads_question = True
 
@@ -180,18 +186,18 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
     every = ", ".join(f"({s.sql()})::float8 AS {s.name}" if s.stage == "all" else f"c.{s.name}" for s in signals)
     total = " + ".join(f"{signal.weight} * v.{signal.name}" for signal in signals)
     parts = ", ".join(f"r.{signal.name}" for signal in signals)
+    found = " UNION ALL ".join(FOUND[name] for name in retriever.searches)
     weighed = ", ".join(f'{signal.weight} * r.{signal.name} AS "z:{signal.name}"' for signal in signals)
     return f"""
     , memory AS MATERIALIZED (
         SELECT DISTINCT f.source_id, m.source_message_id, m.superseded_by
-        FROM (SELECT source_id, unit FROM nearest UNION ALL SELECT source_id, unit FROM worded) f
+        FROM ({found}) f
         CROSS JOIN LATERAL (SELECT source_message_id, superseded_by FROM carmenta.memories k
             WHERE k.user_id = :user_id AND k.id = f.source_id LIMIT 1) m
         WHERE f.unit = 'memory'
     ), pool AS MATERIALIZED (
         SELECT passage_id, max(nearness) AS nearness, max(words) AS words FROM (
-            SELECT passage_id, score AS nearness, NULL::float8 AS words FROM nearest
-            UNION ALL SELECT passage_id, NULL, score FROM worded
+            SELECT passage_id, nearness, words FROM ({found}) f
             UNION ALL SELECT p.id, NULL, NULL FROM memory m CROSS JOIN LATERAL (
                 SELECT id FROM carmenta.passages p WHERE p.user_id = :user_id AND p.message_id = m.source_message_id
                 UNION ALL
@@ -211,7 +217,8 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
         SELECT c.passage_id, c.source_id, c.unit, c.learned, c.superseded_by, {every} FROM {last} c
     ), summed AS MATERIALIZED (SELECT v.*, {total} AS total FROM valued v),
     lifted AS MATERIALIZED (
-        SELECT s.*, s.total + {LINK} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted FROM summed s
+        SELECT s.*, s.total + {retriever.link} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted
+        FROM summed s
     )
     SELECT r.passage_id, r.source_id, r.unit, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
         least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END
