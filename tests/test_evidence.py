@@ -96,7 +96,7 @@ def bikes(database: Database, tmp_path: Path) -> tuple[Database, str]:
     qrels = "query_id\ttarget_id\trelevance\nq1\tm0\t1\nq1\tk0\t1\nq2\tk0\t1\n"
     (tmp_path / "qrels.tsv").write_text(qrels)
     name = f"bikes-{uuid4()}"
-    assert not load(database, tmp_path, name).rejects
+    assert not load(database, tmp_path, name, tokens=True).rejects
     return database, name
 
 

@@ -144,7 +144,7 @@ def test_a_notebook_runs_with_other_parameters(
     kinds = [kind for cell in nbformat.read(executed.notebook, as_version=4).cells for kind in shown_as(cell)]
     shown = {"01_schema": 0, "02_loading": 1, "03_retrieval": 5, "04_context": 5, "05_signals": 2, "06_scale": 4}
     assert kinds.count("image/png") == shown[name]
-    assert kinds.count("text/markdown") == {"01_schema": 6}.get(name, 0)
+    assert kinds.count("text/markdown") == {"01_schema": 11}.get(name, 0)
 
 
 def shown_as(cell: Any) -> list[str]:

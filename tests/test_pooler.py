@@ -142,7 +142,7 @@ def test_a_search_works_through_the_pooler(pooled: Database, tmp_path: Path) -> 
         '"created_at": "2025-01-01T10:00:00Z", "text": "The spare key is under the blue pot."}\n'
     )
     (tmp_path / "messages.jsonl").write_text(line)
-    load(replace(pooled), tmp_path, name="keys")
+    load(replace(pooled), tmp_path, name="keys", tokens=True)
     user = find_user(pooled, "ann")
     for name in strategies.names():
         for _ in range(7):

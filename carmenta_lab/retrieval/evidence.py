@@ -38,6 +38,11 @@ PARAMETERS = (
     bindparam("speaking", type_=Text),
 )
 
+LOOKED_AT = 50
+"""How many of the best are compared with each other for near-duplicates."""
+PUSHED = 10
+"""What a near-duplicate loses: more than all signals together give."""
+
 BELOW = 1e-6
 """How far a superseded memory stays below its successor at the least."""
 
@@ -102,7 +107,7 @@ class Evidence:
 
     Each finds `depth` candidates, or as many as hits are wanted; the messages from which found memories were
     learned join them. A memory and its message lift each other; a superseded memory stands below its successor;
-    a passage that repeats a better one word for word goes to the end.
+    of the first 50, one that says nearly the same as a better one of its unit goes to the end.
     """
 
     signals: tuple[Signal, ...]
@@ -110,6 +115,7 @@ class Evidence:
     words: BM25 = field(default_factory=lambda: BM25(view="answer"))
     depth: int = 60  # candidates of each search
     searches: tuple[Search, ...] = ("vectors", "words")  # which of the two find candidates
+    near: float = 0.02  # cosine distance within which two passages say nearly the same; 0 keeps both in place
     link: float = 0.5  # how far a memory and its message lift each other: the share of what the other is better
 
     reads_question = True
@@ -219,9 +225,18 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
     lifted AS MATERIALIZED (
         SELECT s.*, s.total + {retriever.link} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted
         FROM summed s
+    ), ranked AS MATERIALIZED (
+        SELECT r.*, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
+            least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END
+            AS score
+        FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows_at_most(limit)}
+    ), placed AS MATERIALIZED (
+        SELECT p.*, (SELECT e.embedding FROM {table} e WHERE p.place <= {LOOKED_AT} AND e.user_id = :user_id
+            AND e.passage_id = p.passage_id) AS embedding
+        FROM (SELECT r.*, row_number() OVER (ORDER BY score DESC, passage_id) AS place FROM ranked r) p
     )
-    SELECT r.passage_id, r.source_id, r.unit, CASE WHEN r.superseded_by IS NULL THEN r.lifted ELSE
-        least(r.lifted, (SELECT max(s.lifted) FROM lifted s WHERE s.source_id = r.superseded_by) - {BELOW}) END
-        AS score,
-        {parts}, {weighed}
-    FROM lifted r ORDER BY score DESC, r.passage_id LIMIT {rows_at_most(limit)}"""
+    SELECT r.passage_id, r.source_id, r.unit, r.score - CASE WHEN EXISTS (
+            SELECT FROM placed b WHERE b.place < r.place AND b.unit = r.unit AND b.source_id <> r.source_id
+            AND (b.embedding <=> r.embedding) < {retriever.near}
+        ) THEN {PUSHED} ELSE 0 END AS score, {parts}, {weighed}
+    FROM placed r ORDER BY score DESC, r.passage_id"""
