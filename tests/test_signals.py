@@ -28,7 +28,8 @@ def test_a_participant_who_is_named_is_the_speaker_and_no_word_of_the_question()
     question = _read("What did Bo's sister paint?")
     assert question.speaker == "Bo"
     assert question.text == "What did sister paint?"
-    assert set(question.words) == {"what", "did", "sister", "paint"}
+    assert {"sister", "paint"} <= set(question.words)
+    assert "bo" not in question.words
     assert _read("What did Ann and Bo paint?").speaker is None
     assert _read("Bo?").text == "Bo?"  # nothing else would be left
 

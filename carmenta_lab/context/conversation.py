@@ -40,12 +40,12 @@ Taken: TypeAlias = Sequence[tuple[Turn, Form]]
 """The messages that stand in the context, newest first, each in its form."""
 
 
-def named(said: Sequence[Said]) -> tuple[Said, ...]:
+def named(said: Sequence[Said], first: bool = True) -> tuple[Said, ...]:
     """The messages that say something, tool results joined to their calls, speakers named where roles do not tell.
 
     Several people in one role are named. So is a system message that comes after others, and the assistant's where
     it comes first: both speak in the user's role, because chat APIs take a system message only at the beginning
-    and let the user begin.
+    and let the user begin. `first` says that nothing in the user's role stands before the conversation.
     """
     joined = _joined([one for one in said if one.text is None or one.text.strip()])
     authors: dict[str, set[str]] = {}
@@ -53,7 +53,7 @@ def named(said: Sequence[Said]) -> tuple[Said, ...]:
         authors.setdefault(one.role, set()).add(one.author or "")
     result: list[Said] = []
     for one in joined:
-        late = one.role == "system" and any(before.role != "system" for before in result)
+        late = one.role == "system" and (not first or any(before.role != "system" for before in result))
         name = "System" if late else one.author if len(authors[one.role]) > 1 else None
         role: Literal["system", "user", "assistant"] = "user" if late else one.role
         result.append(one._replace(role=role, head=f"{name}: ") if name else one)

@@ -20,7 +20,8 @@ def pack(material: Material, policy: Policy, budget_tokens: int, counter: Counte
     lets several contexts share what they count.
     """
     sizes = counter if isinstance(counter, Sizes) else Sizes(counter)
-    material = replace(material, said=named(material.said))
+    first = not material.found or policy.order.index("conversation") < policy.order.index("retrieved")
+    material = replace(material, said=named(material.said, first))
     _count(material, sizes)
     query = _query(material, sizes)
     available = budget_tokens - query.tokens
