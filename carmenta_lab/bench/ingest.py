@@ -15,6 +15,7 @@ from carmenta_lab.bench.measure import Result, medians
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.load import load
 from carmenta_lab.ingest.staging import copy
+from carmenta_lab.ingest.words import LATER
 from carmenta_lab.postgres.connect import Database, engine
 from carmenta_lab.postgres.lab import embedded_way
 from carmenta_lab.settings import read_settings
@@ -81,7 +82,7 @@ def _measured(
                 connection.exec_driver_sql(f"CREATE TABLE bench.{table} (LIKE carmenta.{table} INCLUDING ALL)")
 
     def ours() -> object:
-        return load(database, folder, models=())
+        return load(database, folder, models=(), words=False)
 
     empty()
     ours()
@@ -100,6 +101,7 @@ def _copies(admin: Engine, schema: str, final: Final) -> Callable[[], None]:
         with admin.begin() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
+            raw.execute(LATER, (True,))
             for table, (columns, values) in final.items():
                 copy(raw, sql.Identifier(schema, table), columns, values)
 

@@ -115,6 +115,7 @@ class Evidence:
     words: BM25 = field(default_factory=lambda: BM25(view="answer"))
     depth: int = 60  # candidates of each search
     searches: tuple[Search, ...] = ("vectors", "words")  # which of the two find candidates
+    rerank: int = 0  # how many of the best are ranked again by full token vectors; their texts are encoded anew
     near: float = 0.02  # cosine distance within which two passages say nearly the same; 0 keeps both in place
     link: float = 0.5  # how far a memory and its message lift each other: the share of what the other is better
 

@@ -15,9 +15,11 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.records import Hit, Query, Ranking
+from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.fulltext import searchable
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.question import Question, participants, read_question
+from carmenta_lab.retrieval.rerank import reranked
 from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
 from carmenta_lab.schema.base import LANGUAGES, PRODUCT
@@ -59,7 +61,7 @@ def search(
         vector = question.vector
     parameters, note = _parameters(retriever, query, vector, question)
     try:
-        route, hits = _routed(session, retriever, query, parameters, k)
+        route, hits = _routed(session, retriever, query, parameters, max(k, getattr(retriever, "rerank", 0)))
     except DBAPIError as error:
         if refusal := _refused(error, retriever.model):
             raise refusal from None
@@ -67,6 +69,9 @@ def search(
     if len(hits) < k and (exact := exactly(route)) != route:
         note = f"the index found {len(hits)} of {k}, so the search was made again without it"
         route, hits = exact, _hits(session.connection(), retriever, exact, parameters, k)[0]
+    if isinstance(retriever, Evidence) and retriever.rerank and question is not None:
+        weight = sum(signal.weight for signal in retriever.signals if signal.name == "late")
+        hits = reranked(session, query, question, hits, retriever.model, weight, retriever.rerank)[:k]
     if not hits:
         note = _why_nothing(session, query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
