@@ -22,6 +22,7 @@ from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.schema.conversations import Conversation, Message
 from carmenta_lab.schema.memory import Memory, Profile
 from carmenta_lab.schema.passages import Passage
+from carmenta_lab.schema.token_counts import TokenCount
 
 LENGTHS = (50, 500)
 """Messages of the shorter conversations; the longest has as many as there are rows."""
@@ -87,8 +88,8 @@ def context(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
             what = "profile, last 50 messages and 20 passages by three bare prepared statements, binary"
             found = alternate(_times(bare), _times(ours), repeats, warm_up=3)
             results.append(_result(f"context_{length}", found, length, repeats, what))
-            found = alternate(_times(_entities(database, user, ranking), 4), _times(ours, 4), repeats)
-            what = "the same through ORM entities, a new session each"
+            found = alternate(_times(_entities(session, user, ranking), 4), _times(ours, 4), repeats)
+            what = "the same through ORM entities"
             results.append(_result(f"context_entities_{length}", found, length, repeats, what, 4))
     results.append(_flat(database, users[LENGTHS[0]], users[rows], rows, repeats))
     results += _policy(database, users[rows], rows, repeats)
@@ -147,25 +148,33 @@ def _ours(session: Session, user: UUID, ranking: Ranking) -> Callable[[], tuple[
     return read
 
 
-def _entities(database: Database, user: UUID, ranking: Ranking) -> Work:
+def _entities(session: Session, user: UUID, ranking: Ranking) -> Work:
+    """The rows that ours reads, as entities that the session does not know yet."""
     wanted = [hit.passage_id for hit in ranking.hits]
 
     def read() -> None:
-        with database.app_session() as session, as_user(session, user):
-            session.scalars(select(Profile).where(Profile.user_id == user)).all()
-            latest = session.scalars(
-                select(Conversation).where(Conversation.user_id == user).order_by(Conversation.last_message_at.desc())
-            ).first()
-            assert latest is not None
-            session.scalars(
-                select(Message)
-                .where(Message.user_id == user, Message.conversation_id == latest.id)
-                .order_by(Message.position.desc(), Message.id.desc())
-                .limit(50)
-            ).all()
-            passages = session.scalars(select(Passage).where(Passage.user_id == user, Passage.id.in_(wanted))).all()
-            keys = [passage.memory_id for passage in passages]
-            session.scalars(select(Memory).where(Memory.user_id == user, Memory.id.in_(keys))).all()
+        session.expunge_all()
+        session.scalars(select(Profile).where(Profile.user_id == user)).all()
+        latest = session.scalars(
+            select(Conversation).where(Conversation.user_id == user).order_by(Conversation.last_message_at.desc())
+        ).first()
+        assert latest is not None
+        said = session.scalars(
+            select(Message)
+            .where(Message.user_id == user, Message.conversation_id == latest.id, Message.deleted_at.is_(None))
+            .order_by(Message.position.desc(), Message.id.desc())
+            .limit(50)
+        ).all()
+        session.scalars(
+            select(TokenCount).where(
+                TokenCount.user_id == user,
+                TokenCount.message_id.in_([message.id for message in said]),
+                TokenCount.counter == BundledCounter().name,
+            )
+        ).all()
+        passages = session.scalars(select(Passage).where(Passage.user_id == user, Passage.id.in_(wanted))).all()
+        keys = [passage.memory_id for passage in passages]
+        session.scalars(select(Memory).where(Memory.user_id == user, Memory.id.in_(keys))).all()
 
     return read
 

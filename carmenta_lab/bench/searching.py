@@ -85,7 +85,7 @@ class Asker:
     def opened(self, retriever: Retriever) -> None:
         """The same with a session opened for each search."""
         for vector in self.vectors:
-            with self.database.app_session() as session, as_user(session, user_id(self.number)):
+            with self.database.user_session(user_id(self.number)) as session:
                 search(session, retriever, self.query, 10, vector)
 
 

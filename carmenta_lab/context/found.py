@@ -1,10 +1,7 @@
 """What do the hits of a ranking say? One statement of columns."""
 
 import re
-from typing import Any
-from uuid import UUID
 
-from psycopg.rows import namedtuple_row
 from sqlalchemy.orm import Session
 
 from carmenta_lab.context.material import Found
@@ -70,34 +67,33 @@ def read_found(session: Session, query: Query, ranking: Ranking, counter: str) -
         "passages": [hit.passage_id for hit in ranking.hits],
         "counter": counter,
     }
-    with connection_of(session).cursor(binary=True, row_factory=namedtuple_row) as cursor:
-        every: list[Any] = list(cursor.execute(_FOUND, values))
-    rows: dict[UUID, Any] = {row.passage_id: row for row in every}
+    with connection_of(session).cursor(binary=True) as cursor:
+        rows = {row[0]: row[1:] for row in cursor.execute(_FOUND, values).fetchall()}
     found = []
     for hit in ranking.hits:
-        row = rows.get(hit.passage_id)
-        if row is None:
+        if hit.passage_id not in rows:
             continue
-        date = _DATE.match(row.content)
-        undated = row.content[date.end() :] if date else row.content
-        speaker = f"{row.author}: " if row.author and undated.startswith(f"{row.author}: ") else ""
-        says = row.memory or undated.removeprefix(speaker)
-        whole = len(says.encode()) == row.message_bytes
+        source, content, at, author, memory, made_from, message_bytes, tokens, obsolete = rows[hit.passage_id]
+        date = _DATE.match(content)
+        undated = content[date.end() :] if date else content
+        speaker = f"{author}: " if author and undated.startswith(f"{author}: ") else ""
+        says = memory or undated.removeprefix(speaker)
+        whole = message_bytes is not None and len(says.encode()) == message_bytes
         found.append(
             Found(
-                id=hit.source_id,
-                source=row.source,
-                kind="memory" if hit.source_kind == "memory" else "passage",
-                head="Memory: " if row.memory else speaker,
-                says=says,
-                rank=hit.rank,
-                score=hit.score,
-                created_at=row.created_at,
-                made_from=row.source_message_id,
-                obsolete=row.obsolete or "",
-                tokens=row.tokens if whole else None,
-                whole=whole,
-                date=date[0] if date else "",
+                hit.source_id,
+                source,
+                "memory" if hit.source_kind == "memory" else "passage",
+                "Memory: " if memory else speaker,
+                says,
+                hit.rank,
+                hit.score,
+                at,
+                made_from,
+                obsolete or "",
+                tokens if whole else None,
+                whole,
+                date[0] if date else "",
             )
         )
     return tuple(found)

@@ -1,12 +1,11 @@
 """What was said? Profile and conversation in one statement of columns, no slower for a longer conversation."""
 
 from collections.abc import Iterable
-from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import namedtuple_row
 from sqlalchemy.orm import Session
 
 from carmenta_lab.context.material import BYTES_PER_TOKEN, Said
@@ -15,7 +14,11 @@ from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME
 
-_PLACE = attrgetter("position", "id")
+Row: TypeAlias = tuple[Any, ...]
+
+_ID, _ROLE, _PARENT, _SEEN, _POSITION = 0, 2, 7, 9, 10
+"""Where in a row of the statements a message's id, role, ... stand."""
+_PLACE = itemgetter(_POSITION, _ID)
 
 
 class Reading(NamedTuple):
@@ -62,56 +65,58 @@ def read_said(
     else:
         which = "given" if conversation_id else "latest" if query.asked_at is None else "latest_then"
         statement, branched = PLAIN[which], BRANCHED[which]
-    with connection_of(session).cursor(binary=True, row_factory=namedtuple_row) as cursor:
-        rows: list[Any] = list(cursor.execute(statement, values))
-        who = next(row for row in rows if row.role == "profile")
+    with connection_of(session).cursor(binary=True) as cursor:
+        rows = cursor.execute(statement, values).fetchall()
+        who = next(row for row in rows if row[_ROLE] == "profile")
         _check(who, query, conversation_id)
         said = _in_order(row for row in rows if row is not who)
-        if branched and said and not (who.seen and _linear(said)):
-            said = _in_order(cursor.execute(branched, values))
-    profile_source = str(who.id) if who.id else ""
-    return Reading(who.content, profile_source, tuple(_said(row) for row in said), who.length_bytes == 1)
+        if branched and said and not (who[_SEEN] and _linear(said)):
+            said = _in_order(cursor.execute(branched, values).fetchall())
+    key, _, _, _, writable, profile, *_ = who
+    return Reading(profile, str(key) if key else "", tuple(map(_said, said)), writable == 1)
 
 
-def _in_order(rows: Iterable[Any]) -> list[Any]:
+def _in_order(rows: Iterable[Row]) -> list[Row]:
     """Oldest first."""
     return sorted(rows, key=_PLACE)
 
 
-def _check(who: Any, query: Query, conversation_id: UUID | None) -> None:
-    if who.author == "carmenta_app" and who.external_id != str(query.user_id):
+def _check(who: Row, query: Query, conversation_id: UUID | None) -> None:
+    _, acting_for, _, acting_as, _, _, _, conversation, *_ = who
+    if acting_as == "carmenta_app" and acting_for != str(query.user_id):
         raise UsageError(
             "the session does not act for the query's user: assemble within as_user(session, query.user_id)."
         )
-    if conversation_id and who.parent_id is None:
+    if conversation_id and conversation is None:
         raise UsageError(
             f"user {query.user_id} has no conversation {conversation_id}: give the id of one of the user's, "
             "or none for the latest."
         )
 
 
-def _linear(rows: list[Any]) -> bool:
+def _linear(rows: list[Row]) -> bool:
     """Whether going from each message to its parent, or to the one before, goes through exactly these messages."""
     before: UUID | None = None
     for number, row in enumerate(rows):
-        if not row.seen or (number and row.parent_id not in (None, before)):
+        if not row[_SEEN] or (number and row[_PARENT] not in (None, before)):
             return False
-        before = row.id
+        before = row[_ID]
     return True
 
 
-def _said(row: Any) -> Said:
+def _said(row: Row) -> Said:
     key, external_id, role, author, length_bytes, content, compressed, _, created_at, _, _, tokens = row
     is_result = role == "tool"
     return Said(
         (key,),
-        (external_id or str(key),),
+        (external_id,),
         "assistant" if is_result else role,
         content,
         compressed or None,
-        author=author,
-        length_bytes=length_bytes or 0,
-        created_at=created_at,
-        tokens=tokens,
-        is_result=is_result,
+        "as stored",
+        author,
+        length_bytes or 0,
+        created_at,
+        tokens,
+        is_result,
     )

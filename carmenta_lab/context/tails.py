@@ -3,7 +3,7 @@
 The first row tells who asks: the profile, the acting user, and the conversation that was chosen.
 """
 
-_COLUMNS = """m.id, m.external_id, m.role, m.author,
+_COLUMNS = """m.id, coalesce(m.external_id, m.id::text) AS external_id, m.role, m.author,
     CASE WHEN octet_length(m.content) > %(bytes)s THEN octet_length(m.content) END AS length_bytes,
     CASE WHEN octet_length(m.content) <= %(bytes)s THEN m.content END AS content,
     CASE WHEN octet_length(m.content_for_llm) <= %(bytes)s THEN m.content_for_llm END AS compressed,
