@@ -113,6 +113,40 @@ def test_a_user_sees_only_own_rows_and_only_within_the_block(database: Database)
         assert session.scalars(select(users.c.name)).all() == []
 
 
+def test_a_user_session_acts_for_one_user_and_leaves_nothing_on_the_connection(database: Database) -> None:
+    ann = uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users), [{"id": ann}, {"id": uuid4()}])
+    with database.user_session(ann) as session:
+        assert session.scalars(select(users.c.id)).all() == [ann]
+        backend = session.scalar(text("SELECT pg_backend_pid()"))
+        with as_user(session, uuid4()):
+            assert session.scalars(select(users.c.id)).all() == []
+        assert session.scalars(select(users.c.id)).all() == [ann]
+    with database.app_session() as session:
+        assert session.scalar(text("SELECT pg_backend_pid()")) == backend
+        assert session.scalars(select(users.c.id)).all() == []
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_connections_that_the_server_has_closed_are_replaced(
+    database: Database, way: Way, monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    if asks:
+        monkeypatch.setattr("carmenta_lab.postgres.connect.ASK_AFTER_SECONDS", 0.0)
+    for _ in range(2):
+        with database.user_session(uuid4()) as one, database.user_session(uuid4()) as other:
+            before = {session.scalar(text("SELECT pg_backend_pid()")) for session in (one, other)}
+    assert len(before) == 2
+    with connect(way.admin) as admin:
+        for backend in before:
+            assert admin.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,)).fetchone() == (True,)
+    with database.user_session(uuid4()) as one, database.user_session(uuid4()) as other:
+        after = {session.scalar(text("SELECT pg_backend_pid()")) for session in (one, other)}
+    assert len(after) == 2
+    assert not after & before
+
+
 def test_the_owner_acting_for_a_user_is_bound_as_well(database: Database) -> None:
     ann = uuid4()
     with database.owner_session() as session:
