@@ -88,7 +88,8 @@ def test_no_strategy_finds_what_is_deleted_and_each_ranks_as_before_once_it_is_u
     assert [[(h.passage_id, h.rank) for h in ranking.hits] for ranking in after] == [
         [(h.passage_id, h.rank) for h in ranking.hits] for ranking in before
     ]
-    assert [h.score for r in after for h in r.hits] == pytest.approx([h.score for r in before for h in r.hits])
+    expected = [h.score for r in before for h in r.hits]
+    assert [h.score for r in after for h in r.hits] == pytest.approx(expected, abs=1e-4)  # a batch rounds its vectors
     assert index_lacking(own_sample, NORA) == (0, 0)
 
 
@@ -108,8 +109,8 @@ def test_every_passage_of_a_user_is_cut_again_as_the_loader_cut_it(own_sample: D
             session.execute(update(users).where(users.c.id == NORA).values(deleted_at=moment))
         if moment is not None:
             assert len(_passages(own_sample)) < len(before)
-            assert index_lacking(own_sample, NORA) == (0, 0)
-    made = index_lacking(own_sample, NORA)
+            assert index_lacking(own_sample, NORA, models=()) == (0, 0)
+    made = index_lacking(own_sample, NORA, models=())
     assert made.passages > 400
     assert _passages(own_sample) == before
 
@@ -159,7 +160,7 @@ def test_one_user_neither_indexes_nor_unindexes_rows_of_another(own_sample: Data
     tomasz = find_user(own_sample, "tomasz")
     with own_sample.owner_session() as session:
         session.execute(text("DELETE FROM carmenta.passages"))
-    made = index_lacking(own_sample, tomasz)
+    made = index_lacking(own_sample, tomasz, models=())
     assert made.passages > 400
     with own_sample.owner_session() as session:
         whose = text("SELECT DISTINCT user_id FROM carmenta.passages")

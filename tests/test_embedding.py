@@ -139,6 +139,16 @@ def test_token_vectors_are_unit_rows_beside_their_places_in_the_text(embedder: E
     assert np.linalg.norm(first.vectors, axis=1) == pytest.approx(np.ones(7), abs=1e-6)
 
 
+def test_texts_and_their_tokens_are_embedded_at_once_as_apart(embedder: Embedder) -> None:
+    finished: list[int] = []
+    vectors, tokens = embedder.embed_tokens(TEXTS, finished.append)
+    assert vectors == pytest.approx(embedder.embed(TEXTS), abs=1e-5)
+    assert sum(finished) == len(TEXTS)
+    for one, apart in zip(tokens, embedder.token_embeddings(TEXTS), strict=True):
+        assert (one.tokens, one.offsets) == (apart.tokens, apart.offsets)
+        assert one.vectors == pytest.approx(apart.vectors, abs=1e-5)
+
+
 def test_a_token_finds_itself_in_another_text(embedder: Embedder) -> None:
     question, answer = embedder.token_embeddings(["Which city is lisbon?", "We flew to lisbon on monday"])
     nearest = (question.vectors @ answer.vectors.T)[question.tokens.index("lisbon")].argmax()

@@ -65,17 +65,15 @@ def load(name: str, folder: Path | None = None) -> Embedder:
     assert session is not None  # not lazy
     assert tokenizer is not None
 
-    def run(output: str, ids: list[list[int]]) -> Vectors:
-        result: Vectors = session.run([output], padded(ids))[0]
-        return result
+    def encode_both(ids: list[list[int]]) -> tuple[Vectors, Vectors]:
+        vectors, tokens = session.run(["embedding", "token_embeddings"], padded(ids))
+        return vectors, tokens
 
-    return Embedder(
-        name,
-        DIM,
-        tokenizer,
-        encode=lambda _texts, ids: run("embedding", ids),
-        encode_tokens=lambda ids: run("token_embeddings", ids),
-    )
+    def encode(_: list[str], ids: list[list[int]]) -> Vectors:
+        vectors: Vectors = session.run(["embedding"], padded(ids))[0]
+        return vectors
+
+    return Embedder(name, DIM, tokenizer, encode=encode, encode_both=encode_both)
 
 
 def verify(folder: Path) -> None:

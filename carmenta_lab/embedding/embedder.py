@@ -42,13 +42,13 @@ class Embedder:
         tokenizer: Tokenizer,
         encode: Callable[[list[str], list[list[int]]], Vectors],
         encode_query: Callable[[str], Vectors] | None = None,
-        encode_tokens: Callable[[list[list[int]]], Vectors] | None = None,
+        encode_both: Callable[[list[list[int]]], tuple[Vectors, Vectors]] | None = None,
     ) -> None:
         self.name = name
         self.dim = dim
         self._encode = encode
         self._encode_query = encode_query
-        self._encode_tokens = encode_tokens
+        self._encode_both = encode_both
         self._limited = Tokenizer.from_str(tokenizer.to_str())
         self._limited.no_padding()
         self._whole = Tokenizer.from_str(self._limited.to_str())
@@ -111,19 +111,29 @@ class Embedder:
 
     def token_embeddings(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
         """Tokens and their unit vectors, one value a text; EmbeddingError for a model that hides them."""
+        return self.embed_tokens(texts)[1]
+
+    def embed_tokens(
+        self, texts: Sequence[str], progress: Callable[[int], object] | None = None
+    ) -> tuple[Vectors, list[TokenEmbeddings]]:
+        """What `embed` and `token_embeddings` give, for the price of one of them; raises what they raise."""
         _refuse_single(texts)
-        if self._encode_tokens is None:
+        if self._encode_both is None:
             raise EmbeddingError(f"{self.name} gives no vectors of single tokens; use the bundled model.")
+        whole = np.empty((len(texts), self.dim), np.float32)
         found: dict[int, TokenEmbeddings] = {}
         for rows, ids in self._batches(texts):
-            matrices = self._encode_tokens(ids)
+            batch, matrices = self._encode_both(ids)
+            whole[rows] = unit_rows(self._shaped(batch), rows, self.name)
             encodings = _encodings(self._limited, [texts[row] for row in rows], special=True)
             for row, encoding, matrix in zip(rows, encodings, matrices, strict=True):
                 kept = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
                 vectors = unit_rows(matrix[kept], [row] * len(kept), self.name)
                 tokens, offsets = encoding.tokens, encoding.offsets
                 found[row] = TokenEmbeddings([tokens[i] for i in kept], [offsets[i] for i in kept], vectors)
-        return [found[row] for row in range(len(texts))]
+            if progress is not None:
+                progress(len(rows))
+        return whole, [found[row] for row in range(len(texts))]
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Row numbers and token ids of texts of like length, longest first within a block."""

@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateTable
 from carmenta_lab.embedding import Embedder
 from carmenta_lab.errors import DimensionMismatch
 from carmenta_lab.ingest.staging import copy
+from carmenta_lab.ingest.tokens import write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.passages import embedding_ddl, embedding_models, embedding_table
@@ -23,6 +24,8 @@ UNITS = ("turn", "memory", "section")
 """The units that get a vector."""
 
 BLOCK_PASSAGES = 2_048
+CODED_PASSAGES = 1_024
+"""With the vectors of all their tokens, up to 400 kB each, held at once."""
 
 _COLUMNS = (
     ("user_id", "uuid"),
@@ -105,24 +108,32 @@ def embed_lacking(
     users: Sequence[UUID],
     committed: Callable[[], None],
     progress: Callable[[int], object],
-) -> int:
-    """Embed what lacks a vector; returns how many passages that were. Each block is a transaction.
+    tokens: bool = False,
+) -> tuple[int, int]:
+    """Embed what lacks a vector; returns how many passages that were, and how many of them got token codes.
 
-    Rows are written in the order of users, which is the order in which they are read.
+    Each block is a transaction. Rows are written in the order of users, which is the order in which they are read.
+    With `tokens` the model is asked once for both, so that codes cost little more.
     """
     statement = _lacking(
-        "p.user_id, p.id, p.source_id, p.created_at, p.unit, p.content",
+        "p.user_id, p.id, p.source_id, p.created_at, p.unit, p.content, p.author, p.language",
         table,
         "AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
     last = (UUID(int=0), UUID(int=0))
-    done = 0
+    done = coded = 0
+    block = CODED_PASSAGES if tokens else BLOCK_PASSAGES
     while True:
-        values = {"users": list(users), "units": list(UNITS), "user": last[0], "id": last[1], "block": BLOCK_PASSAGES}
+        values = {"users": list(users), "units": list(UNITS), "user": last[0], "id": last[1], "block": block}
         rows = connection.execute(statement, values).fetchall()
         if not rows:
-            return done
-        vectors = embedder.embed([row[5] for row in rows], progress)
+            return done, coded
+        texts = [row[5] for row in rows]
+        if tokens:
+            vectors, found = embedder.embed_tokens(texts, progress)
+            coded += write_codes(connection, [(*row[:2], row[5], row[3], *row[6:]) for row in rows], found)
+        else:
+            vectors = embedder.embed(texts, progress)
         write_vectors(
             connection,
             table,

@@ -89,9 +89,16 @@ def load(
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
         indexed = index_words(raw, _users(raw, name), lambda: commit(connection)) if words else 0
         for model in models:
-            report.embedded += _embed(database, connection, raw, name, model, progress)
+            embedded, coded = _embed(
+                database, connection, raw, name, model, tokens and model == DEFAULT_MODEL, progress
+            )
+            report.embedded += embedded
+            report.tokens += coded
         if tokens:
-            report.tokens, report.token_bytes = encode(raw, _users(raw, name), lambda: commit(connection), progress)
+            coded, report.token_bytes = encode(raw, _users(raw, name), lambda: commit(connection), progress)
+            report.tokens += coded
+            if report.tokens:
+                raw.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
         if not report.unchanged or report.embedded or report.tokens or indexed:
             raw.execute(f"ANALYZE {ANALYZED}")
         connection.commit()
@@ -137,23 +144,30 @@ def _users(raw: psycopg.Connection[Any], name: str) -> list[UUID]:
 
 
 def _embed(
-    database: Database, connection: Connection, raw: psycopg.Connection[Any], name: str, model: str, progress: Progress
-) -> int:
+    database: Database,
+    connection: Connection,
+    raw: psycopg.Connection[Any],
+    name: str,
+    model: str,
+    tokens: bool,
+    progress: Progress,
+) -> tuple[int, int]:
     users = _users(raw, name)
     row = raw.execute("SELECT table_name FROM carmenta.embedding_models WHERE name = %s", (model,)).fetchone()
     if row is not None and not lacking(raw, row[0], users):
-        return 0
+        return 0, 0
     embedder = load_embedder(model)
     table = register(database.owner, model, embedder.dim)
     missing = lacking(raw, table, users)
-    done = embed_lacking(
+    done, coded = embed_lacking(
         raw,
         table,
         embedder,
         users,
         lambda: commit(connection),
         lambda count: progress("embedding", count, missing),
+        tokens,
     )
     if done:
         raw.execute(f"ANALYZE carmenta.{table}")
-    return done
+    return done, coded

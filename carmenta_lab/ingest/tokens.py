@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +56,6 @@ def encode(
         done = encode_lacking(
             connection, bundled, users, committed, lambda count: progress("encoding tokens", count, missing)
         )
-        connection.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
     row = connection.execute("SELECT pg_total_relation_size('carmenta.token_codes')").fetchone()
     assert row is not None
     return done, int(row[0])
@@ -82,28 +80,34 @@ def encode_lacking(
         rows = connection.execute(statement, values).fetchall()
         if not rows:
             return done
-        tokens = embedder.token_embeddings([row[2] for row in rows])
-        stop = _stop_words(connection, rows)
-        connection.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS "
-            "SELECT * FROM carmenta.token_codes WITH NO DATA"
-        )
-        connection.execute("TRUNCATE stage_codes")
-        copied = (
-            (user, key, *_codes(found, text, header(at, author), stop[language]))
-            for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)
-        )
-        copy(connection, sql.Identifier("stage_codes"), _COLUMNS, copied)
-        connection.execute("INSERT INTO carmenta.token_codes SELECT * FROM stage_codes")
+        write_codes(connection, rows, embedder.token_embeddings([row[2] for row in rows]))
         committed()
         progress(len(rows))
         last = rows[-1][0], rows[-1][1]
         done += len(rows)
 
 
-def _stop_words(
-    connection: psycopg.Connection[Any], rows: Sequence[tuple[UUID, UUID, str, datetime | None, str | None, str]]
-) -> dict[str, set[str]]:
+def write_codes(
+    connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], tokens: Sequence[TokenEmbeddings]
+) -> int:
+    """Write the codes of rows (user, passage, text, time, author, language) that have none; returns how many."""
+    stop = _stop_words(connection, rows)
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA"
+    )
+    connection.execute("TRUNCATE stage_codes")
+    copied = (
+        (user, key, *_codes(found, text, header(at, author), stop[language]))
+        for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)
+    )
+    copy(connection, sql.Identifier("stage_codes"), _COLUMNS, copied)
+    statement = (
+        "INSERT INTO carmenta.token_codes SELECT * FROM stage_codes ON CONFLICT (user_id, passage_id) DO NOTHING"
+    )
+    return connection.execute(statement).rowcount
+
+
+def _stop_words(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]]) -> dict[str, set[str]]:
     """Language -> the words of these texts that full-text search does not index."""
     words: dict[str, set[str]] = {}
     for *_, text, _, _, language in rows:
