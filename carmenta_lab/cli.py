@@ -126,7 +126,6 @@ def search(
     Example: `carmenta-lab search "which allergy does Saga have" --user nora --strategy vector_exact`
     """
     from carmenta_lab.ingest.lookup import find_user
-    from carmenta_lab.postgres import as_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
     from carmenta_lab.retrieval.search import search as find
@@ -136,7 +135,7 @@ def search(
     retriever = load_strategy(strategy)
     with open_lab() as lab:
         found = find_user(lab, user, dataset)
-        with lab.app_session() as session, as_user(session, found):
+        with lab.user_session(found) as session:
             ranking = find(session, retriever, Query("q", found, query), k)
             shown = texts(session, found, ranking.hits)
     if as_json:
@@ -181,7 +180,6 @@ def context(
     """
     from carmenta_lab.context import assemble
     from carmenta_lab.ingest.lookup import find_conversation, find_user
-    from carmenta_lab.postgres import as_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
 
@@ -189,7 +187,7 @@ def context(
         found = find_user(lab, user, dataset)
         place = find_conversation(lab, found, conversation) if conversation else None
         asked = Query("q", found, query)
-        with lab.app_session() as session, as_user(session, found):
+        with lab.user_session(found) as session:
             result = assemble(session, asked, conversation_id=place, policy=policy, budget_tokens=budget)
     typer.echo(json.dumps(result.to_json()) if as_json else result.explain())
 

@@ -41,7 +41,6 @@ def explain(
     from carmenta_lab.experiment.explaining import explain as explained
     from carmenta_lab.experiment.explaining import judgements, loaded_query
     from carmenta_lab.ingest.lookup import find_user
-    from carmenta_lab.postgres import as_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
 
@@ -59,7 +58,7 @@ def explain(
         if asked is None or (mine is not None and asked.user_id != mine):
             assert mine is not None
             asked, judged = Query("q", mine, query), None
-        with lab.app_session() as session, as_user(session, asked.user_id):
+        with lab.user_session(asked.user_id) as session:
             found = explained(session, asked, retrievers, k, judged)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))

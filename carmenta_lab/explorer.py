@@ -15,7 +15,7 @@ from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import UsageError
 from carmenta_lab.figures.contexts import tokens_by_block
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.schema.conversations import conversations
@@ -79,7 +79,7 @@ class Explorer:
             query = Query("asked", self._users[self.user.value], self.question.value)
             policy = policies.load(self.policy.value)
             place = None if self.conversation.value == LATEST else cast("UUID", self.conversation.value)
-            with self._database.app_session() as session, as_user(session, query.user_id):
+            with self._database.user_session(query.user_id) as session:
 
                 def searched(strategy: str, k: int) -> Ranking:
                     retriever = load_strategy(strategy)
@@ -94,7 +94,7 @@ class Explorer:
     def _read_conversations(self, _: object = None) -> None:
         c = conversations.c
         user = self._users[self.user.value]
-        with self._database.app_session() as session, as_user(session, user):
+        with self._database.user_session(user) as session:
             rows = session.execute(
                 select(c.external_id, c.title, c.id)
                 .where(c.user_id == user, c.deleted_at.is_(None))

@@ -586,7 +586,7 @@ class Loaded:
     def context(self, user: str = "ann", minute: int | None = None, ask: str = "When is yoga?", **more: Any) -> Context:
         asked_at = None if minute is None else datetime(2025, 3, 1, minute // 60, minute % 60, tzinfo=UTC)
         query = Query("q", self.id("user", user), ask, asked_at=asked_at)
-        with self.database.app_session() as session, as_user(session, query.user_id):
+        with self.database.user_session(query.user_id) as session:
             return assemble(session, query, **more)
 
 
@@ -749,7 +749,7 @@ def test_the_tail_is_read_through_the_index(loaded: Loaded) -> None:
     values = {"user_id": user, "asked_at": datetime(2026, 1, 1, tzinfo=UTC), "messages": 50, "bytes": 10_000}
     values |= {"counter": "any", "conversation_id": None}
     for statement, scans in ((tails.PLAIN["latest"], 1), (tails.BRANCHED["latest"], 2)):
-        with loaded.database.app_session() as session, as_user(session, user):
+        with loaded.database.user_session(user) as session:
             raw = connection_of(session)
             raw.execute("SELECT set_config('enable_seqscan', 'off', true)")
             plan = "\n".join(row[0] for row in raw.execute(f"EXPLAIN {statement}", values))
@@ -757,7 +757,7 @@ def test_the_tail_is_read_through_the_index(loaded: Loaded) -> None:
 
 
 def test_a_plain_tail_is_what_going_back_along_the_branch_finds(loaded: Loaded) -> None:
-    with loaded.database.app_session() as session, as_user(session, loaded.id("user", "ann")):
+    with loaded.database.user_session(loaded.id("user", "ann")) as session:
         for at in range(70):
             for messages in (1, 2, 3, 50):
                 query = Query(
@@ -793,7 +793,7 @@ def test_tokens_are_counted_once_and_forgotten_with_the_text(loaded: Loaded) -> 
 
 def test_a_transaction_that_may_not_write_keeps_no_counts(loaded: Loaded) -> None:
     user = loaded.id("user", "ann")
-    with loaded.database.app_session() as session, as_user(session, user):
+    with loaded.database.user_session(user) as session:
         session.execute(text("SET TRANSACTION READ ONLY"))
         assert assemble(session, Query("q", user, "When is yoga?")).blocks
     with loaded.database.owner_session() as session:

@@ -16,7 +16,7 @@ from carmenta_lab.errors import UnknownName
 from carmenta_lab.ingest.cut import as_written, utc_offset
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.reindex import index_lacking
-from carmenta_lab.postgres import Database, as_user, migrate
+from carmenta_lab.postgres import Database, migrate
 from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
@@ -57,13 +57,13 @@ def _sources(session: Session, what: str) -> list[tuple[UUID, str]]:
 def _mark(database: Database, what: str, moment: datetime | None) -> None:
     """Delete it, or undo that, as the application does."""
     table = DELETED[what][0]
-    with database.app_session() as session, as_user(session, NORA):
+    with database.user_session(NORA) as session:
         statement = update(table).where(table.c.user_id == NORA, table.c.id == _id(what)).values(deleted_at=moment)
         assert session.execute(statement.returning(table.c.id)).all()
 
 
 def _rankings(database: Database, name: str, queries: list[str]) -> list[Ranking]:
-    with database.app_session() as session, as_user(session, NORA):
+    with database.user_session(NORA) as session:
         return [search(session, strategies.load(name), Query("q", NORA, asked), 100) for asked in queries]
 
 
@@ -105,7 +105,7 @@ def test_every_passage_of_a_user_is_cut_again_as_the_loader_cut_it(own_sample: D
     """Deleting the user takes all of them; ids hold text, time, author and language, dates are the writer's."""
     before = _passages(own_sample)
     for moment in (NOW, None):
-        with own_sample.app_session() as session, as_user(session, NORA):
+        with own_sample.user_session(NORA) as session:
             session.execute(update(users).where(users.c.id == NORA).values(deleted_at=moment))
         if moment is not None:
             assert len(_passages(own_sample)) < len(before)
@@ -141,7 +141,7 @@ def test_a_changed_folder_brings_nothing_deleted_back(own_sample: Database, tmp_
 def test_rows_that_the_application_wrote_become_searchable(own_sample: Database) -> None:
     conversation = Ids("sample").of("conversation", "nora-c01")
     row = {"user_id": NORA, "id": uuid4(), "conversation_id": conversation, "position": 9_999, "role": "user"}
-    with own_sample.app_session() as session, as_user(session, NORA):
+    with own_sample.user_session(NORA) as session:
         session.execute(messages.insert().values(**row, content="The zeppelin leaves from hangar nine " * 60))
         fact = {"user_id": NORA, "id": uuid4(), "category": "personal", "created_at": NOW, "utc_offset": 120}
         session.execute(memories.insert().values(**fact, content="Owns a zeppelin."))
@@ -149,7 +149,7 @@ def test_rows_that_the_application_wrote_become_searchable(own_sample: Database)
     assert made.passages > 2  # the long message becomes several
     ranking = _rankings(own_sample, "vector_exact", ["zeppelin hangar"])[0]
     assert {hit.source_id for hit in ranking.hits[:2]} == {row["id"], fact["id"]}
-    with own_sample.app_session() as session, as_user(session, NORA):
+    with own_sample.user_session(NORA) as session:
         shown = session.scalars(
             text("SELECT content FROM carmenta.passages WHERE memory_id = :id"), {"id": fact["id"]}
         ).all()
@@ -188,7 +188,7 @@ def test_a_turn_that_is_deleted_takes_the_windows_of_its_conversation_along(own_
 @pytest.fixture
 def bin_(own_sample: Database) -> Iterator[tuple[Session, Database]]:
     """A session for nora in which all of `DELETED` is deleted, one artifact refers to each of it, a query awaits."""
-    with own_sample.app_session() as session, as_user(session, NORA):
+    with own_sample.user_session(NORA) as session:
         made, targets = uuid4(), {f"{what}_id": _id(what) for what in ("message", "conversation", "document")}
         row = {"user": NORA, "id": made, "now": NOW}
         session.execute(
@@ -248,7 +248,7 @@ def test_no_context_shows_what_is_deleted(own_sample: Database) -> None:
     gone = {given for _, _, given in DELETED.values()}
     for what in DELETED:
         _mark(own_sample, what, NOW)
-    with own_sample.app_session() as session, as_user(session, NORA):
+    with own_sample.user_session(NORA) as session:
         shown = assemble(session, asked, budget_tokens=8_000)
         named = {source for block in shown.blocks for source in block.sources}
         assert named

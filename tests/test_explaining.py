@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment.explaining import Part, explain, judgements, loaded_query, parts_of
-from carmenta_lab.postgres import Database, as_user
+from carmenta_lab.postgres import Database
 from carmenta_lab.records import Hit
 from carmenta_lab.strategies import load
 
@@ -34,7 +34,7 @@ def test_every_relevant_source_is_listed_with_its_rank_or_without(sample: Databa
     assert len(judged) == count
     assert [relevance for _, _, relevance in judged] == sorted((r for _, _, r in judged), reverse=True)
     retrievers = {name: load(name) for name in ("vector_exact", "fulltext")}
-    with sample.app_session() as session, as_user(session, query.user_id):
+    with sample.user_session(query.user_id) as session:
         found = explain(session, query, retrievers, 2, judged)
         assert explain(session, query, retrievers, 2).evidence == ()
     assert [e.source_id for e in found.evidence] == [source for source, _, _ in judged]

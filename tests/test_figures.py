@@ -22,7 +22,7 @@ from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.experiment import Comparison, compare
 from carmenta_lab.experiment.ablation import Ablation
 from carmenta_lab.figures.page import Page, page, plain, safe
-from carmenta_lab.postgres import Database, as_user
+from carmenta_lab.postgres import Database
 from carmenta_lab.schema import DOMAINS, metadata
 from carmenta_lab.schema.diagram import mermaid, shows, tables_of
 
@@ -240,7 +240,7 @@ def test_the_top_hits_stand_side_by_side_with_the_letters_of_the_evidence(
     comparison: Comparison, sample: Database
 ) -> None:
     question = comparison.questions.queries[0]
-    with sample.app_session() as session, as_user(session, question.user_id):
+    with sample.user_session(question.user_id) as session:
         table = figures.top_hits(session, comparison, question.query_id, rows=3)
     assert list(table.columns) == list(comparison.strategies)
     assert table.index.tolist() == [1, 2, 3]
@@ -350,7 +350,7 @@ def test_an_awkward_context_is_readable(given: Context) -> None:
 @pytest.mark.parametrize("budget", [300, 2000, 8000])
 def test_a_context_of_the_sample_is_readable(budget: int, comparison: Comparison, sample: Database) -> None:
     query = comparison.questions.queries[0]
-    with sample.app_session() as session, as_user(session, query.user_id):
+    with sample.user_session(query.user_id) as session:
         found = assemble(session, query, budget_tokens=budget)
     assert problems(figures.conversation_shown(found)) == []
     figure = figures.tokens_by_block(found)

@@ -487,7 +487,7 @@ def test_two_documents_may_swap_their_paths(database: Database, tmp_path: Path) 
 def test_what_the_application_wrote_is_not_the_folders_to_delete(database: Database, folder: Path) -> None:
     load_rows(database, folder)
     user, conversation = Ids("tiny").of("user", "u1"), Ids("tiny").of("conversation", "c1")
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         session.execute(
             text(
                 "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content) "
@@ -521,7 +521,7 @@ def test_what_the_application_wrote_is_not_the_folders_to_delete(database: Datab
 
 def test_a_path_that_the_application_took_is_rejected_and_the_rest_loads(database: Database, folder: Path) -> None:
     load_rows(database, folder)
-    with database.app_session() as session, as_user(session, user := Ids("tiny").of("user", "u1")):
+    with database.user_session(user := Ids("tiny").of("user", "u1")) as session:
         statement = (
             "INSERT INTO carmenta.documents (user_id, id, path, name, content) "
             "VALUES (:u, gen_random_uuid(), 'home.roof', 'live', 'live')"

@@ -89,7 +89,7 @@ def test_each_statement_uses_its_index_as_the_application(
     crowd: Database, statement: Callable[[], Any], indexes: set[str]
 ) -> None:
     compiled = statement().compile(dialect=postgresql.psycopg.dialect(), compile_kwargs={"render_postcompile": True})
-    with crowd.app_session() as session, as_user(session, ME):
+    with crowd.user_session(ME) as session:
         connection = session.connection()
         if "service_connections" in str(compiled):  # empty: the plan that it would have with rows
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
@@ -131,7 +131,7 @@ def test_what_the_owner_answers_uses_an_index_too(crowd: Database) -> None:
 
 def test_pages_give_every_conversation_once_in_order(crowd: Database) -> None:
     for user in (number(1), number(20)):
-        with crowd.app_session() as session, as_user(session, user):
+        with crowd.user_session(user) as session:
             whole = conversations.page(session, user, 1000)
             paged: list[conversations.ConversationLine] = []
             while found := conversations.page(session, user, 7, paged[-1] if paged else None):

@@ -16,7 +16,7 @@ from sqlalchemy import exc, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import DatabaseUnavailable
-from carmenta_lab.postgres import Database, as_user, migrate, prepare
+from carmenta_lab.postgres import Database, migrate, prepare
 from carmenta_lab.postgres.migrate import head, offline_sql
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.queries import knowledge
@@ -293,7 +293,7 @@ def test_events_are_added_and_never_changed_by_the_application(database: Databas
     user = uuid4()
     with database.owner_session() as session:
         session.execute(insert(users).values(id=user))
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         session.execute(insert(events).values(user_id=user, id=uuid4(), name="opened"))
         assert session.scalar(select(events.c.name)) == "opened"
     for statement in ("UPDATE carmenta.events SET name = 'x'", "DELETE FROM carmenta.events"):
@@ -494,7 +494,7 @@ def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(c
         user = uuid4()
         with database.owner_session() as session:
             plant(session, user, "planted")
-        with database.app_session() as session, as_user(session, user):
+        with database.user_session(user) as session:
             assert [line.path for line in knowledge.tree(session, user, "another")] == ["another.document"]
         assert migrate(database.owner, "base") == (head(), None)
         assert migrate(database.owner) == (None, head())

@@ -11,7 +11,7 @@ from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.ingest.load import load
 from carmenta_lab.ingest.lookup import find_user
-from carmenta_lab.postgres import Database, as_user
+from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval import search
 from carmenta_lab.retrieval.evidence import Evidence
@@ -89,7 +89,7 @@ def flat(database: Database, tmp_path: Path) -> tuple[Database, UUID]:
 
 def _found(flat: tuple[Database, UUID], asked: str, name: str = "evidence") -> list[str]:
     database, user = flat
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         ranking = search(session, strategies.load(name), Query("q", user, asked), 7)
         assert all(set(hit.parts) >= {"context", "z:context"} for hit in ranking.hits)
         return [shown.source for shown in texts(session, user, ranking.hits)]
@@ -112,7 +112,7 @@ def test_the_best_can_be_ranked_again_by_full_token_vectors(flat: tuple[Database
     by_codes = strategies.load("evidence")
     assert isinstance(by_codes, Evidence)
     query = Query("q", user, "where is the spare fuse kept?")
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         codes = search(session, by_codes, query, 3)
         vectors = search(session, replace(by_codes, rerank=5), query, 3)
     estimated = {hit.source_id: hit.parts["late"] for hit in codes.hits}

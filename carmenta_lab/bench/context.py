@@ -17,7 +17,7 @@ from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.context.reading import Reading, connection_of, read_said
 from carmenta_lab.context.sizes import Sizes
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.schema.conversations import Conversation, Message
 from carmenta_lab.schema.memory import Memory, Profile
@@ -81,7 +81,7 @@ def context(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
     users = {length: _fill(database, length, seed) for length in (*LENGTHS, rows)}
     results = []
     for length, user in users.items():
-        with database.app_session() as session, as_user(session, user):
+        with database.user_session(user) as session:
             ranking = _ranking(session, user)
             bare, ours = _bare(session, user, ranking), _ours(session, user, ranking)
             ours()
@@ -107,7 +107,7 @@ def _fill(database: Database, length: int, seed: int) -> UUID:
             connection.execute(text(statement), {k: v for k, v in values.items() if f":{k}" in statement})
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE carmenta.messages, carmenta.passages, carmenta.memories")
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         read = read_said(session, _query(user), None, 50, BUDGET, BundledCounter().name)
         material = Material(_query(user), said=read.said)
         keep_counts(session, user, uncounted(material), Sizes(BundledCounter()))
@@ -183,11 +183,11 @@ def _flat(database: Database, short: UUID, long: UUID, rows: int, repeats: int) 
     """The longest conversation against the shortest, in one transaction after another."""
     works = []
     for user in (short, long):
-        with database.app_session() as session, as_user(session, user):
+        with database.user_session(user) as session:
             ranking = _ranking(session, user)
 
         def read(user: UUID = user, ranking: Ranking = ranking) -> None:
-            with database.app_session() as session, as_user(session, user):
+            with database.user_session(user) as session:
                 _times(_ours(session, user, ranking))()
 
         works.append(read)
@@ -198,7 +198,7 @@ def _flat(database: Database, short: UUID, long: UUID, rows: int, repeats: int) 
 def _policy(database: Database, user: UUID, rows: int, repeats: int) -> list[Result]:
     """Packing by the default policy with compression against without, everything read and counted before."""
     policy, counter = policies.load("default"), BundledCounter()
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         read, found = _ours(session, user, _ranking(session, user))()
     material = Material(_query(user), read.profile, read.profile_source, read.said, found)
 

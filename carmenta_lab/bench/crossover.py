@@ -20,7 +20,7 @@ from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS, MB, Declared, Kind
 from carmenta_lab.ingest.embed import _COLUMNS, register
 from carmenta_lab.ingest.staging import copy
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
@@ -146,7 +146,7 @@ def _measure(
     query, counting = Query("bench", user, "bench"), VectorSearch(index="halfvec", exact_up_to=rows)
     spent: dict[str, list[float]] = {name: [] for name in ("exact", "counting", *routes)}
     recall: dict[str, list[float]] = {name: [] for name in routes}
-    with table.database.app_session() as session, as_user(session, user):
+    with table.database.user_session(user) as session:
 
         def timed(name: str, retriever: Retriever, vector: Vector) -> set[UUID]:
             start = perf_counter()

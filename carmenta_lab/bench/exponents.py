@@ -20,7 +20,7 @@ from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
 from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.load import load
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 
 RECALL = 0.95
@@ -145,7 +145,7 @@ def _context(database: Database) -> float:
         ).scalar()
     query, vector = Query("grown", user, "the harbour"), vectors(1, DIM, 7)[0]
     spent = []
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         for _ in range(12):
             start = time.perf_counter()
             assemble(session, query, vector=vector)

@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 
 from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.bench.measure import Result, alternate
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 
 CALLS = 1
@@ -77,7 +77,7 @@ def helping(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
     with database.owner.begin() as connection:
         connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
     fill(database, rows)
-    with database.app_session() as session, as_user(session, ME):
+    with database.user_session(ME) as session:
         found = [_measure(session, name, case, rows, repeats) for name, case in CASES.items()]
     with database.owner.begin() as connection:
         connection.exec_driver_sql("TRUNCATE carmenta.users CASCADE")

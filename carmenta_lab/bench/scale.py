@@ -18,7 +18,7 @@ from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.searching import Asker, empty
 from carmenta_lab.experiment.circumstances import server_circumstances
 from carmenta_lab.indexes import KINDS, MB, Kind
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25
 from carmenta_lab.retrieval.fulltext import FullTextSearch
@@ -206,7 +206,7 @@ def _method(
 def _ask(one: Asker, retriever: Retriever) -> tuple[list[float], list[set[Any]]]:
     """Milliseconds and sources of each question, after three to warm up, in one session."""
     spent, found = [], []
-    with one.database.app_session() as session, as_user(session, one.query.user_id):
+    with one.database.user_session(one.query.user_id) as session:
         pairs = list(zip(one.vectors, one.texts, strict=True))
         begun = time.perf_counter()
         for place, (vector, text) in enumerate([*pairs[:3], *pairs]):
@@ -226,7 +226,7 @@ def _per_second(one: Asker, retriever: Retriever, clients: int) -> float:
 
     def work(_: int) -> int:
         done = 0
-        with one.database.app_session() as session, as_user(session, one.query.user_id):
+        with one.database.user_session(one.query.user_id) as session:
             query = Query("scale", one.query.user_id, one.texts[0])
             search(session, retriever, query, 10, one.vectors[0])
             end = time.perf_counter() + CLIENT_SECONDS

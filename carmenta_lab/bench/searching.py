@@ -15,7 +15,7 @@ from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
 from carmenta_lab.ingest.embed import table_name
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, Retriever
 from carmenta_lab.retrieval.search import search
@@ -57,7 +57,7 @@ class Asker:
         distance = "embedding <=> %(vector)s" if retriever.index else "(embedding <=> %(vector)s) + 0"
         statement = _NEAREST.format(table=table, distance=distance).encode()
         values = {"user_id": user_id(self.number), "units": list(SEARCHED), "asked_at": END_OF_TIME}
-        with self.database.app_session() as session, as_user(session, user_id(self.number)):
+        with self.database.user_session(user_id(self.number)) as session:
             raw = session.connection().connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
             raw.execute("SELECT '[1]'::vector")
@@ -74,7 +74,7 @@ class Asker:
     @contextmanager
     def ours(self, retriever: Retriever) -> Iterator[Callable[[], None]]:
         """The same through `search`, in one session."""
-        with self.database.app_session() as session, as_user(session, user_id(self.number)):
+        with self.database.user_session(user_id(self.number)) as session:
 
             def ask() -> None:
                 for vector in self.vectors:

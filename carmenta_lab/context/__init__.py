@@ -1,6 +1,6 @@
 """What does the model see? Policies, token counting and assembly under a budget.
 
-with database.app_session() as session, as_user(session, query.user_id):
+with database.user_session(query.user_id) as session:
     context = assemble(session, query, budget_tokens=2_000)
 context.as_messages()     # for any chat client
 print(context.explain())  # every block and everything left out, with the reason

@@ -19,7 +19,7 @@ from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.compare import SEED, Progress
 from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
 from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking, SourceKind
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.schema.vector import Vector
@@ -133,7 +133,7 @@ def contexts_of(
     rankings: dict[tuple[str, int], Ranking] = {}
     vectors: dict[str, Vector] = {}
     found = {}
-    with database.app_session() as session, as_user(session, query.user_id):
+    with database.user_session(query.user_id) as session:
 
         def searched(strategy: str, k: int) -> Ranking:
             if (strategy, k) not in rankings:

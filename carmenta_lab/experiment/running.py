@@ -7,7 +7,7 @@ from itertools import groupby
 
 from carmenta_lab.experiment.encoding import Encoded
 from carmenta_lab.experiment.plans import fixed, indexes_used
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking, Run
 from carmenta_lab.retrieval.retriever import Retriever, exactly
 from carmenta_lab.retrieval.search import search
@@ -83,7 +83,7 @@ def execute_in_turn(
     latency: dict[str, dict[str, float]] = {name: {} for name in retrievers}
     for user_id, group in groupby(queries, key=lambda query: query.user_id):
         asked = list(group)
-        with database.app_session() as session, as_user(session, user_id):
+        with database.user_session(user_id) as session:
             for place, query in enumerate((asked[0], *asked)):
                 for name, retriever in retrievers.items():
                     start = time.perf_counter()
@@ -107,7 +107,7 @@ def _searched(
 ) -> Iterator[tuple[Ranking, float]]:
     """Every question's ranking and the milliseconds of its search."""
     for user_id, asked in groupby(queries, key=lambda query: query.user_id):
-        with database.app_session() as session, as_user(session, user_id):
+        with database.user_session(user_id) as session:
             for query in asked:
                 given = encoded.get(query.query_id, Encoded())
                 start = time.perf_counter()
@@ -129,7 +129,7 @@ def _routes(
         mine = [(q, ranking) for q, ranking in zip(queries, rankings, strict=True) if ranking.route == route]
         first = mine[0][0]
         given = encoded.get(first.query_id, Encoded())
-        with database.app_session() as session, as_user(session, first.user_id):
+        with database.user_session(first.user_id) as session:
             indexes = indexes_used(session, retriever, first, k, given, route)
         recall = None
         if (exact := exactly(route)) != route:

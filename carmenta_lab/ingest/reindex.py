@@ -13,7 +13,7 @@ from carmenta_lab.ingest.cut import as_written, header, pieces
 from carmenta_lab.ingest.embed import UNITS, register
 from carmenta_lab.ingest.identity import passage_key
 from carmenta_lab.ingest.tokens import encode_lacking, has_codes
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 
 BLOCK = 500
 """Sources, or passages, a transaction."""
@@ -89,7 +89,7 @@ def _encode(database: Database, user_id: UUID) -> None:
 @contextmanager
 def _acting(database: Database, user_id: UUID) -> Iterator[psycopg.Connection[Any]]:
     """A transaction of the application for one user."""
-    with database.app_session() as session, as_user(session, user_id):
+    with database.user_session(user_id) as session:
         raw = session.connection().connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
         yield raw
