@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import psycopg
@@ -46,23 +46,26 @@ class _TextInBinary(Loader):
         return bytes(data)[1:].decode()
 
 
-def _adapters(host: Host) -> tuple[list[str], dict[str, int], TypeInfo | None]:
-    """The schemas of the extensions, the oids of their types, and halfvec's type, asked once per engine."""
-    with psycopg.connect(_conninfo(host), **host.connect_args()) as connection:  # type: ignore[arg-type]
-        rows = connection.execute(
-            "SELECT typname, oid, typarray FROM pg_type WHERE typname IN ('halfvec', 'ltree')"
-        ).fetchall()
-        schemas = connection.execute(
-            "SELECT DISTINCT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
-            "WHERE e.extname IN ('vector', 'ltree', 'pg_trgm') ORDER BY 1"
-        ).fetchall()
+class _Extensions(NamedTuple):
+    """What a database's extensions are asked for once an engine."""
+
+    schemas: list[str]
+    oids: dict[str, int]  # of their types
+    halfvec: TypeInfo | None
+
+
+def _extensions(connection: psycopg.Connection[Any]) -> _Extensions:
+    rows = connection.execute(
+        "SELECT typname::text, oid, typarray FROM pg_type WHERE typname IN ('halfvec', 'ltree')"
+    ).fetchall()
+    schemas = connection.execute(
+        "SELECT DISTINCT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname IN ('vector', 'ltree', 'pg_trgm') ORDER BY 1"
+    ).fetchall()
+    connection.rollback()
     oids = {name: (oid, array) for name, oid, array in rows}
-    info = TypeInfo("halfvec", oids["halfvec"][0], oids["halfvec"][1]) if "halfvec" in oids else None
-    return [name for (name,) in schemas], {name: oid for name, (oid, _) in oids.items()}, info
-
-
-def _conninfo(host: Host) -> str:
-    return host.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    info = TypeInfo("halfvec", *oids["halfvec"]) if "halfvec" in oids else None
+    return _Extensions([name for (name,) in schemas], {name: oid for name, (oid, _) in oids.items()}, info)
 
 
 def _alive(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _: object) -> None:
@@ -92,30 +95,37 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
     if host.pooled:
         options.setdefault("poolclass", NullPool)
     made = create_engine(host.url, connect_args=host.connect_args() | {"cursor_factory": _BinaryCursor}, **options)
-    schemas, oids, halfvec = _adapters(host)
+    found: list[_Extensions] = []
+    settings: list[str] = []  # of each transaction
 
     @event.listens_for(made, "connect")
     def _register(connection: psycopg.Connection[Any], _: object) -> None:
+        if not found:
+            found.append(_extensions(connection))
+            settings[:] = _settings(host, role, found[0].schemas)
         register_bit_info(connection, TypeInfo("bit", 1560, 1561))
-        if halfvec is not None:
-            register_halfvec_info(connection, halfvec)
-        if "ltree" in oids:
-            connection.adapters.register_loader(oids["ltree"], _TextInBinary)
+        if found[0].halfvec is not None:
+            register_halfvec_info(connection, found[0].halfvec)
+        if "ltree" in found[0].oids:
+            connection.adapters.register_loader(found[0].oids["ltree"], _TextInBinary)
+
+    @event.listens_for(made, "begin")
+    def _enter(connection: Any) -> None:
+        if settings:
+            connection.exec_driver_sql("SELECT " + ", ".join(settings))
 
     event.listen(made, "checkout", _alive)
-    settings = []
-    if role is not None and role != host.url.username:
-        settings.append(f"set_config('role', '{role}', true)")
-    if apart := "".join(f', "{name}"' for name in schemas if name not in ("public", "pg_catalog")):
-        settings.append(f"set_config('search_path', current_setting('search_path') || '{apart}', true)")
-    if settings:
-        statement = "SELECT " + ", ".join(settings)
-
-        @event.listens_for(made, "begin")
-        def _enter(connection: Any) -> None:
-            connection.exec_driver_sql(statement)
-
     return made
+
+
+def _settings(host: Host, role: str | None, schemas: list[str]) -> list[str]:
+    """What a transaction sets to run as the role and to see the extensions."""
+    found = []
+    if role is not None and role != host.url.username:
+        found.append(f"set_config('role', '{role}', true)")
+    if apart := "".join(f', "{name}"' for name in schemas if name not in ("public", "pg_catalog")):
+        found.append(f"set_config('search_path', current_setting('search_path') || '{apart}', true)")
+    return found
 
 
 @dataclass(frozen=True)

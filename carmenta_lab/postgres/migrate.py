@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from functools import cache
 
 import psycopg
 from alembic import command
@@ -27,6 +28,7 @@ def _config() -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """The newest revision of this program."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
