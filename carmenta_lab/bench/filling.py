@@ -96,7 +96,9 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
     return table
 
 
-def _write(raw: psycopg.Connection[tuple[object, ...]], table: str, number: int, rows: int, seed: int, say: Saying) -> None:
+def _write(
+    raw: psycopg.Connection[tuple[object, ...]], table: str, number: int, rows: int, seed: int, say: Saying
+) -> None:
     """COPY does not write into a table with row-level security, so blocks pass temporary tables."""
     user = user_id(number)
     raw.execute("CREATE TEMP TABLE stage_rows (id uuid, content text, created_at timestamptz) ON COMMIT DROP")

@@ -64,7 +64,8 @@ def sentence(generator: np.random.Generator, topic: int) -> str:
 def _shares() -> NDArray[np.float64]:
     """What the words up to each make of all that is said, by Zipf's law: the first hundred are half of it."""
     shares = 1 / np.arange(1, WORDS + 1)
-    return np.cumsum(shares) / shares.sum()
+    found: NDArray[np.float64] = np.cumsum(shares / shares.sum())
+    return found
 
 
 def said(generator: np.random.Generator, topic: int, words: int | None = None) -> str:

@@ -158,8 +158,9 @@ def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
             AND (f.created_at IS NULL OR f.created_at <= :asked_at))
         ORDER BY 2 DESC, 1 LIMIT {rows_at_most(limit)}
     )
-    SELECT f.passage_id, f.source_id, f.unit, top.score FROM top
-    JOIN carmenta.passage_features f ON f.user_id = :user_id AND f.slot = top.slot
+    SELECT f.passage_id, f.source_id, f.unit, top.score FROM top CROSS JOIN LATERAL (
+        SELECT passage_id, source_id, unit FROM carmenta.passage_features
+        WHERE user_id = :user_id AND slot = top.slot LIMIT 1) f
     ORDER BY top.score DESC, f.passage_id"""
 
 
