@@ -47,7 +47,7 @@ def questions(number: int, count: int, seed: int) -> tuple[NDArray[np.float32], 
 
 
 def asked(number: int, count: int, seed: int) -> list[str]:
-    """Questions about a user's topics in 13 words as people say them, seven of which are no stop words."""
+    """Questions about a user's topics in 13 words as people say them, eight of which are no stop words."""
     generator = np.random.default_rng([seed, 9, number])
     return [said(generator, int(topic), 13) for topic in topics_of(number, count, seed + 1, 0)]
 

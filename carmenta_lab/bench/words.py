@@ -2,7 +2,7 @@
 
 A user among 99 others with as many passages each, so that tables, indexes and statistics of the planner are those of a
 product, not of a single user. Texts are those of `generate.said`: 32 words on average, common and rare ones as frequent
-as in English. Questions are 13 such words about the user's topics, of which seven are no stop words; they are joined by
+as in English. Questions are 13 such words about the user's topics, of which eight are no stop words; they are joined by
 OR on both sides. `ts_rank_cd` reads the user's rows by their primary key: row-level security keeps the operator `@@`
 from an index.
 """
@@ -27,7 +27,6 @@ from carmenta_lab.retrieval.vector import VectorSearch
 COVER = FullTextSearch(match="any")
 COVER_HYBRID = ReciprocalRankFusion(parts=(("vector", VectorSearch()), ("fulltext", COVER)))
 HYBRIDS = ("hybrid_rrf", "hybrid_zscore")
-
 
 USERS = 100
 ASKED = USERS // 2
