@@ -15,7 +15,7 @@ from sqlalchemy import text
 from carmenta_lab import bench, figures
 from carmenta_lab.bench import exponents, scale
 from carmenta_lab.bench.filling import fill, questions, rows_of, user_id, vectors_of
-from carmenta_lab.bench.generate import TOPICS, blocks, favourites, vectors, write_folder
+from carmenta_lab.bench.generate import TOPICS, _words, blocks, favourites, said, vectors, write_folder
 from carmenta_lab.bench.scratch import decades, measured
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.postgres import Database
@@ -84,6 +84,18 @@ def test_filling_writes_passages_vectors_and_words_and_twice_is_once(database: D
         }
         assert session.scalar(text("SELECT count(*) FROM carmenta.postings")) > 100
     assert set(count.values()) == {(120, 150)}
+
+
+def test_what_people_say_has_the_length_and_the_common_words_of_a_chat() -> None:
+    generator = np.random.default_rng(7)
+    texts = [said(generator, topic % TOPICS).split() for topic in range(2_000)]
+    assert texts[0] == said(np.random.default_rng(7), 0).split()
+    lengths = [len(words) for words in texts]
+    assert (min(lengths), max(lengths)) == (3, 130)
+    assert 30 < np.mean(lengths) < 35
+    common = set(_words()[:100])
+    assert 0.4 < sum(word in common for words in texts for word in words) / sum(lengths) < 0.5
+    assert len(said(generator, 3, 13).split()) == 13
 
 
 # What is measured

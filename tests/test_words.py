@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -216,6 +217,28 @@ def test_the_index_of_words_is_not_much_larger_than_a_gin_index(own_sample: Data
             text("SELECT pg_relation_size('carmenta.gin_words'), pg_total_relation_size('carmenta.postings')")
         ).one()
     assert ours < 8 * gin
+
+
+@pytest.mark.parametrize("first", ["boiler", "Who called the plumber about a boiler, a cellar, a key and a pot?"])
+@pytest.mark.parametrize("asked_at", [None, datetime(2030, 1, 1, tzinfo=UTC)])
+def test_one_plan_serves_all_questions_whatever_the_first_were(
+    sample: Database, first: str, asked_at: datetime | None
+) -> None:
+    """After five plans of their own questions share one, also on a connection that began with short questions."""
+    sample.app.dispose()  # a new connection has prepared nothing
+    with sample.owner_session() as session:
+        user = session.scalar(text("SELECT id FROM carmenta.users WHERE external_id = 'nora'"))
+    with sample.app_session() as session, as_user(session, user):
+        for _ in range(12):
+            search(session, BM25(view="answer"), Query("q", user, first, asked_at=asked_at))
+        plans = session.execute(
+            text(
+                "SELECT generic_plans, custom_plans FROM pg_prepared_statements "
+                "WHERE statement LIKE '%carmenta.postings%' AND NOT from_sql"
+            )
+        ).all()
+    assert plans
+    assert all(custom == 5 and generic >= 7 for generic, custom in plans)
 
 
 @pytest.mark.parametrize(("values", "reason"), [({"k1": -1}, "k1"), ({"b": 2}, "b"), ({"units": ("window",)}, "unit")])

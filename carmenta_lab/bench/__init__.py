@@ -31,7 +31,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest_growth": (growth, 40_000, 1),
     "search": (searching, 5_000, 15),
     "filtered": (filtered, 20_000, 9),
-    "bm25": (bm25, 5_000, 9),
+    "bm25": (bm25, 1_000, 15),
     "hybrid": (hybrid, 5_000, 9),
     "evidence": (evidence, 20_000, 9),
     "index_build": (building, 5_000, 3),

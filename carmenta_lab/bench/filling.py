@@ -1,7 +1,8 @@
 """Generated rows straight into the tables that searches read: passages, their words and their vectors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import sql
 
-from carmenta_lab.bench.generate import MINUTES, START, favourites, near, sentence
+from carmenta_lab.bench.generate import MINUTES, START, favourites, near, said, sentence
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.ingest.embed import _COLUMNS, register
 from carmenta_lab.ingest.staging import copy
@@ -19,6 +20,8 @@ from carmenta_lab.postgres.connect import Database
 
 DIM = 384
 BLOCK = 5_000
+WORDS = ("postings", "passage_features", "lexical_statistics")
+Saying: TypeAlias = Callable[[np.random.Generator, int], str]
 _ROWS = (("id", "uuid"), ("content", "text"), ("created_at", "timestamptz"))
 
 
@@ -43,6 +46,12 @@ def questions(number: int, count: int, seed: int) -> tuple[NDArray[np.float32], 
     return near(topics, DIM, seed, 1_000_000 + number), [" ".join(sorted(set(w), key=w.index)[:3]) for w in words]
 
 
+def asked(number: int, count: int, seed: int) -> list[str]:
+    """Questions about a user's topics in 13 words as people say them, eight of which are no stop words."""
+    generator = np.random.default_rng([seed, 9, number])
+    return [said(generator, int(topic), 13) for topic in topics_of(number, count, seed + 1, 0)]
+
+
 def vectors_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[NDArray[np.float32]]:
     """The vectors of a user's rows in blocks of 5,000, from the number `first` on, a multiple of that."""
     for start in range(first, rows, BLOCK):
@@ -50,8 +59,10 @@ def vectors_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[ND
         yield near(topics, DIM, seed, number * 1_000_003 + start)[: rows - start]
 
 
-def rows_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[tuple[UUID, str, datetime, HalfVector]]:
-    """Rows of a user from the number `first` on, a multiple of 5,000: id, text, time, vector."""
+def rows_of(
+    number: int, rows: int, seed: int, first: int = 0, say: Saying = sentence
+) -> Iterator[tuple[UUID, str, datetime, HalfVector]]:
+    """Rows of a user from the number `first` on, a multiple of 5,000: id, text as `say` gives it, time, vector."""
     user = user_id(number)
     for start, vectors in zip(range(first, rows, BLOCK), vectors_of(number, rows, seed, first), strict=True):
         topics = topics_of(number, BLOCK, seed, start)[: len(vectors)]
@@ -59,13 +70,14 @@ def rows_of(number: int, rows: int, seed: int, first: int = 0) -> Iterator[tuple
         minutes = generator.integers(0, MINUTES, BLOCK)
         for place, (topic, vector) in enumerate(zip(topics, vectors, strict=True)):
             when = START + timedelta(minutes=int(minutes[place]))
-            yield uuid5(user, str(start + place)), sentence(generator, int(topic)), when, HalfVector(vector)
+            yield uuid5(user, str(start + place)), say(generator, int(topic)), when, HalfVector(vector)
 
 
 def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words: bool = False) -> str:
     """Users (number, rows) with that many passages and vectors each; returns the table of the vectors.
 
-    The passages are memories with nothing behind them but an id. `words` builds the index of words too, user by user.
+    The passages are memories with nothing behind them but an id. `words` has them say what people say, and builds the
+    index of words too, user by user.
     """
     table = register(database.owner, DEFAULT_MODEL, DIM)
     for number, rows in sizes:
@@ -75,22 +87,24 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
             raw.execute(LATER, (True,))
             raw.execute("DELETE FROM carmenta.users WHERE id = %s", (user_id(number),))
             raw.execute("INSERT INTO carmenta.users (id, name) VALUES (%s, 'bench')", (user_id(number),))
-            _write(raw, table, number, rows, seed)
+            _write(raw, table, number, rows, seed, said if words else sentence)
             if words:
                 raw.execute("SELECT carmenta.rebuild_words(%s)", (user_id(number),))
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for name in (table, "passages", "memories", *(("postings", "passage_features") if words else ())):
+        for name in (table, "passages", "memories", *(WORDS if words else ())):
             connection.exec_driver_sql(f"VACUUM ANALYZE carmenta.{name}")
     return table
 
 
-def _write(raw: psycopg.Connection[tuple[object, ...]], table: str, number: int, rows: int, seed: int) -> None:
+def _write(
+    raw: psycopg.Connection[tuple[object, ...]], table: str, number: int, rows: int, seed: int, say: Saying
+) -> None:
     """COPY does not write into a table with row-level security, so blocks pass temporary tables."""
     user = user_id(number)
     raw.execute("CREATE TEMP TABLE stage_rows (id uuid, content text, created_at timestamptz) ON COMMIT DROP")
     raw.execute(f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
     for start in range(0, rows, 4 * BLOCK):
-        block = list(rows_of(number, min(rows, start + 4 * BLOCK), seed, start))
+        block = list(rows_of(number, min(rows, start + 4 * BLOCK), seed, start, say))
         copy(raw, sql.Identifier("stage_rows"), _ROWS, (row[:3] for row in block))
         vectors = ((user, key, key, when, "memory", vector) for key, _, when, vector in block)
         copy(raw, sql.Identifier("stage_vectors"), _COLUMNS, vectors)

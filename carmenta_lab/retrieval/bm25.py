@@ -54,7 +54,12 @@ class BM25:
 
 
 def words(retriever: BM25) -> str:
-    """CTEs `word` (lexeme, entries, idf) and `total` (n, average): the question's words and the user's statistics."""
+    """CTEs `word` (lexeme, entries, idf) and `total` (n, average): the question's words and the user's statistics.
+
+    Wherever a statement reads the question or its time, it does so in a subquery of its own. Else the planner would see
+    how many words there are, and a connection that began with short questions would plan every one anew, for ever;
+    that takes longer than the search.
+    """
     asked = " + asked_length" if retriever.view == "answer" else ""
     whole = set(retriever.units) == set(UNIT_CODES) and retriever.view == "answer"
     df = "cardinality(t.entries)" if whole else f"(SELECT count(*) FROM unnest(t.entries) e WHERE {_used(retriever)})"
@@ -65,16 +70,17 @@ def words(retriever: BM25) -> str:
         FROM carmenta.lexical_statistics WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
     ), word AS MATERIALIZED (
         SELECT w.lexeme, t.entries, ln(1 + (total.n - d.df + .5) / (d.df + .5)) AS idf
-        FROM unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :text))) w (lexeme)
+        FROM unnest((SELECT tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :text)))) w (lexeme)
         CROSS JOIN total
         LEFT JOIN carmenta.postings t ON t.user_id = :user_id AND t.lexeme = w.lexeme
         CROSS JOIN LATERAL (SELECT coalesce({df}, 0)::float8 AS df) d
     )"""
 
 
-def _damping(retriever: BM25, length: str) -> str:
-    """k1 (1 - b + b dl / avgdl), `length` being the last quotient."""
-    return f"{retriever.k1} * (1 - {retriever.b} + {retriever.b} * {length})"
+def _score(retriever: BM25, idf: str, tf: str, length: str, average: str) -> str:
+    """One word's part of a score: idf tf / (tf + k1 (1 - b + b length / average)), with one division by tf."""
+    flat, slope = retriever.k1 * (1 - retriever.b), retriever.k1 * retriever.b
+    return f"{idf} / (1 + ({flat} + {slope} / {average} * ({length})) / ({tf}))"
 
 
 def _quoted(names: tuple[str, ...]) -> str:
@@ -96,14 +102,11 @@ def _own(retriever: BM25) -> str:
     both = retriever.view == "answer"
     tf = f"((e >> {TF}) & 255)" + (f" + ((e >> {ASKED_TF}) & 255)" if both else "")
     length = f"((e >> {LENGTH}) & 1023)" + (" + (e & 1023)" if both else "")
+    score = _score(retriever, "idf", tf, length, "(SELECT average FROM total)")
     return f"""
     scored AS (
-        SELECT (x.e >> {SLOT})::int AS slot,
-            sum(word.idf * x.tf / (x.tf + {_damping(retriever, "x.length / total.average")})) AS score
-        FROM word CROSS JOIN total CROSS JOIN LATERAL (
-            SELECT e, ({tf})::float8 AS tf, ({length})::float8 AS length FROM unnest(word.entries) e
-            WHERE {_used(retriever)}
-        ) x GROUP BY 1
+        SELECT (e >> {SLOT})::int AS slot, sum({score}) AS score
+        FROM (SELECT unnest(entries) AS e, idf FROM word) every WHERE {_used(retriever)} GROUP BY 1
     )"""
 
 
@@ -116,6 +119,7 @@ def _views(retriever: BM25) -> str:
         else "min(slot) OVER w AS doc, slot"
     )
     order = " ORDER BY place" if window else ""
+    score = _score(retriever, "ln(1 + (c.n - y.df + .5) / (y.df + .5))", "u.tf", "s.length", "c.average")
     scored = "d.doc AS slot, d.score FROM document d" if window else "slot, score FROM document JOIN member USING (doc)"
     return f"""
     member AS MATERIALIZED (
@@ -131,8 +135,7 @@ def _views(retriever: BM25) -> str:
     ), frequency AS (SELECT lexeme, count(*)::float8 AS df FROM used GROUP BY 1),
     corpus AS (SELECT count(*)::float8 AS n, avg(length) AS average FROM size),
     document AS (
-        SELECT u.doc, sum(ln(1 + (c.n - y.df + .5) / (y.df + .5)) * u.tf
-            / (u.tf + {_damping(retriever, "s.length / c.average")})) AS score
+        SELECT u.doc, sum({score}) AS score
         FROM used u JOIN size s USING (doc) JOIN frequency y USING (lexeme) CROSS JOIN corpus c GROUP BY 1
     ), scored AS (SELECT {scored})"""
 
@@ -145,18 +148,19 @@ def rows_at_most(limit: Limit) -> str:
 
 
 def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
-    """The whole statement as text; `score` is an expression over `s` (slot, score) and `total`."""
+    """The whole statement as text; `score` is an expression over `s` (slot, score) and `word`."""
     body = _own(retriever) if retriever.view in ("own", "answer") else _views(retriever)
     return f"""
     WITH {words(retriever)}, {body}, top AS (
-        SELECT s.slot, {score} AS score FROM scored s CROSS JOIN total
-        WHERE :asked_at >= '{END_OF_TIME.isoformat()}' OR EXISTS (
+        SELECT s.slot, {score} AS score FROM scored s
+        WHERE (SELECT :asked_at) >= '{END_OF_TIME.isoformat()}' OR EXISTS (
             SELECT FROM carmenta.passage_features f WHERE f.user_id = :user_id AND f.slot = s.slot
             AND (f.created_at IS NULL OR f.created_at <= :asked_at))
         ORDER BY 2 DESC, 1 LIMIT {rows_at_most(limit)}
     )
-    SELECT f.passage_id, f.source_id, f.unit, top.score FROM top
-    JOIN carmenta.passage_features f ON f.user_id = :user_id AND f.slot = top.slot
+    SELECT f.passage_id, f.source_id, f.unit, top.score FROM top CROSS JOIN LATERAL (
+        SELECT passage_id, source_id, unit FROM carmenta.passage_features
+        WHERE user_id = :user_id AND slot = top.slot LIMIT 1) f
     ORDER BY top.score DESC, f.passage_id"""
 
 
