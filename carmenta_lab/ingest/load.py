@@ -1,6 +1,7 @@
 """A folder into the database: identity, staging, checks, rows, passages, vectors; resumable and idempotent."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -27,11 +28,11 @@ __all__ = ["LoadReport", "load"]
 
 ANALYZED = (
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
-    "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at), "
+    "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at)",
     "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at), "
-    "carmenta.passage_features, carmenta.postings (user_id, lexeme)"
+    "carmenta.passage_features, carmenta.postings (user_id, lexeme)",
 )
-"""Tables whose columns appear in conditions and joins; sampling long texts costs more than it tells."""
+"""Tables, two connections' worth, whose columns appear in conditions and joins; long texts would tell little."""
 
 MAX_NAME_BYTES = 255
 """A name and the longest id of a user fit one index entry."""
@@ -93,9 +94,23 @@ def load(
         if tokens:
             report.tokens, report.token_bytes = encode(raw, _users(raw, name), lambda: commit(connection), progress)
         if not report.unchanged or report.embedded or report.tokens or indexed:
-            raw.execute(f"ANALYZE {ANALYZED}")
+            commit(connection)
+            _analyze(database, raw)
         connection.commit()
     return report
+
+
+def _analyze(database: Database, raw: psycopg.Connection[Any]) -> None:
+    """Let the planner know; half of it on another connection at the same time."""
+
+    def half() -> None:
+        with database.owner.begin() as connection:
+            connection.exec_driver_sql(f"ANALYZE {ANALYZED[1]}")
+
+    with ThreadPoolExecutor(1) as other:
+        under_way = other.submit(half)
+        raw.execute(f"ANALYZE {ANALYZED[0]}")
+        under_way.result()
 
 
 @contextmanager
