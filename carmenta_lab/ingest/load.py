@@ -80,7 +80,7 @@ def load(
             load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
             touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
             for each in given:
-                raw.execute(f"ANALYZE carmenta.{each.table}")
+                raw.execute(f"ANALYZE carmenta.{each.table} (user_id, passage_id, source_id, created_at, unit)")
                 missing = lacking(raw, each.table, touched) if each.vectors.model not in models else 0
                 report.lacking |= {each.vectors.model: missing} if missing else {}
             if rejects_folder is not None:
