@@ -29,8 +29,7 @@ __all__ = ["LoadReport", "load"]
 ANALYZED = (
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
     "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at)",
-    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at), "
-    "carmenta.passage_features, carmenta.postings (user_id, lexeme)",
+    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)",
 )
 """Tables, two connections' worth, whose columns appear in conditions and joins; long texts would tell little."""
 
@@ -78,6 +77,8 @@ def load(
             given = [Given(v, register(database.owner, v.model, v.dim)) for v in given_vectors(folder, looked.lines)]
             again = known is not None
             load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
+            _analyze(database, raw)  # what follows is planned by it
+            commit(connection)
             touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
             for each in given:
                 raw.execute(f"ANALYZE carmenta.{each.table} (user_id, passage_id, source_id, created_at, unit)")
@@ -93,15 +94,14 @@ def load(
             report.embedded += _embed(database, connection, raw, name, model, progress)
         if tokens:
             report.tokens, report.token_bytes = encode(raw, _users(raw, name), lambda: commit(connection), progress)
-        if not report.unchanged or report.embedded or report.tokens or indexed:
-            commit(connection)
-            _analyze(database, raw)
+        if indexed:
+            raw.execute("ANALYZE carmenta.passage_features, carmenta.postings (user_id, lexeme)")
         connection.commit()
     return report
 
 
 def _analyze(database: Database, raw: psycopg.Connection[Any]) -> None:
-    """Let the planner know; half of it on another connection at the same time."""
+    """Let the planner know of the rows; half of it on another connection at the same time."""
 
     def half() -> None:
         with database.owner.begin() as connection:
