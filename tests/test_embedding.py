@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from carmenta_lab import resources
 from carmenta_lab.embedding import DEFAULT_MODEL, Embedder, bundled, load_embedder, splitting
 from carmenta_lab.embedding.embedder import unit_rows
+from carmenta_lab.embedding.plain import fits
 from carmenta_lab.errors import EmbeddingError, UsageError
 
 TEXTS = [
@@ -232,6 +233,37 @@ PIECES = st.one_of(
     st.sampled_from(["a" * 90, "x" * 150, "=" * 60, "https://example.org/a-b_c?d=e&f=1", "Yes. No! ", "\n\n"]),
     st.text(alphabet="abcdefg hij", max_size=60),
 )
+
+
+WORDS = [
+    "the",
+    "Harbour",
+    "2025",
+    "carmenta",
+    "zzxqj",
+    "don't",
+    "[SEP]",
+    "##ed",
+    "a_b-c",
+    "x" * 120,
+    "é",
+    "가",
+    "the\x01quarrel",
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_what_fits_by_its_words_fits_by_its_tokens(embedder: Embedder, word: str) -> None:
+    for text in (between.join([word] * count) for between in (" ", "", "\n", "-") for count in range(1, 260, 7)):
+        assert not fits(text) or embedder.count_tokens([text])[0] <= embedder.max_tokens
+
+
+def test_common_words_fit_without_the_tokenizer(embedder: Embedder) -> None:
+    text = "We went down to the harbour in the evening, and the boats were coming in. " * 14
+    assert len(text) > 1_000
+    assert fits(text)
+    assert not fits(text * 2)
+    assert embedder.count_tokens([text * 2])[0] > embedder.max_tokens
 
 
 @settings(deadline=None)

@@ -8,6 +8,7 @@ from unicodedata import category
 
 from carmenta_lab.datasets import Document, Memory, Message
 from carmenta_lab.embedding import Embedder, load_embedder
+from carmenta_lab.embedding.plain import fits
 from carmenta_lab.ingest.identity import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 
@@ -66,8 +67,8 @@ def as_written(at: datetime | None, offset: int | None) -> datetime | None:
 
 
 def short(head: str, text: str) -> bool:
-    """Whether a passage fits the encoder for sure: a token is at least a character."""
-    return len(head) + len(text) <= SURE_CHARACTERS
+    """Whether a passage fits the encoder for sure: a token is at least a character, a common word one token."""
+    return len(head) + len(text) <= SURE_CHARACTERS or fits(head + text)
 
 
 def pieces(texts: Sequence[tuple[str, str]]) -> list[list[str]]:

@@ -1,13 +1,14 @@
 """Vectors for the passages that lack one, and the narrow table that holds a model's vectors."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psycopg
-from pgvector import HalfVector
+from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Engine, select
 from sqlalchemy.schema import CreateTable
@@ -82,23 +83,38 @@ def _lacking(what: str, table: str, rest: str) -> str:
 
 
 def write_vectors(
-    connection: psycopg.Connection[Any], table: str, rows: Iterable[tuple[Any, ...]], again: bool = False
+    connection: psycopg.Connection[Any],
+    table: str,
+    keys: Sequence[tuple[Any, ...]],
+    vectors: NDArray[np.floating],
+    again: bool = False,
 ) -> int:
-    """Write rows (user, passage, source, time, unit, vector); returns how many, those that changed if `again`.
+    """Write rows (user, passage, source, time, unit) and vectors; returns how many, those that changed if `again`.
 
-    The three ids are the bytes of their uuids.
+    The three ids are the bytes of their uuids, `vectors` has a row for each.
     COPY does not write into a table with row-level security, so they pass a temporary table.
     """
     columns = ", ".join(name for name, _ in _COLUMNS)
     connection.execute(f"CREATE TEMP TABLE stage_vectors AS SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA")
-    wire = [(name, "bytea" if kind == "uuid" else kind) for name, kind in _COLUMNS]
-    copy(connection, sql.Identifier("stage_vectors"), wire, ((*row[:5], HalfVector(row[5])) for row in rows))
+    wire = [(name, kind if kind in ("timestamptz", "text") else "bytea") for name, kind in _COLUMNS]
+    rows = ((*key, vector) for key, vector in zip(keys, _sent(vectors), strict=True))
+    copy(connection, sql.Identifier("stage_vectors"), wire, rows)
     changed = " ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding "
     changed += "WHERE t.embedding <> excluded.embedding"
     statement = f"INSERT INTO {PRODUCT}.{table} AS t ({columns}) SELECT {columns} FROM stage_vectors"
     written = connection.execute(statement + (changed if again else "")).rowcount
     connection.execute("DROP TABLE stage_vectors")
     return written
+
+
+def _sent(vectors: NDArray[np.floating]) -> list[bytes]:
+    """Each row as a halfvec travels: dimensions, an unused zero, and the numbers, all in network order."""
+    rows, dim = vectors.shape
+    found = np.empty((rows, dim + 2), ">f2")
+    found[:, :2].view(">u2")[:] = (dim, 0)
+    found[:, 2:] = vectors
+    sent: list[bytes] = found.view(f"V{found.itemsize * (dim + 2)}").ravel().tolist()
+    return sent
 
 
 def embed_lacking(
@@ -137,7 +153,8 @@ def embed_lacking(
         write_vectors(
             connection,
             table,
-            ((*(key.bytes for key in row[:3]), *row[3:5], vector) for row, vector in zip(rows, vectors, strict=True)),
+            [(*(key.bytes for key in row[:3]), *row[3:5]) for row in rows],
+            vectors,
         )
         committed()
         last = rows[-1][0], rows[-1][1]

@@ -42,11 +42,8 @@ class Given:
     def write(self, connection: psycopg.Connection[Any], singles: Sequence[Single], again: bool = False) -> int:
         """Write the vectors of these passages; returns how many are new or, if written `again`, others."""
         found = self.vectors.rows([single.line for single in singles])
-        rows = (
-            (single.user, single.passage, single.source, single.created_at, "turn", vector)
-            for single, vector in zip(singles, found, strict=True)
-        )
-        return write_vectors(connection, self.table, rows, again)
+        keys = [(user, passage, source, created_at, "turn") for _, user, passage, source, created_at in singles]
+        return write_vectors(connection, self.table, keys, found, again)
 
     def write_staged(self, connection: psycopg.Connection[Any]) -> int:
         """Write the vectors of all messages in the stage."""

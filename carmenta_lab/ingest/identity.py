@@ -7,13 +7,16 @@ from uuid import UUID
 ROOT = UUID("8a1f2c0e-5d7b-5e3a-9c44-6b0f1e2d3c4b").bytes
 """Namespace of the names of all datasets."""
 
+_sha1 = hashlib.sha1(usedforsecurity=False).copy  # copied in half the time that it is made in
+_KEPT = ~(0xF000 << 64 | 0xC000 << 48)
+_VERSION_5 = 0x5000 << 64 | 0x8000 << 48  # and the usual variant
+
 
 def _uuid5(namespace: bytes, name: str) -> bytes:
-    """The bytes of `uuid.uuid5`: one is made for every row, and the garbage collector need not look at them."""
-    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50  # version 5
-    digest[8] = digest[8] & 0x3F | 0x80  # the usual variant
-    return bytes(digest)
+    """The bytes of `uuid.uuid5`: two are made for every message, and the garbage collector need not look at them."""
+    digest = _sha1()
+    digest.update(namespace + name.encode())
+    return (int.from_bytes(digest.digest()[:16], "big") & _KEPT | _VERSION_5).to_bytes(16, "big")
 
 
 class Ids:
@@ -36,4 +39,4 @@ def passage_key(
     source: bytes, unit: str, ordinal: int, content: str, created_at: datetime | None, author: str | None, language: str
 ) -> bytes:
     """The uuid of a passage, in bytes: whatever differs in it makes another passage, so nothing of it can be stale."""
-    return _uuid5(source, f"{unit}:{ordinal}:{language}:{created_at}:{author}:{content}")
+    return _uuid5(source, f"{unit}:{ordinal}:{language}:{created_at!s}:{author}:{content}")

@@ -1,6 +1,7 @@
 """A folder into the database: identity, staging, checks, rows, passages, vectors; resumable and idempotent."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -27,11 +28,10 @@ __all__ = ["LoadReport", "load"]
 
 ANALYZED = (
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
-    "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at), "
-    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at), "
-    "carmenta.passage_features, carmenta.postings (user_id, lexeme)"
+    "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at)",
+    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)",
 )
-"""Tables whose columns appear in conditions and joins; sampling long texts costs more than it tells."""
+"""Tables, two connections' worth, whose columns appear in conditions and joins; long texts would tell little."""
 
 MAX_NAME_BYTES = 255
 """A name and the longest id of a user fit one index entry."""
@@ -77,9 +77,11 @@ def load(
             given = [Given(v, register(database.owner, v.model, v.dim)) for v in given_vectors(folder, looked.lines)]
             again = known is not None
             load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
+            _analyze(database, raw)  # what follows is planned by it
+            commit(connection)
             touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
             for each in given:
-                raw.execute(f"ANALYZE carmenta.{each.table}")
+                raw.execute(f"ANALYZE carmenta.{each.table} (user_id, passage_id, source_id, created_at, unit)")
                 missing = lacking(raw, each.table, touched) if each.vectors.model not in models else 0
                 report.lacking |= {each.vectors.model: missing} if missing else {}
             if rejects_folder is not None:
@@ -89,9 +91,8 @@ def load(
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
         indexed = index_words(raw, _users(raw, name), lambda: commit(connection)) if words else 0
         for model in models:
-            embedded, coded = _embed(
-                database, connection, raw, name, model, tokens and model == DEFAULT_MODEL, progress
-            )
+            both = tokens and model == DEFAULT_MODEL
+            embedded, coded = _embed(database, connection, raw, name, model, both, progress)
             report.embedded += embedded
             report.tokens += coded
         if tokens:
@@ -99,10 +100,23 @@ def load(
             report.tokens += coded
             if report.tokens:
                 raw.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
-        if not report.unchanged or report.embedded or report.tokens or indexed:
-            raw.execute(f"ANALYZE {ANALYZED}")
+        if indexed:
+            raw.execute("ANALYZE carmenta.passage_features, carmenta.postings (user_id, lexeme)")
         connection.commit()
     return report
+
+
+def _analyze(database: Database, raw: psycopg.Connection[Any]) -> None:
+    """Let the planner know of the rows; half of it on another connection at the same time."""
+
+    def half() -> None:
+        with database.owner.begin() as connection:
+            connection.exec_driver_sql(f"ANALYZE {ANALYZED[1]}")
+
+    with ThreadPoolExecutor(1) as other:
+        under_way = other.submit(half)
+        raw.execute(f"ANALYZE {ANALYZED[0]}")
+        under_way.result()
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Stage:
         self.connection = connection
         self.schema = schema
         self._rows: dict[str, list[Any]] = {name: [] for name in TABLES}
-        self._columns: dict[str, list[tuple[str, str]]] = {}
+        self._columns = {name: columns_of(name) for name in TABLES}
         self._writer = ThreadPoolExecutor(1)
         self._written: Future[None] | None = None
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")  # of a load that was cut off
@@ -79,7 +79,6 @@ class Stage:
         connection.execute(in_schema(schema))
         for name, columns in TABLES.items():
             connection.execute(f"CREATE UNLOGGED TABLE stage_{name} ({columns})")
-            self._columns[name] = columns_of(name)
 
     def add(self, table: str, row: Sequence[Any]) -> None:
         """Put one row, its values in the order of the table's columns."""

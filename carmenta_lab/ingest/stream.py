@@ -9,7 +9,7 @@ from carmenta_lab.ingest.cut import Row, Uncut
 from carmenta_lab.ingest.whole import CONTENT, USER, placed
 from carmenta_lab.ingest.writer import Batch, Writer
 
-BATCH_MESSAGES = 5_000
+BATCH_MESSAGES = 2_500
 BATCH_CHARACTERS = 16_000_000
 OPEN_MESSAGES = 20_000
 OPEN_CHARACTERS = 64_000_000

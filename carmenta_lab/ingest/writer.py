@@ -30,6 +30,9 @@ from carmenta_lab.ingest.words import LATER
 
 WORKERS = 2
 
+UNFLUSHED = "SET LOCAL synchronous_commit = off"
+"""A crash may take the last batches, as the log keeps their order; the mark of a finished load is flushed after all."""
+
 USERS = """
     INSERT INTO carmenta.users (id, name, source, external_id) SELECT id, given, %(source)s, given
     FROM unnest(%(ids)s::uuid[], %(names)s::text[]) u(id, given) ORDER BY id ON CONFLICT (id) DO NOTHING
@@ -95,6 +98,7 @@ class Writer:
         if batch.users:
             with self._engine.begin() as connection:
                 raw = _raw(connection)
+                raw.execute(UNFLUSHED)
                 if not self._begun:
                     self._begin(raw)
                 keys, names = zip(*batch.users, strict=True)
@@ -129,6 +133,7 @@ class Writer:
             with connection.begin():
                 raw = _raw(connection)
                 raw.execute(LATER, (True,))
+                raw.execute(UNFLUSHED)
                 for name in rows:
                     if rows[name]:
                         self._stage(raw, name, rows[name])
