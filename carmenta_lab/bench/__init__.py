@@ -9,7 +9,7 @@ from carmenta_lab.bench.context import context
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.evidence import evidence
-from carmenta_lab.bench.growing import growing
+from carmenta_lab.bench.growing import one_user
 from carmenta_lab.bench.growth import growth
 from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest, ingest_vectors
@@ -38,7 +38,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "index_build": (building, 5_000, 3),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),
-    "growth": (growing, 1_000_000, 9),
+    "growth": (one_user, 1_000_000, 9),
     "peers": (peers, 2_000, 3),
     "helpers": (helping, 100_000, 500),
     "migration": (migrating, 100_000, 3),

@@ -42,7 +42,7 @@ class Grew(Result):
         return super().to_json() | {"exponent": self.exponent}
 
 
-def growing(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+def one_user(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     """Searches and contexts of the same user among 1 % of `rows`, a tenth and all, each in a database of its own."""
     totals = [max(OWN, rows // step) for step in STEPS]
     with ExitStack() as open_databases:

@@ -27,7 +27,8 @@ from carmenta_lab.bench.generate import texts, write_folder
 from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.bench.peer_run import BREADTHS, MARK, RECALL, K
-from carmenta_lab.bench.searching import empty, filled
+from carmenta_lab.bench.scratch import scratch
+from carmenta_lab.bench.searching import filled
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
 from carmenta_lab.ingest.load import load
@@ -84,7 +85,8 @@ def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result
     home = read_settings().home_folder
     found: list[Result] = []
     with tempfile.TemporaryDirectory() as place:
-        load_ms = _load(database, Path(place) / "peers", rows, seed)
+        write_folder(folder := Path(place) / "peers", rows, seed=seed)
+        write_vectors(folder, rows, seed, DEFAULT_MODEL)
         np.savez(Path(place) / "rows.npz", vectors=vectors, asked=asked, true=true)
         (Path(place) / "texts.json").write_text(json.dumps(list(texts(rows, seed))), encoding="utf-8")
         with filled(database, [(0, rows)], seed) as table:
@@ -93,6 +95,7 @@ def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result
             for name, wanted in PACKAGES.items():
                 try:
                     python = _installed(home / "peers" / name, wanted)
+                    load_ms = _load(f"{database.name}_load", folder) if name in IN_POSTGRES else float("nan")
                     with _running(python, name, Path(place), _empty_database(home)) as peer:
                         done = peer.read()
                         spent = [(peer.round(), ours()) for _ in range(repeats + 1)][1:]
@@ -111,14 +114,12 @@ def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result
     return found
 
 
-def _load(database: Database, folder: Path, rows: int, seed: int) -> float:
-    """Milliseconds that loading a folder with as many texts and given vectors takes."""
-    write_folder(folder, rows, seed=seed)
-    write_vectors(folder, rows, seed, DEFAULT_MODEL)
-    empty(database)
-    start = perf_counter()
-    load(database, folder, models=(), words=False)
-    return (perf_counter() - start) * 1000
+def _load(name: str, folder: Path) -> float:
+    """Milliseconds that loading the folder into an empty database takes."""
+    with scratch(name) as database:
+        start = perf_counter()
+        load(database, folder, models=(), words=False)
+        return (perf_counter() - start) * 1000
 
 
 def _chosen(
