@@ -102,9 +102,7 @@ class VectorSearch:
             breadth = {"ivfflat.probes": str(self.probes), "ivfflat.iterative_scan": "relaxed_order"}
             breadth["ivfflat.max_probes"] = "32768"
         return breadth | {
-            "enable_sort": "off",
-            "enable_seqscan": "off",
-            "enable_bitmapscan": "off",
+            "enable_sort": "off",  # whatever does not come from the index in order would have to be sorted
             # one plan for all users saves planning; only a plan for this user sees the index over this user's rows
             "plan_cache_mode": "force_custom_plan" if route.startswith(OWN) else "force_generic_plan",
         }
