@@ -11,7 +11,7 @@ from carmenta_lab.retrieval.signals import (
     Speaker,
     Speaking,
 )
-from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.retrieval.vector import FUSED_UP_TO, VectorSearch
 
 STRATEGY = Evidence(
     signals=(
@@ -24,5 +24,5 @@ STRATEGY = Evidence(
         Dates(0.3),
         AsksWhen(0.1),
     ),
-    vector=VectorSearch(index="halfvec"),
+    vector=VectorSearch(index="halfvec", exact_up_to=FUSED_UP_TO),
 )

@@ -2,8 +2,8 @@
 
 from carmenta_lab.retrieval.bm25 import BM25
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
-from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.retrieval.vector import FUSED_UP_TO, VectorSearch
 
 STRATEGY = ReciprocalRankFusion(
-    parts=(("vector", VectorSearch(index="halfvec")), ("words", BM25(view="answer"))),
+    parts=(("vector", VectorSearch(index="halfvec", exact_up_to=FUSED_UP_TO)), ("words", BM25(view="answer"))),
 )
