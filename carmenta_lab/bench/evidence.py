@@ -1,6 +1,7 @@
 """What does `evidence` cost beyond the two searches that find its candidates, and through the graph of many vectors?"""
 
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -8,11 +9,12 @@ from uuid import UUID
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from pgvector import Bit
 from psycopg import sql
 
 from carmenta_lab import indexes, strategies
-from carmenta_lab.bench.generate import texts, write_folder
+from carmenta_lab.bench.generate import texts, vectors, write_folder
 from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import empty
@@ -82,41 +84,46 @@ def _write_codes(database: Database, seed: int) -> None:
         connection.exec_driver_sql("VACUUM ANALYZE")
 
 
-def _asked(database: Database, seed: int) -> tuple[UUID, list[Query]]:
-    """The only user, and her questions."""
+def _asked(database: Database, seed: int) -> tuple[UUID, list[Query], NDArray[np.float32]]:
+    """The only user, her questions, and vectors for them about the topics of her messages."""
     with database.owner_session() as session:
         user: UUID = session.connection().exec_driver_sql("SELECT id FROM carmenta.users").scalar_one()
-    return user, [Query(f"q{n}", user, " ".join(said.split()[:8])) for n, said in enumerate(texts(ASKED, seed + 1))]
+    said = [" ".join(words.split()[:8]) for words in texts(ASKED, seed + 1)]
+    return user, [Query(f"q{n}", user, words) for n, words in enumerate(said)], vectors(ASKED, BITS, seed, stream=1)
 
 
 def _through_the_graph(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    user, queries = _asked(database, seed)
+    user, queries, near = _asked(database, seed)
     found = []
     with database.app_session() as session, as_user(session, user):
         for name in STRATEGIES:
             strategy = strategies.load(name)
-            asked = [(query, understand(session, strategy, query)) for query in queries]
+            asked = [
+                (q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)
+            ]
 
             def ask(searched: Retriever, asked: list[tuple[Query, Question]] = asked) -> list[Ranking]:
                 return [search(session, searched, query, 10, question=question) for query, question in asked]
 
             ways = [partial(ask, searched) for searched in (fixed(strategy, "exact"), strategy)]
-            exact, near = (way() for way in ways)
-            shares = [len({*a.sources()} & {*b.sources()}) / len(a.hits) for a, b in zip(exact, near, strict=True)]
+            exact, graph = (way() for way in ways)
+            shares = [len({*a.sources()} & {*b.sources()}) / len(a.hits) for a, b in zip(exact, graph, strict=True)]
             limit_ms, ours_ms = alternate(ways[0], ways[1], repeats, warm_up=2)
-            what = f"the same with exact candidates, of whose hits {near[0].route} finds {fmean(shares):.3f}"
+            what = f"the same with exact candidates, of whose hits {graph[0].route} finds {fmean(shares):.3f}"
             found.append(Result(f"{name}_{rows}_near", limit_ms / ASKED, ours_ms / ASKED, rows, repeats, what))
     return found
 
 
 def _compared(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     vector, words = strategies.load("vector_exact"), strategies.load("bm25")
-    user, queries = _asked(database, seed)
+    user, queries, near = _asked(database, seed)
     found = []
     with database.app_session() as session, as_user(session, user):
         for name in STRATEGIES:
             strategy = strategies.load(name)
-            asked = [(query, understand(session, strategy, query)) for query in queries]
+            asked = [
+                (q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)
+            ]
 
             def limit(asked: object = asked) -> None:
                 for query, question in asked:  # type: ignore[attr-defined]
