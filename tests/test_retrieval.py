@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab import indexes, strategies
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
+from carmenta_lab.experiment.plans import fixed
 from carmenta_lab.indexes import HNSW, Kind
 from carmenta_lab.indexes import KINDS as INDEXES
 from carmenta_lab.ingest.embed import register, table_name
@@ -31,10 +32,10 @@ from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import routing, search
 from carmenta_lab.retrieval.bm25 import BM25
 from carmenta_lab.retrieval.evidence import Evidence
-from carmenta_lab.retrieval.exact import Exactly
 from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.retriever import APPROXIMATE, KINDS, OWN, Retriever, exactly
+from carmenta_lab.retrieval.search import understand
 from carmenta_lab.retrieval.signals import Words
 from carmenta_lab.retrieval.trigram import TrigramSearch
 from carmenta_lab.retrieval.vector import VectorSearch
@@ -694,13 +695,34 @@ def test_a_lost_connection_is_raised_as_sqlalchemy_does_and_the_next_search_has_
     assert graph.search(EXACT, 0, 5).hits
 
 
+def test_evidence_takes_its_candidates_from_the_graph_where_vectors_are_many(graph: Graph) -> None:
+    """The route says so, and what is found is what exact search finds; a user with few vectors is searched exactly."""
+    lean = strategies.load("evidence_lean")
+    assert isinstance(lean, Evidence)
+    near = replace(lean, vector=ROUTES["halfvec"])
+    shares = []
+    with graph.database.app_session() as session, as_user(session, graph.user):
+        asked = understand(session, near, graph.query)
+        for vector in graph.questions[:10]:
+            question = replace(asked, vector=vector)
+            found = [
+                search(session, strategy, graph.query, 10, question=question)
+                for strategy in (near, fixed(near, "exact"))
+            ]
+            assert [ranking.route for ranking in found] == ["halfvec", "exact"]
+            shares.append(len({*found[0].sources()} & {*found[1].sources()}) / 10)
+        assert lean.vector.index == "halfvec"
+        assert search(session, lean, graph.query, 10).route == "exact"
+    assert np.mean(shares) >= 0.9
+
+
 @pytest.mark.parametrize("kind", ROUTES)
 def test_any_retriever_can_be_searched_exactly(graph: Graph, kind: Kind) -> None:
     fusion = ReciprocalRankFusion((("vector", ROUTES[kind]), ("words", FullTextSearch(match="any"))))
     expected = ReciprocalRankFusion((("vector", EXACT), ("words", FullTextSearch(match="any"))))
-    assert graph.search(Exactly(ROUTES[kind]), 0) == graph.search(EXACT, 0)
+    assert graph.search(fixed(ROUTES[kind], "exact"), 0) == graph.search(EXACT, 0)
     assert graph.search(fusion, 0).route == f"{kind}+fulltext"
-    assert graph.search(Exactly(fusion), 0) == graph.search(expected, 0)
+    assert graph.search(fixed(fusion, "exact+fulltext"), 0) == graph.search(expected, 0)
 
 
 def test_every_kind_of_index_is_an_approximate_route() -> None:

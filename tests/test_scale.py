@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab import bench, figures
-from carmenta_lab.bench import exponents, scale
+from carmenta_lab.bench import exponents, growing, scale
 from carmenta_lab.bench.filling import fill, questions, rows_of, user_id, vectors_of
 from carmenta_lab.bench.generate import TOPICS, _words, blocks, favourites, said, vectors, write_folder
 from carmenta_lab.bench.scratch import decades, measured
@@ -219,6 +220,26 @@ def test_a_bench_measures_both_sides_and_leaves_nothing_behind(emptied: Database
     with emptied.owner_session() as session:
         assert session.scalar(text("SELECT count(*) FROM carmenta.users")) == 0
         assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'ann\\_%'")) == 0
+
+
+@pytest.mark.skipif(
+    "CARMENTA_TEST_DATABASE_URL" in os.environ, reason="databases of a bench's own are made on the embedded server"
+)
+def test_growth_asks_the_same_user_in_three_databases_and_drops_them(
+    cluster: Any, emptied: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARMENTA_HOME", str(cluster.home))
+    monkeypatch.setattr(growing, "OWN", 20)
+    found = growing.one_user(emptied, 4_000, 1, 7)
+    assert [result.name for result in found] == [f"growth_{name}" for name in (*growing.ASKED, "context")]
+    assert all(result.limit_ms > 0 and result.ours_ms > 0 and result.rows == 4_000 for result in found)
+    assert "among 40; exponent" in found[0].what
+    assert all(-1 < result.to_json()["exponent"] < 1 for result in found)  # type: ignore[attr-defined, operator]
+    with emptied.owner_session() as session:
+        left = session.scalars(
+            text("SELECT datname FROM pg_database WHERE datname LIKE :name"), {"name": f"{emptied.name}%"}
+        )
+        assert left.all() == [emptied.name]
 
 
 def test_an_unknown_bench_names_the_known_ones() -> None:

@@ -120,6 +120,32 @@ def test_the_index_stays_in_step_through_any_history(person: tuple[Session, UUID
     assert _index(session, user) == {"entries": Counter(), "features": set(), "statistics": set()}
 
 
+def test_indexing_a_user_whom_the_statistics_do_not_know_reads_each_message_a_few_times(database: Database) -> None:
+    """By statistics of one other user a new one has a single row, and joins are planned for that."""
+    counts = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'carmenta.messages'::regclass"
+    fill = (
+        "INSERT INTO carmenta.users (id) VALUES (:u)",
+        "INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)",
+        "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content) "
+        "SELECT :u, gen_random_uuid(), :u, n, 'user', 'boiler ' || n FROM generate_series(1, 1000) n",
+        "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id) "
+        "SELECT user_id, id, 'turn', 0, content, id FROM carmenta.messages WHERE user_id = :u",
+    )
+    with database.owner_session() as session:
+        session.execute(text("SELECT set_config('carmenta.index_later', 'on', true)"))
+        for statement in fill:
+            session.execute(text(statement), {"u": UUID(int=1)})
+        session.execute(text("SELECT carmenta.rebuild_words(:u)"), {"u": UUID(int=1)})
+        session.execute(text("ANALYZE"))
+    with database.owner_session() as session:
+        session.execute(text("SELECT set_config('carmenta.index_later', 'on', true)"))
+        for statement in fill:
+            session.execute(text(statement), {"u": UUID(int=2)})
+        before = session.scalars(text(counts)).one()
+        session.execute(text("SELECT carmenta.rebuild_words(:u)"), {"u": UUID(int=2)})
+        assert session.scalars(text(counts)).one() - before < 5 * 1000
+
+
 def test_what_is_loaded_is_indexed_as_the_triggers_would(own_sample: Database) -> None:
     with own_sample.owner_session() as session:
         users = session.scalars(text("SELECT id FROM carmenta.users WHERE source = 'sample'")).all()

@@ -9,6 +9,7 @@ from carmenta_lab.bench.context import context
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.evidence import evidence
+from carmenta_lab.bench.growing import one_user
 from carmenta_lab.bench.growth import growth
 from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest, ingest_vectors
@@ -37,6 +38,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "index_build": (building, 5_000, 3),
     "embedding": (embedding, 500, 5),
     "crossover": (crossover, 100_000, 5),
+    "growth": (one_user, 1_000_000, 9),
     "peers": (peers, 2_000, 3),
     "helpers": (helping, 100_000, 500),
     "migration": (migrating, 100_000, 3),
@@ -44,7 +46,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
 }
 """Name -> what measures, rows unless told, repeats."""
 
-BY_NAME_ONLY = ("crossover", "peers", "ingest_growth", "helpers", "migration")
+BY_NAME_ONLY = ("crossover", "growth", "peers", "ingest_growth", "helpers", "migration")
 """Benches that take many minutes, and so are run when they are asked for."""
 
 

@@ -30,6 +30,8 @@ from carmenta_lab.schema.vector import Vector
 DIM, K, QUESTIONS = 384, 10, 20
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Each user's part of the table; the rest belongs to users of 1 %."""
+FUSED = 39
+"""Hits of which as many passages are asked for as a fusion takes candidates: 60."""
 TOPICS, OWN_TOPICS, SPREAD = 400, 100, 0.7
 """Topics of the table, topics of a user, spread of a topic: users share topics, and no two have the same."""
 ENOUGH = 0.95
@@ -113,7 +115,7 @@ class _Table:
         with self.database.owner_session() as session:
             if name == "own":
                 return indexes.size_bytes(session, self.name, "halfvec", user)
-            return indexes.size_bytes(session, self.name, cast("Kind", name))
+            return indexes.size_bytes(session, self.name, "halfvec" if name == "fused" else cast("Kind", name))
 
 
 def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
@@ -124,6 +126,7 @@ def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Re
         for index in KINDS.values():
             table.build(index, rows)
         common: dict[str, Retriever] = {kind: VectorSearch(index=kind, exact_up_to=0) for kind in KINDS}
+        common["fused"] = common["halfvec"]
         for number in range(len(SHARES)):
             asked = table.draw(number, QUESTIONS)
             found += _measure(table, number, asked, common, repeats)
@@ -150,7 +153,7 @@ def _measure(
 
         def timed(name: str, retriever: Retriever, vector: Vector) -> set[UUID]:
             start = perf_counter()
-            ranking = search(session, retriever, query, K, vector)
+            ranking = search(session, retriever, query, FUSED if name == "fused" else K, vector)
             spent[name].append((perf_counter() - start) * 1000)
             return set(ranking.sources())
 
@@ -192,7 +195,7 @@ def crossings(measured: Sequence[Crossover]) -> list[Crossover]:
     that does not win at the largest size has none.
     """
     found = []
-    for kind in (*KINDS, "own"):
+    for kind in (*KINDS, "fused", "own"):
         curve = [result for result in measured if result.name == f"crossover_{kind}_{result.rows}"]
         lost = [place for place, r in enumerate(curve) if r.ratio > 1 or r.recall < ENOUGH]
         last = lost[-1] if lost else -1

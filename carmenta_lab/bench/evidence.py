@@ -1,28 +1,40 @@
-"""What does `evidence` cost beyond the two searches that find its candidates, and does that grow with a user's past?"""
+"""What does `evidence` cost beyond the two searches that find its candidates, and through the graph of many vectors?"""
 
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
+from uuid import UUID
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from pgvector import Bit
 from psycopg import sql
 
-from carmenta_lab import strategies
-from carmenta_lab.bench.generate import texts, write_folder
+from carmenta_lab import indexes, strategies
+from carmenta_lab.bench.generate import texts, vectors, write_folder
 from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.embedding import DEFAULT_MODEL
+from carmenta_lab.experiment.plans import fixed
+from carmenta_lab.indexes import KINDS
+from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.load import load
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.postgres.connect import Database, as_user
-from carmenta_lab.records import Query
+from carmenta_lab.records import Query, Ranking
+from carmenta_lab.retrieval.question import Question
+from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search, understand
 
 CODES = 13
 """Codes a message: as many as short chat messages have after stop words."""
 BITS = 384
+FEW = 600
+"""Messages of a user whose search is as good as free."""
 ASKED = 10
 
 STRATEGIES = ("evidence", "evidence_lean")
@@ -32,9 +44,10 @@ _COLUMNS = (("user_id", "uuid"), ("passage_id", "uuid"), ("codes", "bit[]"), ("q
 def evidence(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     """Users of 600 and of `rows` messages in conversations: each strategy against one exact and one BM25 search.
 
-    Vectors and codes are generated, as they cost the same to compare; what the query's own vectors cost is left out.
+    Then for the larger one, under a graph, the strategy as it is against itself with exact candidates. Vectors and
+    codes are generated, as they cost the same to compare; what the query's own vectors cost is left out.
     """
-    return [result for size in (600, rows) for result in _measure(database, size, repeats, seed)]
+    return [result for size in (FEW, rows) for result in _measure(database, size, repeats, seed)]
 
 
 def _measure(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
@@ -46,7 +59,11 @@ def _measure(database: Database, rows: int, repeats: int, seed: int) -> list[Res
             write_vectors(folder, rows, seed, DEFAULT_MODEL)
             load(database, folder, models=())
         _write_codes(database, seed)
-        return _compared(database, rows, repeats, seed)
+        found = _compared(database, rows, repeats, seed)
+        if rows > FEW:
+            indexes.build(database.owner, table_name(DEFAULT_MODEL), KINDS["halfvec"], memory_mb=512)
+            found += _through_the_graph(database, rows, repeats, seed)
+        return found
     finally:
         empty(database)
 
@@ -67,16 +84,46 @@ def _write_codes(database: Database, seed: int) -> None:
         connection.exec_driver_sql("VACUUM ANALYZE")
 
 
-def _compared(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    vector, words = strategies.load("vector_exact"), strategies.load("bm25")
+def _asked(database: Database, seed: int) -> tuple[UUID, list[Query], NDArray[np.float32]]:
+    """The only user, her questions, and vectors for them about the topics of her messages."""
     with database.owner_session() as session:
-        user = session.connection().exec_driver_sql("SELECT id FROM carmenta.users").scalar_one()
-    queries = [Query(f"q{n}", user, " ".join(text.split()[:8])) for n, text in enumerate(texts(ASKED, seed + 1))]
+        user: UUID = session.connection().exec_driver_sql("SELECT id FROM carmenta.users").scalar_one()
+    said = [" ".join(words.split()[:8]) for words in texts(ASKED, seed + 1)]
+    return user, [Query(f"q{n}", user, words) for n, words in enumerate(said)], vectors(ASKED, BITS, seed, stream=1)
+
+
+def _through_the_graph(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+    user, queries, near = _asked(database, seed)
     found = []
     with database.app_session() as session, as_user(session, user):
         for name in STRATEGIES:
             strategy = strategies.load(name)
-            asked = [(query, understand(session, strategy, query)) for query in queries]
+            asked = [
+                (q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)
+            ]
+
+            def ask(searched: Retriever, asked: list[tuple[Query, Question]] = asked) -> list[Ranking]:
+                return [search(session, searched, query, 10, question=question) for query, question in asked]
+
+            ways = [partial(ask, searched) for searched in (fixed(strategy, "exact"), strategy)]
+            exact, graph = (way() for way in ways)
+            shares = [len({*a.sources()} & {*b.sources()}) / len(a.hits) for a, b in zip(exact, graph, strict=True)]
+            limit_ms, ours_ms = alternate(ways[0], ways[1], repeats, warm_up=2)
+            what = f"the same with exact candidates, of whose hits {graph[0].route} finds {fmean(shares):.3f}"
+            found.append(Result(f"{name}_{rows}_near", limit_ms / ASKED, ours_ms / ASKED, rows, repeats, what))
+    return found
+
+
+def _compared(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
+    vector, words = strategies.load("vector_exact"), strategies.load("bm25")
+    user, queries, near = _asked(database, seed)
+    found = []
+    with database.app_session() as session, as_user(session, user):
+        for name in STRATEGIES:
+            strategy = strategies.load(name)
+            asked = [
+                (q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)
+            ]
 
             def limit(asked: object = asked) -> None:
                 for query, question in asked:  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
-"""One peer, in an environment of its own: `python peer_run.py NAME FOLDER` reads vectors, prints one line of JSON.
+"""One peer, in an environment of its own: `python peer_run.py NAME FOLDER` loads rows and answers questions.
 
-The variable PEER_URL names a PostgreSQL database.
+Prints a line of JSON when it has loaded and chosen its breadth, and another for each line it reads: the milliseconds
+of every question, asked once. The variable PEER_URL names a PostgreSQL database.
 Imports nothing of this package, for the peer's environment does not have it.
 """
 
@@ -10,15 +11,17 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
 M, EF_CONSTRUCTION, K = 16, 64, 10
-BREADTHS = (20, 40, 80, 160, 320)
+BREADTHS = (10, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 260, 320)
 RECALL = 0.95
+MARK = "peer: "
+"""Begins a line of the answer."""
 
 
 def _id(row: int) -> str:
@@ -30,10 +33,15 @@ class Hnswlib:
 
     package = "hnswlib"
 
-    def load(self, vectors: Any, folder: Path, url: str) -> None:
-        """Build with one thread a core."""
+    def load(self, vectors: Any, texts: list[str], folder: Path, url: str) -> None:
+        """Nothing: rows go into the graph."""
+        self.vectors = vectors
+
+    def build(self) -> None:
+        """With one thread a core."""
         import hnswlib
 
+        vectors = self.vectors
         self.index = hnswlib.Index(space="cosine", dim=vectors.shape[1])
         self.index.init_index(max_elements=len(vectors), M=M, ef_construction=EF_CONSTRUCTION, random_seed=7)
         self.index.add_items(vectors, np.arange(len(vectors)))
@@ -49,13 +57,19 @@ class Vecs:
 
     package = "vecs"
 
-    def load(self, vectors: Any, folder: Path, url: str) -> None:
-        """Upsert, then build the graph."""
+    def load(self, vectors: Any, texts: list[str], folder: Path, url: str) -> None:
+        """Upsert; a text is metadata."""
         import vecs
 
         client = vecs.create_client(url.replace("postgresql://", "postgresql+psycopg2://"))
         self.collection = client.get_or_create_collection(name="peer", dimension=vectors.shape[1])
-        self.collection.upsert(records=[(_id(row), vector, {}) for row, vector in enumerate(vectors)])
+        rows = zip(vectors, texts, strict=True)
+        self.collection.upsert(records=[(_id(row), vector, {"text": said}) for row, (vector, said) in enumerate(rows)])
+
+    def build(self) -> None:
+        """Build the graph."""
+        import vecs
+
         arguments = vecs.IndexArgsHNSW(m=M, ef_construction=EF_CONSTRUCTION)
         self.collection.create_index(method=vecs.IndexMethod.hnsw, index_arguments=arguments)
 
@@ -69,11 +83,10 @@ class Langchain:
 
     package = "langchain-postgres"
 
-    def load(self, vectors: Any, folder: Path, url: str) -> None:
-        """Add embeddings, then build the graph."""
+    def load(self, vectors: Any, texts: list[str], folder: Path, url: str) -> None:
+        """Add embeddings."""
         from langchain_core.embeddings import DeterministicFakeEmbedding
         from langchain_postgres import PGEngine, PGVectorStore
-        from langchain_postgres.v2.indexes import HNSWIndex
 
         self.engine = PGEngine.from_connection_string(url=url.replace("postgresql://", "postgresql+psycopg://"))
         self.engine.init_vectorstore_table("peer_langchain", vectors.shape[1], overwrite_existing=True)
@@ -82,7 +95,13 @@ class Langchain:
         self.create = PGVectorStore.create_sync
         keys = [_id(row) for row in range(len(vectors))]
         store = self.create(self.engine, self.embedding, "peer_langchain")
-        store.add_embeddings(["-"] * len(keys), [vector.tolist() for vector in vectors], ids=keys)
+        store.add_embeddings(texts, [vector.tolist() for vector in vectors], ids=keys)
+
+    def build(self) -> None:
+        """Build the graph."""
+        from langchain_postgres.v2.indexes import HNSWIndex
+
+        store = self.create(self.engine, self.embedding, "peer_langchain")
         store.apply_vector_index(HNSWIndex(m=M, ef_construction=EF_CONSTRUCTION))
 
     def search(self, vector: Any, breadth: int) -> list[int]:
@@ -99,37 +118,49 @@ class Langchain:
 
 
 class LlamaIndex:
-    """PGVectorStore of llama-index: SQLAlchemy over psycopg2; the graph is there before the rows."""
+    """PGVectorStore of llama-index: SQLAlchemy over psycopg2."""
 
     package = "llama-index-vector-stores-postgres"
 
-    def load(self, vectors: Any, folder: Path, url: str) -> None:
-        """Add nodes."""
+    def load(self, vectors: Any, texts: list[str], folder: Path, url: str) -> None:
+        """Add nodes to a table without a graph."""
         from llama_index.core.schema import TextNode
-        from llama_index.vector_stores.postgres import PGVectorStore
 
+        self.url, self.dim = url, vectors.shape[1]
+        store = self._store(None)
+        for start in range(0, len(vectors), 1_000):
+            some = enumerate(
+                zip(vectors[start : start + 1_000], texts[start : start + 1_000], strict=True), start=start
+            )
+            store.add([TextNode(id_=_id(row), text=said, embedding=vector.tolist()) for row, (vector, said) in some])
+
+    def build(self) -> None:
+        """A store that has a graph builds it before its first question."""
         graph = {
             "hnsw_m": M,
             "hnsw_ef_construction": EF_CONSTRUCTION,
             "hnsw_ef_search": 40,
             "hnsw_dist_method": "vector_cosine_ops",
         }
-        self.store = PGVectorStore.from_params(
-            connection_string=url.replace("postgresql://", "postgresql+psycopg2://"),
-            async_connection_string=url.replace("postgresql://", "postgresql+asyncpg://"),
+        self.store = self._store(graph)
+        self.search([1.0] * self.dim, 40)
+
+    def _store(self, graph: dict[str, Any] | None) -> Any:
+        from llama_index.vector_stores.postgres import PGVectorStore
+
+        return PGVectorStore.from_params(
+            connection_string=self.url.replace("postgresql://", "postgresql+psycopg2://"),
+            async_connection_string=self.url.replace("postgresql://", "postgresql+asyncpg://"),
             table_name="peer_llama",
-            embed_dim=vectors.shape[1],
+            embed_dim=self.dim,
             hnsw_kwargs=graph,
         )
-        for start in range(0, len(vectors), 1_000):
-            some = enumerate(vectors[start : start + 1_000], start=start)
-            self.store.add([TextNode(id_=_id(row), text="-", embedding=vector.tolist()) for row, vector in some])
 
     def search(self, vector: Any, breadth: int) -> list[int]:
         """Rows, nearest first."""
         from llama_index.core.vector_stores.types import VectorStoreQuery
 
-        query = VectorStoreQuery(query_embedding=vector.tolist(), similarity_top_k=K)
+        query = VectorStoreQuery(query_embedding=list(map(float, vector)), similarity_top_k=K)
         return [UUID(key).int for key in self.store.query(query, hnsw_ef_search=breadth).ids]
 
 
@@ -138,8 +169,8 @@ class QdrantEdge:
 
     package = "qdrant-edge-py"
 
-    def load(self, vectors: Any, folder: Path, url: str) -> None:
-        """Upsert, then build the graph."""
+    def load(self, vectors: Any, texts: list[str], folder: Path, url: str) -> None:
+        """Upsert."""
         import qdrant_edge as q
 
         place = folder / "qdrant"
@@ -150,9 +181,14 @@ class QdrantEdge:
         )
         self.shard = q.EdgeShard.create(str(place), config)
         for start in range(0, len(vectors), 1_000):
-            some = enumerate(vectors[start : start + 1_000], start=start)
-            points = [q.Point(row, vector.tolist(), {}) for row, vector in some]
+            some = enumerate(
+                zip(vectors[start : start + 1_000], texts[start : start + 1_000], strict=True), start=start
+            )
+            points = [q.Point(row, vector.tolist(), {"text": said}) for row, (vector, said) in some]
             self.shard.update(q.UpdateOperation.upsert_points(points))
+
+    def build(self) -> None:
+        """Build the graph."""
         self.shard.optimize()
 
     def search(self, vector: Any, breadth: int) -> list[int]:
@@ -166,30 +202,38 @@ class QdrantEdge:
 PEERS = {peer.package: peer for peer in (Vecs, Langchain, LlamaIndex, QdrantEdge, Hnswlib)}
 
 
-def main(name: str, folder: Path, url: str) -> dict[str, Any]:
-    """Load, then the smallest breadth that finds 95 % of the true neighbours, and its latency."""
+def main(name: str, folder: Path, url: str) -> None:
+    """Load, find the smallest breadth that finds 95 % of the true neighbours, then a round for each line read."""
     data = np.load(folder / "rows.npz")
     vectors, asked, true = data["vectors"], data["asked"], data["true"]
+    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
     peer = PEERS[name]()
-    start = time.perf_counter()
-    peer.load(vectors, folder, url)
-    loaded = time.perf_counter() - start
-    found: dict[str, Any] = {}
+    started = time.perf_counter()
+    peer.load(vectors, texts, folder, url)
+    loaded = time.perf_counter()
+    peer.build()
+    breadth, found = 0, {"version": version(name), "load_s": loaded - started, "build_s": time.perf_counter() - loaded}
     for breadth in BREADTHS:
-        spent, shares = [], []
-        for turn in range(3):
-            for vector, best in zip(asked, true, strict=True):
-                start = time.perf_counter()
-                rows = peer.search(vector, breadth)
-                if turn:
-                    spent.append((time.perf_counter() - start) * 1000)
-                shares.append(len(set(rows) & set(best.tolist())) / K)
-        found = {"breadth": breadth, "recall": fmean(shares), "p50_ms": median(spent)}
-        if found["recall"] >= RECALL:
+        answers = [peer.search(vector, breadth) for vector in asked]
+        recall = fmean(len({*rows} & {*best}) / K for rows, best in zip(answers, true.tolist(), strict=True))
+        found |= {"breadth": breadth, "recall": recall}
+        if recall >= RECALL:
             break
-    return {"version": version(name), "load_s": loaded, **found}
+    _say(found)
+    for _ in sys.stdin:
+        spent = []
+        for vector in asked:
+            start = time.perf_counter()
+            peer.search(vector, breadth)
+            spent.append((time.perf_counter() - start) * 1000)
+        _say({"spent_ms": spent})
+
+
+def _say(found: dict[str, Any]) -> None:
+    """Begins a line of its own: libraries print as well."""
+    sys.stdout.write("\n" + MARK + json.dumps(found) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n" + json.dumps(main(sys.argv[1], Path(sys.argv[2]), os.environ["PEER_URL"])) + "\n")
-    sys.stdout.flush()
+    main(sys.argv[1], Path(sys.argv[2]), os.environ["PEER_URL"])

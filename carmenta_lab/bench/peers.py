@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, median
+from threading import Timer
 from time import perf_counter
 from typing import Any
 from uuid import uuid5
@@ -20,10 +23,15 @@ from psycopg import sql
 
 from carmenta_lab import indexes
 from carmenta_lab.bench.filling import questions, user_id, vectors_of
+from carmenta_lab.bench.generate import texts, write_folder
+from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result
-from carmenta_lab.bench.peer_run import BREADTHS, RECALL, K
+from carmenta_lab.bench.peer_run import BREADTHS, MARK, RECALL, K
+from carmenta_lab.bench.scratch import scratch
 from carmenta_lab.bench.searching import filled
+from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
+from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.postgres.lab import embedded_way, prepare
 from carmenta_lab.postgres.roles import connect
@@ -40,6 +48,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "hnswlib": ("hnswlib", "numpy"),
 }
 """Peer -> what is installed for it."""
+IN_POSTGRES = tuple(PACKAGES)[:3]
+"""Those whose loading is compared: the others keep no rows that a statement can read."""
 
 ASKED = 50
 INSTALL_SECONDS, RUN_SECONDS = 1_200, 3_600
@@ -47,83 +57,99 @@ INSTALL_SECONDS, RUN_SECONDS = 1_200, 3_600
 
 @dataclass(frozen=True)
 class Peer(Result):
-    """A peer's median against ours, measured just before it; nan where the peer could not be run."""
+    """A peer's median against ours, a round of each in turns; nan where the peer could not be run."""
 
     recall: float = float("nan")
     ours_recall: float = float("nan")
-    load_s: float = float("nan")
+    breadth: float = float("nan")  # candidates kept while searching, the fewest that reach the recall
+    ours_breadth: float = float("nan")
     version: str = ""
     missing: str = ""  # why it could not be run
 
     def to_json(self) -> dict[str, object]:
         """As plain values; null where nothing was measured."""
-        found = super().to_json() | {name: getattr(self, name) for name in ("recall", "ours_recall", "load_s")}
-        plain = {key: None if value != value else value for key, value in found.items()}  # nan is no JSON
-        return plain | {"version": self.version, "missing": self.missing}
+        own = ("recall", "ours_recall", "breadth", "ours_breadth", "version", "missing")
+        found = super().to_json() | {name: getattr(self, name) for name in own}
+        return {key: None if value != value else value for key, value in found.items()}  # nan is no JSON
 
 
 def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """Top 10 of `rows` vectors through graphs of the same shape; the smallest breadth that finds 95 %.
+    """Top 10 of `rows` vectors through graphs of the same shape, at the smallest breadth that finds 95 %; and loading.
 
-    Peers in PostgreSQL use a database of their own on the same server, over its socket.
+    Loading is that of texts with given vectors, without a graph and, here, without the statistics of words. Peers in
+    PostgreSQL use a database of their own on the same server, over its socket.
     """
     vectors = np.concatenate(list(vectors_of(0, rows, seed)))
     asked, _ = questions(0, ASKED, seed)
     true = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :K]
     home = read_settings().home_folder
     found: list[Result] = []
-    with tempfile.TemporaryDirectory() as place, filled(database, [(0, rows)], seed) as table:
+    with tempfile.TemporaryDirectory() as place:
+        write_folder(folder := Path(place) / "peers", rows, seed=seed)
+        write_vectors(folder, rows, seed, DEFAULT_MODEL)
         np.savez(Path(place) / "rows.npz", vectors=vectors, asked=asked, true=true)
-        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=1_024)
-        for name, wanted in PACKAGES.items():
-            ours = _ours(database, asked, true, rows, repeats)
-            try:
-                python = _installed(home / "peers" / name, wanted)
-                done = _run(python, name, Path(place), _empty_database(home))
-            except _Missing as reason:
-                found.append(_peer(name, rows, repeats, ours, None, str(reason)))
-            else:
-                found.append(_peer(name, rows, repeats, ours, done, ""))
+        (Path(place) / "texts.json").write_text(json.dumps(list(texts(rows, seed))), encoding="utf-8")
+        with filled(database, [(0, rows)], seed) as table:
+            indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=1_024)
+            ours, breadth, recall = _chosen(database, asked, true, rows)
+            for name, wanted in PACKAGES.items():
+                try:
+                    python = _installed(home / "peers" / name, wanted)
+                    load_ms = _load(f"{database.name}_load", folder) if name in IN_POSTGRES else float("nan")
+                    with _running(python, name, Path(place), _empty_database(home)) as peer:
+                        done = peer.read()
+                        spent = [(peer.round(), ours()) for _ in range(repeats + 1)][1:]
+                except _Missing as reason:
+                    what = f"could not be run: {reason}"
+                    found.append(Peer(name, float("nan"), median(ours()), rows, repeats, what, missing=str(reason)))
+                    continue
+                theirs, own = (median(chain.from_iterable(times)) for times in zip(*spent, strict=True))
+                reached = f"recall {done['recall']:.3f} at {done['breadth']} (ours {recall:.3f} at {breadth})"
+                what = f"{done['version']}, {reached}, graph in {done['build_s']:.1f} s"
+                values = (done["recall"], recall, done["breadth"], breadth, done["version"])
+                found.append(Peer(name, theirs, own, rows, repeats, what, *values))
+                if name in IN_POSTGRES:
+                    what = "its loading of rows with given vectors, no graph"
+                    found.append(Result(f"{name}_load", done["load_s"] * 1000, load_ms, rows, 1, what))
     return found
+
+
+def _load(name: str, folder: Path) -> float:
+    """Milliseconds that loading the folder into an empty database takes."""
+    with scratch(name) as database:
+        start = perf_counter()
+        load(database, folder, models=(), words=False)
+        return (perf_counter() - start) * 1000
+
+
+def _chosen(
+    database: Database, asked: NDArray[np.float32], true: NDArray[np.int64], rows: int
+) -> tuple[Callable[[], list[float]], int, float]:
+    """A round of our searches, at the smallest breadth that finds 95 %; that breadth, and the recall there."""
+    user = user_id(0)
+    places = {uuid5(user, str(row)): row for row in range(rows)}
+    query = Query("peers", user, "peers")
+
+    def ask(breadth: int) -> tuple[list[float], list[set[int]]]:
+        retriever = VectorSearch(index="halfvec", exact_up_to=0, ef_search=breadth)
+        spent, found = [], []
+        with database.app_session() as session, as_user(session, user):
+            for vector in asked:
+                start = perf_counter()
+                ranking = search(session, retriever, query, K, vector)
+                spent.append((perf_counter() - start) * 1000)
+                found.append({places[source] for source in ranking.sources()})
+        return spent, found
+
+    for breadth in BREADTHS:
+        recall = fmean(len(rows & {*best}) / K for rows, best in zip(ask(breadth)[1], true.tolist(), strict=True))
+        if recall >= RECALL:
+            break
+    return lambda: ask(breadth)[0], breadth, recall
 
 
 class _Missing(Exception):
     """A peer that cannot be installed or run, and why."""
-
-
-def _peer(
-    name: str, rows: int, repeats: int, ours: tuple[float, float], done: dict[str, Any] | None, missing: str
-) -> Peer:
-    p50, recall = ours
-    if done is None:
-        return Peer(name, float("nan"), p50, rows, repeats, f"could not be run: {missing}", missing=missing)
-    what = f"{done['version']}, recall {done['recall']:.3f} (ours {recall:.3f}), loaded in {done['load_s']:.1f} s"
-    return Peer(name, done["p50_ms"], p50, rows, repeats, what, done["recall"], recall, done["load_s"], done["version"])
-
-
-def _ours(
-    database: Database, asked: NDArray[np.float32], true: NDArray[np.int64], rows: int, repeats: int
-) -> tuple[float, float]:
-    """Our median latency at the smallest breadth that finds 95 %, and the recall there."""
-    user = user_id(0)
-    places = {uuid5(user, str(row)): row for row in range(rows)}
-    query = Query("peers", user, "peers")
-    p50, recall = float("nan"), 0.0
-    with database.app_session() as session, as_user(session, user):
-        for breadth in BREADTHS:
-            retriever = VectorSearch(index="halfvec", exact_up_to=0, ef_search=breadth)
-            spent, shares = [], []
-            for turn in range(repeats + 1):
-                for vector, best in zip(asked, true, strict=True):
-                    start = perf_counter()
-                    ranking = search(session, retriever, query, K, vector)
-                    if turn:
-                        spent.append((perf_counter() - start) * 1000)
-                    shares.append(len({places[s] for s in ranking.sources()} & set(best.tolist())) / K)
-            p50, recall = median(spent), fmean(shares)
-            if recall >= RECALL:
-                break
-    return p50, recall
 
 
 def _installed(folder: Path, packages: Sequence[str]) -> Path:
@@ -149,25 +175,55 @@ def _installed(folder: Path, packages: Sequence[str]) -> Path:
     return python
 
 
-def _run(python: Path, name: str, folder: Path, url: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Process:
+    """A peer that answers."""
+
+    process: subprocess.Popen[str]
+    errors: Path
+
+    def read(self) -> dict[str, Any]:
+        """What it says next."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(MARK):
+                found: dict[str, Any] = json.loads(line.removeprefix(MARK))
+                return found
+        raise _Missing(_last_line(self.errors.read_text(encoding="utf-8", errors="replace")))
+
+    def round(self) -> list[float]:
+        """Milliseconds of each question."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("again\n")
+        self.process.stdin.flush()
+        spent: list[float] = self.read()["spent_ms"]
+        return spent
+
+
+@contextmanager
+def _running(python: Path, name: str, folder: Path, url: str) -> Iterator[_Process]:
+    """The peer in its environment, ended at the end, or after an hour."""
     script = Path(__file__).with_name("peer_run.py")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CARMENTA_", "PYTHON"))}
-    try:
-        done = subprocess.run(
+    errors = folder / f"{name}.errors"
+    with errors.open("w") as file:
+        process = subprocess.Popen(
             [str(python), str(script), name, str(folder)],
             env=environment | {"PEER_URL": url},
             cwd=folder,
-            check=True,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
             text=True,
-            timeout=RUN_SECONDS,
         )
-    except subprocess.TimeoutExpired:
-        raise _Missing(f"it took more than {RUN_SECONDS} s") from None
-    except subprocess.CalledProcessError as error:
-        raise _Missing(_last_line(error.stderr)) from None
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    clock = Timer(RUN_SECONDS, process.kill)
+    clock.start()
+    try:
+        yield _Process(process, errors)
+    finally:
+        clock.cancel()
+        process.kill()
+        process.communicate()
 
 
 def _last_line(text: str) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
+from sqlalchemy.orm import Session
 
-from carmenta_lab import strategies
+from carmenta_lab import indexes, strategies
 from carmenta_lab.bench.filling import asked, questions
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import SEARCHES, Asker, filled
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.indexes import KINDS
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.prepared import prepared
@@ -25,8 +27,8 @@ from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.vector import VectorSearch
 
 COVER = FullTextSearch(match="any")
-COVER_HYBRID = ReciprocalRankFusion(parts=(("vector", VectorSearch()), ("fulltext", COVER)))
-HYBRIDS = ("hybrid_rrf", "hybrid_zscore")
+COVER_HYBRID = ReciprocalRankFusion(parts=(("vector", VectorSearch(index="halfvec")), ("fulltext", COVER)))
+HYBRIDS = ("hybrid_bm25", "hybrid_rrf", "hybrid_zscore")
 
 USERS = 100
 ASKED = USERS // 2
@@ -40,8 +42,9 @@ def bm25(database: Database, rows: int, repeats: int, seed: int) -> list[Result]
 
 
 def hybrid(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """The fused strategies that are there, of a user alone; their counterpart fuses vectors with `ts_rank_cd`."""
-    with filled(database, [(0, rows)], seed, words=True):
+    """The fused strategies that are there, of a user alone beside a graph, against it fused with `ts_rank_cd`."""
+    with filled(database, [(0, rows)], seed, words=True) as table:
+        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
         one = _asker(database, 0, seed)
         there = [name for name in HYBRIDS if name in strategies.names()]
         return [
@@ -56,37 +59,43 @@ def _asker(database: Database, number: int, seed: int) -> Asker:
 
 
 def _compared(one: Asker, name: str, retriever: Retriever, cover: Retriever, rows: int, repeats: int) -> list[Result]:
-    with one.database.app_session() as session, as_user(session, one.query.user_id):
-        raw = session.connection().connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        fixed = {"user_id": one.query.user_id, "asked_at": END_OF_TIME, "config": "pg_catalog.english"}
+    what = "the same with ts_rank_cd of any word in place of BM25"
+    pairs = [
+        (name, (_bare, retriever), (_through, retriever), "the same statement on psycopg, prepared, binary"),
+        (f"{name}_against_ts_rank_cd", (_through, cover), (_through, retriever), what),
+    ]
+    if retriever.model is None:  # fused ones search under settings, without which the statement is another
+        bare = f"{name}_bare_against_ts_rank_cd"
+        pairs.append((bare, (_bare, cover), (_bare, retriever), f"{what}, both bare"))
+    results = []
+    for title, (limit, theirs), (ours, own), against in pairs:
+        with one.database.user_session(one.query.user_id) as session:
+            found = alternate(limit(session, one, theirs), ours(session, one, own), repeats, warm_up=3)
+        results.append(Result(title, found[0] / SEARCHES, found[1] / SEARCHES, rows, repeats, against))
+    return results
 
-        def bare(searched: Retriever) -> Callable[[], None]:
-            statement = prepared(searched, searched.route(session, one.query))  # type: ignore[arg-type]  # frozen
 
-            def ask() -> None:
-                for vector, text in zip(one.vectors, one.texts, strict=True):
-                    values = statement.values({**fixed, "vector": vector, "text": text}, 17)
-                    raw.execute(statement.text, values, prepare=True, binary=True).fetchall()
+def _bare(session: Session, one: Asker, searched: Retriever) -> Callable[[], None]:
+    """The statement alone; what its route needs is set once, before."""
+    raw = session.connection().connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    statement = prepared(searched, route := searched.route(session, one.query))  # type: ignore[arg-type]  # frozen
+    fixed = {"user_id": one.query.user_id, "asked_at": END_OF_TIME, "config": "pg_catalog.english"}
+    raw.execute("SELECT '[1]'::vector")
+    for setting, value in searched.settings(route).items():
+        raw.execute("SELECT set_config(%s, %s, true)", (setting, value))
 
-            return ask
+    def ask() -> None:
+        for vector, text in zip(one.vectors, one.texts, strict=True):
+            values = statement.values({**fixed, "vector": vector, "text": text}, 17)
+            raw.execute(statement.text, values, prepare=True, binary=True).fetchall()
 
-        def through(searched: Retriever) -> Callable[[], None]:
-            def ask() -> None:
-                for vector, text in zip(one.vectors, one.texts, strict=True):
-                    search(session, searched, replace(one.query, text=text), 10, vector)
+    return ask
 
-            return ask
 
-        what = "the same with ts_rank_cd of any word in place of BM25"
-        pairs = [
-            (name, bare(retriever), through(retriever), "the same statement on psycopg, prepared, binary"),
-            (f"{name}_against_ts_rank_cd", through(cover), through(retriever), what),
-        ]
-        if retriever.model is None:  # fused ones search under settings, without which the statement is another
-            pairs.append((f"{name}_bare_against_ts_rank_cd", bare(cover), bare(retriever), f"{what}, both bare"))
-        results = []
-        for title, limit, ours, against in pairs:
-            limit_ms, ours_ms = alternate(limit, ours, repeats, warm_up=3)
-            results.append(Result(title, limit_ms / SEARCHES, ours_ms / SEARCHES, rows, repeats, against))
-        return results
+def _through(session: Session, one: Asker, searched: Retriever) -> Callable[[], None]:
+    def ask() -> None:
+        for vector, text in zip(one.vectors, one.texts, strict=True):
+            search(session, searched, replace(one.query, text=text), 10, vector)
+
+    return ask

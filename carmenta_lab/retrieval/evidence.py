@@ -105,9 +105,10 @@ TOKENS = """
 class Evidence:
     """Rank by a weighted sum of signals over the candidates of a vector search and of BM25.
 
-    Each finds `depth` candidates, or as many as hits are wanted; the messages from which found memories were
-    learned join them. A memory and its message lift each other; a superseded memory stands below its successor;
-    of the first 50, one that says nearly the same as a better one of its unit goes to the end.
+    Each finds `depth` candidates, or as many as hits are wanted, the vector search through its index where it has one
+    and the user's vectors are many: the route says so. The messages from which found memories were learned join them.
+    A memory and its message lift each other; a superseded memory stands below its successor; of the first 50, one
+    that says nearly the same as a better one of its unit goes to the end.
     """
 
     signals: tuple[Signal, ...]

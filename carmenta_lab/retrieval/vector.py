@@ -25,6 +25,9 @@ of 100,000 rows put the crossing at 7,400 and 6,800 (hnsw), 6,500 and 6,000 (hal
 22,100 and 21,600 (binary); over 300,000 rows at 7,600 (halfvec). Recall@10 from there on was at least .95."""
 EXACT_UP_TO_OWN = 4_000
 """The same for an index over the rows of that user alone: 4,100 and 3,700, and 4,800 in the larger table."""
+FUSED_UP_TO = 17_000
+"""The same for the 40 to 60 candidates of a fusion: to find those among the rows of others, an index of half precision
+passes over several times as many as for ten hits. `carmenta-lab bench crossover` measures it as `fused`."""
 
 
 @cache
@@ -102,9 +105,7 @@ class VectorSearch:
             breadth = {"ivfflat.probes": str(self.probes), "ivfflat.iterative_scan": "relaxed_order"}
             breadth["ivfflat.max_probes"] = "32768"
         return breadth | {
-            "enable_sort": "off",
-            "enable_seqscan": "off",
-            "enable_bitmapscan": "off",
+            "enable_sort": "off",  # whatever does not come from the index in order would have to be sorted
             # one plan for all users saves planning; only a plan for this user sees the index over this user's rows
             "plan_cache_mode": "force_custom_plan" if route.startswith(OWN) else "force_generic_plan",
         }

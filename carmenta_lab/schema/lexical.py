@@ -90,6 +90,8 @@ class LexicalStatistics(Base):
 
 _UNIT_CODE = "CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END"
 _SAFE = "SET search_path = pg_catalog, pg_temp"
+_FOR_ALL = "SET plan_cache_mode = force_generic_plan"
+"""One plan for all users: by statistics from before a user came, the new one has a single row."""
 
 FUNCTIONS = (
     f"""
@@ -200,7 +202,7 @@ FUNCTIONS = (
     f"COMMENT ON FUNCTION {PRODUCT}.answers_to(uuid, uuid[]) IS 'The indexed passages of the messages that follow.'",
     f"""
     CREATE FUNCTION {PRODUCT}.index_words() RETURNS trigger
-    LANGUAGE plpgsql {_SAFE} AS $$
+    LANGUAGE plpgsql {_SAFE} {_FOR_ALL} AS $$
     DECLARE
         person uuid;
         ids uuid[];
@@ -245,7 +247,7 @@ FUNCTIONS = (
     f"COMMENT ON FUNCTION {PRODUCT}.index_again(uuid, uuid[]) IS 'Index passages whose question has changed.'",
     f"""
     CREATE FUNCTION {PRODUCT}.rebuild_words(person uuid) RETURNS void
-    LANGUAGE plpgsql {_SAFE} AS $$
+    LANGUAGE plpgsql {_SAFE} {_FOR_ALL} AS $$
     BEGIN
         PERFORM pg_advisory_xact_lock(hashtextextended(person::text, 7));
         DELETE FROM {PRODUCT}.passage_features WHERE user_id = person;

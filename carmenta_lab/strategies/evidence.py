@@ -11,6 +11,7 @@ from carmenta_lab.retrieval.signals import (
     Speaker,
     Speaking,
 )
+from carmenta_lab.retrieval.vector import FUSED_UP_TO, VectorSearch
 
 STRATEGY = Evidence(
     signals=(
@@ -22,5 +23,6 @@ STRATEGY = Evidence(
         Speaking(0.05),
         Dates(0.3),
         AsksWhen(0.1),
-    )
+    ),
+    vector=VectorSearch(index="halfvec", exact_up_to=FUSED_UP_TO),
 )

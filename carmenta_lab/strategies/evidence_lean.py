@@ -2,6 +2,7 @@
 
 from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.signals import AsksWhen, BestOfConversation, Context, Dates, Speaker, Speaking, Words
+from carmenta_lab.retrieval.vector import FUSED_UP_TO, VectorSearch
 
 STRATEGY = Evidence(
     signals=(
@@ -12,5 +13,6 @@ STRATEGY = Evidence(
         Speaking(0.05),
         Dates(0.3),
         AsksWhen(0.1),
-    )
+    ),
+    vector=VectorSearch(index="halfvec", exact_up_to=FUSED_UP_TO),
 )

@@ -1,0 +1,9 @@
+"""The same with words ranked by BM25, and through a graph where a user's vectors are many: does it stay fast?"""
+
+from carmenta_lab.retrieval.bm25 import BM25
+from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
+from carmenta_lab.retrieval.vector import FUSED_UP_TO, VectorSearch
+
+STRATEGY = ReciprocalRankFusion(
+    parts=(("vector", VectorSearch(index="halfvec", exact_up_to=FUSED_UP_TO)), ("words", BM25(view="answer"))),
+)
