@@ -164,7 +164,7 @@ class Corpus:
 
     def search(self, retriever: Retriever, query: Query, k: int = 10, vector: Vector | None = None) -> Ranking:
         """A search as that user."""
-        with self.database.app_session() as session, as_user(session, query.user_id):
+        with self.database.user_session(query.user_id) as session:
             return search(session, retriever, query, k, vector)
 
     def texts(self, ranking: Ranking) -> list[str]:
@@ -298,7 +298,7 @@ WEIRD = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_character_of_a_question_breaks_a_search(corpus: Corpus, name: str) -> None:
-    with corpus.database.app_session() as session, as_user(session, corpus.users[0]):
+    with corpus.database.user_session(corpus.users[0]) as session:
         for asked in WEIRD:
             ranking = search(session, strategies.load(name), corpus.ask(asked), k=3)
             if "wedding" in asked and name in ("fulltext_or", "trigram"):
@@ -333,7 +333,7 @@ def test_a_search_leaves_no_setting_behind(graph: "Graph", name: str) -> None:
     strategy = ROUTES[name] if name in ROUTES else strategies.load(name)  # type: ignore[index]
     if getattr(strategy, "tokens", False):  # the many vectors have no codes
         strategy = replace(strategy, signals=(Words(),))
-    with graph.database.app_session() as session, as_user(session, graph.user):
+    with graph.database.user_session(graph.user) as session:
         before = settings(session)
         ranking = search(session, strategy, graph.query, 5, graph.questions[0])
         assert settings(session) == before
@@ -345,7 +345,7 @@ def test_a_search_that_fails_leaves_no_setting_behind(graph: "Graph") -> None:
         def settings(self, route: str) -> Mapping[str, str]:
             return {"enable_sort": "off", "hnsw.ef_search": "0"}
 
-    with graph.database.app_session() as session, as_user(session, graph.user):
+    with graph.database.user_session(graph.user) as session:
         before = settings(session)
         with pytest.raises(DBAPIError, match="outside the valid range"), session.begin_nested():
             search(session, Broken(index="hnsw", exact_up_to=10), graph.query, 5, graph.questions[0])
@@ -391,7 +391,7 @@ def test_an_exact_search_ranks_by_cosine_and_breaks_ties_by_id(database: Databas
     other = unit(np.concatenate([np.ones(DIM // 2), np.zeros(DIM // 2)]))
     near = add(database, user, "turn", ["a"] * 9, [question] * 9, [1] * 9)
     far = add(database, user, "turn", ["b"] * 9, [other] * 9, [1] * 9)
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         ranking = search(session, EXACT, Query("q", user, "?"), 15, question)
 
     assert set(ranking.sources()[:9]) == set(near)
@@ -466,7 +466,7 @@ def test_of_many_equal_hits_those_of_the_lowest_ids_are_kept(database: Database)
     add(database, user, "turn", ["same"] * 90, [question] * 90, [1] * 90)
     query = Query("q", user, "same")
     for retriever in (EXACT, FullTextSearch()):
-        with database.app_session() as session, as_user(session, user):
+        with database.user_session(user) as session:
             every = search(session, retriever, query, 90, question).hits
             few = search(session, retriever, query, 5, question).hits
         assert few == every[:5]
@@ -497,7 +497,7 @@ class Graph:
     def search(self, retriever: Retriever, question: int, k: int = 10, query: Query | None = None) -> Ranking:
         """A search as the query's user."""
         query = query or self.query
-        with self.database.app_session() as session, as_user(session, query.user_id):
+        with self.database.user_session(query.user_id) as session:
             return search(session, retriever, query, k, self.questions[question])
 
 
@@ -511,7 +511,7 @@ def plan(graph: Graph, retriever: VectorSearch, route: str, user: UUID | None = 
     """How the server runs a search."""
     compiled = retriever.statement(route).compile(dialect=graph.database.app.dialect)
     values = {"user_id": user or graph.user, "asked_at": DAY + timedelta(days=99), "limit": 30}
-    with graph.database.app_session() as session, as_user(session, user or graph.user):
+    with graph.database.user_session(user or graph.user) as session:
         connection = session.connection()
         connection.execute(text("SELECT '[1]'::vector"))
         for name, value in retriever.settings(route).items():
@@ -683,7 +683,7 @@ def test_the_rows_are_counted_once_in_a_hundred_searches_of_a_user(graph: Graph)
 
 def test_a_lost_connection_is_raised_as_sqlalchemy_does_and_the_next_search_has_another(graph: Graph) -> None:
     def cut_off() -> None:
-        with graph.database.app_session() as session, as_user(session, graph.user):
+        with graph.database.user_session(graph.user) as session:
             search(session, EXACT, graph.query, 5, graph.questions[0])
             backend = session.scalar(text("SELECT pg_backend_pid()"))
             with psycopg.connect(graph.admin, autocommit=True) as admin:
@@ -701,7 +701,7 @@ def test_evidence_takes_its_candidates_from_the_graph_where_vectors_are_many(gra
     assert isinstance(lean, Evidence)
     near = replace(lean, vector=ROUTES["halfvec"])
     shares = []
-    with graph.database.app_session() as session, as_user(session, graph.user):
+    with graph.database.user_session(graph.user) as session:
         asked = understand(session, near, graph.query)
         for vector in graph.questions[:10]:
             question = replace(asked, vector=vector)
@@ -814,7 +814,7 @@ def test_web_search_syntax_is_understood(corpus: Corpus) -> None:
 def test_equal_scores_of_words_are_ordered_by_id(database: Database) -> None:
     user = add_user(database, "equal")
     add(database, user, "turn", ["same words"] * 20, unit(np.ones((20, DIM))), [1] * 20)
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         ranking = search(session, FullTextSearch(), Query("q", user, "words"), 20)
     assert len({hit.score for hit in ranking.hits}) == 1
     assert [hit.passage_id for hit in ranking.hits] == sorted(hit.passage_id for hit in ranking.hits)
@@ -828,7 +828,7 @@ def test_a_word_spelled_otherwise_is_found_and_ranks_below_the_word_itself(datab
     said = ["The lighthouse is closed.", "The lighthoose is closed.", "Lighten the load.", "The radiator drips."]
     right, wrong, _, _ = add(database, user, "turn", said, unit(np.ones((4, DIM))), [1] * 4)
     for asked in ("lighthouse", "LIGHTHOUSES!", "lighthous"):
-        with database.app_session() as session, as_user(session, user):
+        with database.user_session(user) as session:
             ranking = search(session, TrigramSearch(), Query("q", user, asked), 10)
         assert ranking.sources() == [right, wrong], asked
         assert ranking.hits[0].score > ranking.hits[1].score
@@ -838,7 +838,7 @@ def test_a_score_of_spelling_is_as_computed_by_hand(database: Database) -> None:
     user = add_user(database, "trigrams")
     said = ["cat", "cat dog", "cab", "fog"]
     cat, both, cab, _ = add(database, user, "turn", said, unit(np.ones((4, DIM))), [1] * 4)
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         ranking = search(session, TrigramSearch(threshold=0.25), Query("q", user, "cat dog"), 10)
     scores = {hit.source_id: hit.score for hit in ranking.hits}
     # "cat" has the trigrams "  c", " ca", "cat", "at ": cab shares 2 of 4; (0.5 - 0.25) / 0.75 over two words. "dog"
@@ -849,7 +849,7 @@ def test_a_score_of_spelling_is_as_computed_by_hand(database: Database) -> None:
 def test_equal_spelling_is_ordered_by_id(database: Database) -> None:
     user = add_user(database, "spelled alike")
     add(database, user, "turn", ["same words"] * 20, unit(np.ones((20, DIM))), [1] * 20)
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         ranking = search(session, TrigramSearch(), Query("q", user, "wordz"), 20)
         few = search(session, TrigramSearch(), Query("q", user, "wordz"), 3)
     assert [hit.passage_id for hit in ranking.hits] == sorted(hit.passage_id for hit in ranking.hits)
@@ -891,7 +891,7 @@ def test_a_fused_score_is_as_computed_by_hand(database: Database) -> None:
     said = ["boat", "boat harbour boat harbour", "harbour"]  # by vector 1, 2, 3; by words 2, 1, -
     a, b, c = add(database, user, "turn", said, axes, [1, 1, 1])
     parts: tuple[tuple[str, Retriever], ...] = (("near", EXACT), ("words", FullTextSearch(normalization=0)))
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         ranking = search(session, ReciprocalRankFusion(parts, constant=10), Query("q", user, "boat"), 3, question)
 
     scores = {hit.source_id: hit.score for hit in ranking.hits}

@@ -73,7 +73,7 @@ def person(database: Database) -> Iterator[tuple[Session, UUID]]:
             session.execute(
                 text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), {"u": user, "c": conversation}
             )
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         yield session, user
 
 
@@ -215,7 +215,7 @@ def test_a_view_sees_nothing_that_was_said_later(sample: Database, view: View) -
         first = session.scalar(
             text("SELECT min(created_at) + interval '30 days' FROM carmenta.passages WHERE user_id = :u"), {"u": user}
         )
-    with sample.app_session() as session, as_user(session, user):
+    with sample.user_session(user) as session:
         ranking = search(session, BM25(view=view), Query("q", user, "knee stairs work Saga", asked_at=first), 50)
         late = session.scalar(
             text("SELECT count(*) FROM carmenta.passages WHERE id = ANY (:ids) AND created_at > :at"),
@@ -254,7 +254,7 @@ def test_one_plan_serves_all_questions_whatever_the_first_were(
     sample.app.dispose()  # a new connection has prepared nothing
     with sample.owner_session() as session:
         user = session.scalar(text("SELECT id FROM carmenta.users WHERE external_id = 'nora'"))
-    with sample.app_session() as session, as_user(session, user):
+    with sample.user_session(user) as session:
         for _ in range(12):
             search(session, BM25(view="answer"), Query("q", user, first, asked_at=asked_at))
         plans = session.execute(

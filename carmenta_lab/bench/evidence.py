@@ -24,7 +24,7 @@ from carmenta_lab.indexes import KINDS
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.load import load
 from carmenta_lab.ingest.staging import copy
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.question import Question
 from carmenta_lab.retrieval.retriever import Retriever
@@ -95,7 +95,7 @@ def _asked(database: Database, seed: int) -> tuple[UUID, list[Query], NDArray[np
 def _through_the_graph(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     user, queries, near = _asked(database, seed)
     found = []
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         for name in STRATEGIES:
             strategy = strategies.load(name)
             asked = [
@@ -118,7 +118,7 @@ def _compared(database: Database, rows: int, repeats: int, seed: int) -> list[Re
     vector, words = strategies.load("vector_exact"), strategies.load("bm25")
     user, queries, near = _asked(database, seed)
     found = []
-    with database.app_session() as session, as_user(session, user):
+    with database.user_session(user) as session:
         for name in STRATEGIES:
             strategy = strategies.load(name)
             asked = [

@@ -11,7 +11,7 @@ from carmenta_lab.bench.measure import Result, medians
 from carmenta_lab.bench.scratch import scratch
 from carmenta_lab.bench.searching import SEARCHES, Asker, asker
 from carmenta_lab.context import assemble
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.search import search
 
 OWN = 1_000
@@ -69,7 +69,7 @@ def _searches(one: Asker, name: str) -> Callable[[], None]:
     strategy = strategies.load(name)
 
     def ask() -> None:
-        with one.database.app_session() as session, as_user(session, one.query.user_id):
+        with one.database.user_session(one.query.user_id) as session:
             for vector, text in zip(one.vectors, one.texts, strict=True):
                 search(session, strategy, replace(one.query, text=text), 10, vector)
 
@@ -78,7 +78,7 @@ def _searches(one: Asker, name: str) -> Callable[[], None]:
 
 def _contexts(one: Asker) -> Callable[[], None]:
     def ask() -> None:
-        with one.database.app_session() as session, as_user(session, one.query.user_id):
+        with one.database.user_session(one.query.user_id) as session:
             for vector, text in zip(one.vectors, one.texts, strict=True):
                 assemble(session, replace(one.query, text=text), vector=vector)
 

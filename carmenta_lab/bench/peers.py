@@ -32,7 +32,7 @@ from carmenta_lab.bench.searching import filled
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS
 from carmenta_lab.ingest.load import load
-from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way, prepare
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.records import Query
@@ -133,7 +133,7 @@ def _chosen(
     def ask(breadth: int) -> tuple[list[float], list[set[int]]]:
         retriever = VectorSearch(index="halfvec", exact_up_to=0, ef_search=breadth)
         spent, found = [], []
-        with database.app_session() as session, as_user(session, user):
+        with database.user_session(user) as session:
             for vector in asked:
                 start = perf_counter()
                 ranking = search(session, retriever, query, K, vector)
