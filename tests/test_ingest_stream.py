@@ -77,7 +77,7 @@ def loads(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, mos
 
 
 @given(lines=LINES, bad=st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_way_to_the_tables_gives_the_same_rows(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]], bad: bool
 ) -> None:

@@ -185,7 +185,7 @@ def emptied(cluster: Any) -> Iterator[Database]:
 
 
 def test_every_method_is_measured_for_every_user(emptied: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "CLIENT_SECONDS", 0.05)
+    monkeypatch.setattr(scale, "CLIENT_SECONDS", (0.05, 0.05))
     monkeypatch.setattr(scale, "ASKED", 6)
     found = scale.measure(emptied, totals=[300], users=[10, 100], clients=[1, 2])
     methods = {*scale.PLAIN, *scale.KINDS}

@@ -88,9 +88,9 @@ def context(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
             what = "profile, last 50 messages and 20 passages by three bare prepared statements, binary"
             found = alternate(_times(bare), _times(ours), repeats, warm_up=3)
             results.append(_result(f"context_{length}", found, length, repeats, what))
-            found = alternate(_times(_entities(session, user, ranking), 4), _times(ours, 4), repeats)
+            found = alternate(_times(_entities(session, user, ranking)), _times(ours), repeats)
             what = "the same through ORM entities"
-            results.append(_result(f"context_entities_{length}", found, length, repeats, what, 4))
+            results.append(_result(f"context_entities_{length}", found, length, repeats, what))
     results.append(_flat(database, users[LENGTHS[0]], users[rows], rows, repeats))
     results += _policy(database, users[rows], rows, repeats)
     with database.owner.begin() as connection:

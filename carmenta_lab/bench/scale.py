@@ -39,7 +39,8 @@ PLAIN: Mapping[str, Retriever] = {
 ASKED = 30
 BUDGET_SECONDS = 3.0
 """Of one method and one user; at least five questions are asked."""
-CLIENT_SECONDS = 1.0
+CLIENT_SECONDS = (0.2, 1.0)
+"""At the least and at the most; a twenty-thousandth for each row of the table between them."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ def _method(
     if asked:
         number, size = max(asked.items(), key=lambda pair: pair[1])
         one = Asker(database, number, *questions(number, ASKED, seed))
-        served += [Served(total, size, name, count, _per_second(one, retriever, count)) for count in clients]
+        seconds = min(max(total / 20_000, CLIENT_SECONDS[0]), CLIENT_SECONDS[1])
+        served += [Served(total, size, name, n, _per_second(one, retriever, n, seconds)) for n in clients]
 
 
 def _ask(one: Asker, retriever: Retriever) -> tuple[list[float], list[set[Any]]]:
@@ -221,7 +223,7 @@ def _ask(one: Asker, retriever: Retriever) -> tuple[list[float], list[set[Any]]]
     return spent, found
 
 
-def _per_second(one: Asker, retriever: Retriever, clients: int) -> float:
+def _per_second(one: Asker, retriever: Retriever, clients: int, seconds: float) -> float:
     """Questions answered a second, all clients together, each in one session."""
 
     def work(_: int) -> int:
@@ -229,7 +231,7 @@ def _per_second(one: Asker, retriever: Retriever, clients: int) -> float:
         with one.database.user_session(one.query.user_id) as session:
             query = Query("scale", one.query.user_id, one.texts[0])
             search(session, retriever, query, 10, one.vectors[0])
-            end = time.perf_counter() + CLIENT_SECONDS
+            end = time.perf_counter() + seconds
             while time.perf_counter() < end:
                 place = done % len(one.texts)
                 asked = Query("scale", one.query.user_id, one.texts[place])
@@ -238,4 +240,4 @@ def _per_second(one: Asker, retriever: Retriever, clients: int) -> float:
         return done
 
     with ThreadPoolExecutor(clients) as pool:
-        return sum(pool.map(work, range(clients))) / CLIENT_SECONDS
+        return sum(pool.map(work, range(clients))) / seconds
