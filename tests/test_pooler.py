@@ -111,13 +111,16 @@ def test_two_users_alternate_over_one_connection_and_never_see_each_other(
             with as_user(session, user):
                 assert session.scalars(select(users.c.name)).all() == [name]
                 servers.add(session.scalar(text("SELECT pg_backend_pid()")))
+        with pooled.user_session(user) as session:
+            assert session.scalars(select(users.c.name)).all() == [name]
+            servers.add(session.scalar(text("SELECT pg_backend_pid()")))
     assert len(servers) == 1
 
 
 def test_a_transaction_that_fails_leaves_no_user_behind(pooled: Database, two: tuple[UUID, UUID]) -> None:
     for user in two:
         failing = pytest.raises(DBAPIError, match="division by zero")
-        with failing, pooled.app_session() as session, as_user(session, user):
+        with failing, pooled.user_session(user) as session:
             session.execute(text("SELECT 1/0"))
         with pooled.app_session() as session:
             assert session.scalars(select(users.c.name)).all() == []
@@ -125,7 +128,7 @@ def test_a_transaction_that_fails_leaves_no_user_behind(pooled: Database, two: t
 
 def test_nothing_is_prepared_through_the_pooler(pooled: Database, two: tuple[UUID, UUID]) -> None:
     for _ in range(12):  # psycopg would prepare at the sixth
-        with pooled.app_session() as session, as_user(session, two[0]):
+        with pooled.user_session(two[0]) as session:
             session.scalars(select(users.c.name)).all()
             assert session.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
 
@@ -146,6 +149,6 @@ def test_a_search_works_through_the_pooler(pooled: Database, tmp_path: Path) -> 
     user = find_user(pooled, "ann")
     for name in strategies.names():
         for _ in range(7):
-            with pooled.app_session() as session, as_user(session, user):
+            with pooled.user_session(user) as session:
                 ranking = search(session, strategies.load(name), Query("q", user, "spare key"), 3)
             assert len(ranking.hits) == 1, name

@@ -324,7 +324,7 @@ def test_a_long_question_is_cut_between_words_and_in_the_middle_of_an_endless_on
 
 
 def settings(session: Session) -> dict[str, str]:
-    session.execute(text("SELECT '[1]'::vector"))  # its settings are known once pgvector is loaded
+    session.execute(text("SELECT '[1]'::vector, similarity('a', 'b')"))  # extensions' settings are known once used
     return {row[0]: row[1] for row in session.execute(text("SELECT name, setting FROM pg_settings"))}
 
 

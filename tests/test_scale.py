@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab import bench, figures
-from carmenta_lab.bench import exponents, growing, scale
+from carmenta_lab.bench import exponents, growth, scale
 from carmenta_lab.bench.filling import fill, questions, rows_of, user_id, vectors_of
 from carmenta_lab.bench.generate import TOPICS, _words, blocks, favourites, said, vectors, write_folder
 from carmenta_lab.bench.scratch import decades, measured
@@ -229,9 +229,9 @@ def test_growth_asks_the_same_user_in_three_databases_and_drops_them(
     cluster: Any, emptied: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CARMENTA_HOME", str(cluster.home))
-    monkeypatch.setattr(growing, "OWN", 20)
-    found = growing.one_user(emptied, 4_000, 1, 7)
-    assert [result.name for result in found] == [f"growth_{name}" for name in (*growing.ASKED, "context")]
+    monkeypatch.setattr(growth, "OWN", 20)
+    found = growth.one_user(emptied, 4_000, 1, 7)
+    assert [result.name for result in found] == [f"growth_{name}" for name in (*growth.ASKED, "context")]
     assert all(result.limit_ms > 0 and result.ours_ms > 0 and result.rows == 4_000 for result in found)
     assert "among 40; exponent" in found[0].what
     assert all(-1 < result.to_json()["exponent"] < 1 for result in found)  # type: ignore[attr-defined, operator]

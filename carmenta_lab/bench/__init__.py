@@ -9,10 +9,10 @@ from carmenta_lab.bench.context import context
 from carmenta_lab.bench.crossover import crossover
 from carmenta_lab.bench.embedding_speed import embedding
 from carmenta_lab.bench.evidence import evidence
-from carmenta_lab.bench.growing import one_user
-from carmenta_lab.bench.growth import growth
+from carmenta_lab.bench.growth import one_user
 from carmenta_lab.bench.helpers import helping
 from carmenta_lab.bench.ingest import ingest, ingest_vectors
+from carmenta_lab.bench.ingest_growth import ingest_growth
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.bench.migration import migrating
 from carmenta_lab.bench.peers import peers
@@ -29,7 +29,7 @@ Bench: TypeAlias = Callable[[Database, int, int, int], list[Result]]
 BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
     "ingest_vectors": (ingest_vectors, 20_000, 5),
-    "ingest_growth": (growth, 40_000, 1),
+    "ingest_growth": (ingest_growth, 40_000, 1),
     "search": (searching, 5_000, 15),
     "filtered": (filtered, 20_000, 9),
     "bm25": (bm25, 1_000, 15),

@@ -12,6 +12,7 @@ import psycopg
 from numpy.typing import NDArray
 from pgvector import Bit
 from psycopg import sql
+from sqlalchemy.orm import Session
 
 from carmenta_lab import indexes, strategies
 from carmenta_lab.bench.generate import texts, vectors, write_folder
@@ -92,15 +93,20 @@ def _asked(database: Database, seed: int) -> tuple[UUID, list[Query], NDArray[np
     return user, [Query(f"q{n}", user, words) for n, words in enumerate(said)], vectors(ASKED, BITS, seed, stream=1)
 
 
+def _understood(
+    session: Session, strategy: Retriever, queries: list[Query], near: NDArray[np.float32]
+) -> list[tuple[Query, Question]]:
+    """The questions as the strategy reads them, with generated vectors."""
+    return [(q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)]
+
+
 def _through_the_graph(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     user, queries, near = _asked(database, seed)
     found = []
     with database.user_session(user) as session:
         for name in STRATEGIES:
             strategy = strategies.load(name)
-            asked = [
-                (q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)
-            ]
+            asked = _understood(session, strategy, queries, near)
 
             def ask(searched: Retriever, asked: list[tuple[Query, Question]] = asked) -> list[Ranking]:
                 return [search(session, searched, query, 10, question=question) for query, question in asked]
@@ -121,18 +127,16 @@ def _compared(database: Database, rows: int, repeats: int, seed: int) -> list[Re
     with database.user_session(user) as session:
         for name in STRATEGIES:
             strategy = strategies.load(name)
-            asked = [
-                (q, replace(understand(session, strategy, q), vector=v)) for q, v in zip(queries, near, strict=True)
-            ]
+            asked = _understood(session, strategy, queries, near)
 
-            def limit(asked: object = asked) -> None:
-                for query, question in asked:  # type: ignore[attr-defined]
+            def limit(asked: list[tuple[Query, Question]] = asked) -> None:
+                for query, question in asked:
                     search(session, vector, query, 10, question.vector)
                     search(session, words, query, 10)
 
-            def ours(asked: object = asked, strategy: object = strategy) -> None:
-                for query, question in asked:  # type: ignore[attr-defined]
-                    search(session, strategy, query, 10, question=question)  # type: ignore[arg-type]
+            def ours(asked: list[tuple[Query, Question]] = asked, strategy: Retriever = strategy) -> None:
+                for query, question in asked:
+                    search(session, strategy, query, 10, question=question)
 
             limit_ms, ours_ms = alternate(limit, ours, repeats, warm_up=2)
             what = "one exact vector search and one BM25 search of the same user"

@@ -38,7 +38,8 @@ ASKED = USERS // 2
 def bm25(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     """BM25 of a user with `rows` passages against its bare statement, and against `ts_rank_cd`: searches, then bare."""
     with filled(database, [(number, rows) for number in range(USERS)], seed, words=True):
-        return _compared(_asker(database, ASKED, seed), "bm25", strategies.load("bm25"), COVER, rows, repeats)
+        found = _compared(_asker(database, ASKED, seed), "bm25", strategies.load("bm25"), COVER, rows, repeats)
+        return [replace(found[0], what=f"{found[0].what}; {_sizes(database)}"), *found[1:]]
 
 
 def hybrid(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
@@ -52,6 +53,16 @@ def hybrid(database: Database, rows: int, repeats: int, seed: int) -> list[Resul
             for name in there
             for result in _compared(one, name, strategies.load(name), COVER_HYBRID, rows, repeats)
         ]
+
+
+def _sizes(database: Database) -> str:
+    """What the posting lists take on disk beside a GIN index on the same texts, which is made for that and dropped."""
+    with database.owner.connect() as connection:
+        connection.exec_driver_sql("CREATE INDEX bench_words ON carmenta.passages USING gin (text_search)")
+        sizes = "SELECT pg_total_relation_size('carmenta.postings'), pg_relation_size('carmenta.bench_words')"
+        postings, gin = connection.exec_driver_sql(sizes).one()
+        connection.rollback()
+    return f"posting lists take {postings / gin:.1f} times a GIN index of the same texts"
 
 
 def _asker(database: Database, number: int, seed: int) -> Asker:

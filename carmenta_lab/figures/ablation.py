@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from carmenta_lab.experiment.ablation import Ablation
+from carmenta_lab.figures.intervals import Interval, draw_intervals
 from carmenta_lab.figures.page import BLUE, INK, QUIET, SMALL, TEXT, VERMILION, Page, page, plain, safe
 from carmenta_lab.figures.results import bootstrap, circumstances, spelt
 
@@ -28,24 +29,15 @@ def ablation(found: Ablation) -> Page:
     axes = figure.subplots()
     plain(axes, f"difference in {spelt(found.measure)} (left: it is missed)", "switched off", grid="x")
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    verdicts = [LOSS if row["high"] < 0 else GAIN if row["low"] > 0 else UNSURE for row in rows]
-    for y, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
-        colour, mark = VERDICTS[verdict]
-        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
-        axes.plot(row["difference"], y, mark, color=colour, markersize=8, markeredgecolor="white", clip_on=False)
+    shown = []
+    for row in rows:
+        verdict = LOSS if row["high"] < 0 else GAIN if row["low"] > 0 else UNSURE
         value = f"{row['difference']:+.3f}  [{row['low']:+.3f}, {row['high']:+.3f}]"
         value = value if row["won"] + row["lost"] else "no question changes"
-        axes.text(1.02, y, value, transform=axes.get_yaxis_transform(), va="center", fontsize=TEXT, color=INK)
-    axes.set_yticks(range(len(rows)), [safe(row["without"]) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+        shown.append(Interval(row["without"], row["difference"], row["low"], row["high"], verdict, value))
     axes.set_xlim(min(-LEAST, 1.08 * found.table.low.min()), max(LEAST, 1.08 * found.table.high.max()))
     axes.locator_params(axis="x", nbins=7)
-    present = [verdict for verdict in VERDICTS if verdict in verdicts]
-    handles = [
-        axes.plot([], [], VERDICTS[verdict][1], color=VERDICTS[verdict][0], markersize=8, label=verdict)[0]
-        for verdict in present
-    ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(present), frameon=False, fontsize=SMALL)
+    draw_intervals(figure, axes, shown, VERDICTS)
     return figure
 
 
