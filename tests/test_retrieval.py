@@ -28,6 +28,7 @@ from carmenta_lab.ingest.staging import copy
 from carmenta_lab.ingest.tokens import encode_lacking
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
+from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import routing, search
 from carmenta_lab.retrieval.bm25 import BM25
@@ -338,6 +339,32 @@ def test_a_search_leaves_no_setting_behind(graph: "Graph", name: str) -> None:
         ranking = search(session, strategy, graph.query, 5, graph.questions[0])
         assert settings(session) == before
         assert (ranking.route in APPROXIMATE) == (name in ROUTES)
+
+
+def test_searches_in_a_row_set_their_settings_once_and_the_next_statement_sees_none(graph: "Graph") -> None:
+    strategy = ROUTES["halfvec"]
+    with graph.database.user_session(graph.user) as session:
+        before = settings(session)
+        first = search(session, strategy, graph.query, 5, graph.questions[0])
+        raw = late_connection(session.connection())
+        held = raw.in_force
+        assert held is not None
+        assert search(session, strategy, graph.query, 5, graph.questions[0]) == first
+        assert raw.in_force is held
+        search(session, replace(strategy, ef_search=50), graph.query, 5, graph.questions[0])
+        assert raw.in_force not in (None, held)
+        assert settings(session) == before
+        assert raw.in_force is None
+
+
+def test_a_search_that_comes_first_is_a_transaction_of_its_own(graph: "Graph") -> None:
+    expected = graph.search(ROUTES["halfvec"], 0)
+    with graph.database.user_connection(graph.user) as connection:
+        for _ in range(2):
+            assert search(connection, ROUTES["halfvec"], graph.query, 10, graph.questions[0]) == expected
+            assert late_connection(connection).untouched
+    with graph.database.user_connection(graph.other) as connection, pytest.raises(UsageError, match="does not act for"):
+        search(connection, ROUTES["halfvec"], graph.query, 10, graph.questions[0])
 
 
 def test_a_search_that_fails_leaves_no_setting_behind(graph: "Graph") -> None:

@@ -1,13 +1,17 @@
 """What does a search cost beyond its bare prepared statement: exact, by index, filtered, in a session of its own?"""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from numpy.typing import NDArray
 from pgvector import HalfVector
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 
 from carmenta_lab import indexes
 from carmenta_lab.bench.filling import fill, questions, user_id
@@ -45,7 +49,7 @@ class Asker:
     vectors: NDArray[Any]
     texts: list[str]
 
-    @property
+    @cached_property
     def query(self) -> Query:
         """A question of this user."""
         return Query("bench", user_id(self.number), "bench")
@@ -82,10 +86,10 @@ class Asker:
 
             yield ask
 
-    def opened(self, retriever: Retriever) -> None:
-        """The same with a session opened for each search."""
+    def opened(self, retriever: Retriever, way: Callable[[UUID], AbstractContextManager[Session | Connection]]) -> None:
+        """The same with a transaction opened for each search."""
         for vector in self.vectors:
-            with self.database.user_session(user_id(self.number)) as session:
+            with way(self.query.user_id) as session:
                 search(session, retriever, self.query, 10, vector)
 
 
@@ -130,8 +134,10 @@ def searching(database: Database, rows: int, repeats: int, seed: int) -> list[Re
             with one.bare(table, retriever) as limit, one.ours(retriever) as ours:
                 found.append(_result(name, alternate(limit, ours, repeats, warm_up=3), size, repeats))
                 if retriever is GRAPH:
-                    pair = alternate(limit, lambda one=one: one.opened(GRAPH), repeats, warm_up=3)  # type: ignore[misc]
-                    found.append(_result("search_session", pair, size, repeats))
+                    for kind in ("connection", "session"):
+                        way = getattr(database, f"user_{kind}")
+                        pair = alternate(limit, lambda one=one, way=way: one.opened(GRAPH, way), repeats, warm_up=3)  # type: ignore[misc]
+                        found.append(_result(f"search_{kind}", pair, size, repeats))
     return found
 
 

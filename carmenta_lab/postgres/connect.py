@@ -15,26 +15,19 @@ from pgvector.psycopg.halfvec import register_halfvec_info
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.types import TypeInfo
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from carmenta_lab.postgres.hosts import Host
+from carmenta_lab.postgres.late import LateConnection, Setting, late_connection
 from carmenta_lab.schema.base import APP, OWNER
 
 __all__ = ["Database", "HalfVector", "as_user", "engine", "open_database"]
 
 ASK_AFTER_SECONDS = 1.0
 """A pooled connection that was taken longer ago than this is asked whether it lives before it is taken again."""
-
-
-class _BinaryCursor(psycopg.Cursor[Any]):
-    """A cursor whose results travel in binary: vectors, uuids and times are not printed and parsed."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.format = Format.BINARY
 
 
 class _TextInBinary(Loader):
@@ -52,6 +45,7 @@ class _Extensions(NamedTuple):
     schemas: list[str]
     oids: dict[str, int]  # of their types
     halfvec: TypeInfo | None
+    sees_each: bool  # whether each statement of a transaction sees what was committed before it
 
 
 def _extensions(connection: psycopg.Connection[Any]) -> _Extensions:
@@ -62,10 +56,12 @@ def _extensions(connection: psycopg.Connection[Any]) -> _Extensions:
         "SELECT DISTINCT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
         "WHERE e.extname IN ('vector', 'ltree', 'pg_trgm') ORDER BY 1"
     ).fetchall()
+    isolation = connection.execute("SELECT current_setting('default_transaction_isolation')").fetchall()
     connection.rollback()
     oids = {name: (oid, array) for name, oid, array in rows}
     info = TypeInfo("halfvec", *oids["halfvec"]) if "halfvec" in oids else None
-    return _Extensions([name for (name,) in schemas], {name: oid for name, (oid, _) in oids.items()}, info)
+    known = {name: oid for name, (oid, _) in oids.items()}
+    return _Extensions([name for (name,) in schemas], known, info, isolation == [("read committed",)])
 
 
 def _alive(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _: object) -> None:
@@ -94,15 +90,20 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
     """
     if host.pooled:
         options.setdefault("poolclass", NullPool)
-    made = create_engine(host.url, connect_args=host.connect_args() | {"cursor_factory": _BinaryCursor}, **options)
+    made = create_engine(host.url, connect_args=host.connect_args(), **options)
     found: list[_Extensions] = []
     settings: list[str] = []  # of each transaction
 
+    @event.listens_for(made, "do_connect")
+    def _connect(_: object, __: object, arguments: list[Any], named: dict[str, Any]) -> LateConnection:
+        return LateConnection.connect(*arguments, **named)
+
     @event.listens_for(made, "connect")
-    def _register(connection: psycopg.Connection[Any], _: object) -> None:
+    def _register(connection: LateConnection, _: object) -> None:
         if not found:
             found.append(_extensions(connection))
             settings[:] = _settings(host, role, found[0].schemas)
+        connection.sees_each = found[0].sees_each and "isolation_level" not in options
         register_bit_info(connection, TypeInfo("bit", 1560, 1561))
         if found[0].halfvec is not None:
             register_halfvec_info(connection, found[0].halfvec)
@@ -111,8 +112,8 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
 
     @event.listens_for(made, "begin")
     def _enter(connection: Any) -> None:
-        if settings:
-            connection.exec_driver_sql("SELECT " + ", ".join(settings))
+        raw = late_connection(connection)
+        raw.late, raw.in_force = [(setting, ()) for setting in settings], None
 
     event.listen(made, "checkout", _alive)
     return made
@@ -150,16 +151,26 @@ class Database:
             yield session
 
     @contextmanager
-    def user_session(self, user_id: UUID) -> Iterator[Session]:
+    def user_connection(self, user_id: UUID) -> Iterator[Connection]:
         """A transaction of the application role that acts for one user until it ends, committed at the end.
 
-        Opened in one round trip; `as_user` within `app_session` takes two more, to end before the transaction does.
+        Nothing is sent before its first statement. A search that comes first is a transaction of its own, in one
+        round trip. `as_user` within `app_session` takes two more, to end before the transaction does.
         """
-        with Session(self.app) as session, session.begin():
-            raw = session.connection().connection.driver_connection
-            assert isinstance(raw, psycopg.Connection)
-            raw.execute(_ACT, (APP, str(user_id)), prepare=None if raw.prepare_threshold is None else True)
+        with self.app.connect() as connection, connection.begin():
+            late_connection(connection).late += _acting_for(user_id)
+            yield connection
+
+    @contextmanager
+    def user_session(self, user_id: UUID) -> Iterator[Session]:
+        """The same as a session: its `commit` writes what is pending, the block's end commits."""
+        with (
+            self.user_connection(user_id) as connection,
+            Session(connection, join_transaction_mode="rollback_only") as session,
+        ):
             yield session
+            if session.in_transaction():
+                session.commit()
 
     def __enter__(self) -> Self:
         """The database, whose connections are closed at the end of the block."""
@@ -179,7 +190,9 @@ def open_database(owner: Host, app: Host) -> Database:
     return Database(app.url.database or "", owner=engine(owner, OWNER), app=engine(app, APP), direct=not app.pooled)
 
 
-_ACT = b"SELECT set_config('role', %s, true), set_config('carmenta.user_id', %s, true)"
+def _acting_for(user_id: UUID) -> list[Setting]:
+    return [(f"set_config('role', '{APP}', true)", ()), ("set_config('carmenta.user_id', %s, true)", (str(user_id),))]
+
 
 _ENTER = (
     "SELECT current_setting('role'), coalesce(current_setting('carmenta.user_id', true), ''), "

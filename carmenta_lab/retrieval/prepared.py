@@ -11,7 +11,10 @@ from sqlalchemy import BindParameter, Connection
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 
+from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.postgres.late import Setting, late_connection
 from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.schema.base import PRODUCT
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
@@ -29,6 +32,7 @@ class Prepared:
     fixed: Mapping[str, Any]  # parameters that have their value from the statement
     asked: Mapping[str, Callable[[Any], Any] | None]  # those that each search gives, and how they are packed
     parts: tuple[str, ...]  # names of the columns after the four that every statement has
+    around: "Around | None"  # where it needs settings
 
     def values(self, given: Mapping[str, Any], limit: int) -> dict[str, Any]:
         """The parameters of one search."""
@@ -57,52 +61,77 @@ def prepared(retriever: Retriever, route: str) -> Prepared:
             fixed[name] = value if pack is None else pack(value)
     asked.pop("limit", None)
     columns = [column.name for column in statement.selected_columns]
-    return Prepared(text.encode(), fixed, asked, tuple(columns[_OWN_COLUMNS:]))
+    settings = retriever.settings(route)
+    table = f"{PRODUCT}.{table_name(retriever.model)}" if retriever.model else ""
+    around = Around.of(settings, table) if settings else None
+    return Prepared(text.encode(), fixed, asked, tuple(columns[_OWN_COLUMNS:]), around)
 
 
 def _packing(bound: BindParameter[Any]) -> Callable[[Any], Any] | None:
     return bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
 
 
-@cache
-def _around(settings: tuple[tuple[str, str], ...], table: str) -> tuple[bytes, bytes]:
-    """Statements that set settings for the transaction, remembering what they were, and that set them back.
+@dataclass(frozen=True)
+class Around:
+    """What is selected before and after a statement that needs settings."""
 
-    The first also names the finished indexes of the table. A savepoint would do as well, but rolling back makes
-    psycopg forget every prepared statement of the connection.
-    """
-    quoted = [(sql.Literal(name).as_string(), sql.Literal(value).as_string()) for name, value in settings]
-    before = ", ".join(f"current_setting({name})" for name, _ in quoted)
-    new = ", ".join(f"set_config({name}, {value}, true)" for name, value in quoted)
-    old = ", ".join(f"set_config({name}, b.settings ->> {place}, true)" for place, (name, _) in enumerate(quoted))
-    oids = f"SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = '{table}'::regclass AND indisvalid"
-    indexes = f"array_to_string(ARRAY({oids}), ' ')" if table else "''"
-    loaded = "'[1]'::vector IS NULL"  # a setting of pgvector is unknown before it is loaded
-    remember = f"set_config('carmenta.before', json_build_array({before})::text, true)"
-    recall = "(SELECT current_setting('carmenta.before')::json AS settings) AS b"
-    return f"SELECT {indexes}, {loaded}, {remember}, {new}".encode(), f"SELECT {old} FROM {recall}".encode()
+    first: tuple[str, ...]  # expressions: finished indexes of the table, pgvector loaded, the settings set
+    before: bytes  # the same, remembering what the settings were
+    after: tuple[Setting, ...]  # sets them back
+
+    @classmethod
+    def of(cls, settings: Mapping[str, str], table: str) -> "Around":
+        """How these settings are set and set back.
+
+        A savepoint would do to set them back, but rolling back makes psycopg forget every prepared statement of the
+        connection.
+        """
+        quoted = [(sql.Literal(name).as_string(), sql.Literal(value).as_string()) for name, value in settings.items()]
+        was = ", ".join(f"current_setting({name})" for name, _ in quoted)
+        remembered = "current_setting('carmenta.before')::json"
+        after = [(f"set_config({name}, {remembered} ->> {at}, true)", ()) for at, (name, _) in enumerate(quoted)]
+        oids = f"SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = '{table}'::regclass AND indisvalid"
+        indexes = f"array_to_string(ARRAY({oids}), ' ')" if table else "''"
+        loaded = "'[1]'::vector IS NULL"  # a setting of pgvector is unknown before it is loaded
+        new = [f"set_config({name}, {value}, true)" for name, value in quoted]
+        remember = f"set_config('carmenta.before', json_build_array({was})::text, true)"
+        before = f"SELECT {', '.join((indexes, loaded, remember, *new))}"
+        return cls((indexes, loaded, *new), before.encode(), tuple(after))
 
 
-def execute(
-    connection: Connection, text: bytes, values: Mapping[str, Any], settings: Mapping[str, str], table: str
-) -> tuple[Sequence[Row], str]:
+@dataclass(frozen=True)
+class _InForce:
+    """What the connection's settings are set for, and the indexes there were: locked until the transaction ends."""
+
+    around: Around
+    indexes: str
+
+
+def execute(connection: Connection, statement: Prepared, values: Mapping[str, Any]) -> tuple[Sequence[Row], str]:
     """The rows of a statement, in binary, prepared unless the connection forbids it; and the table's indexes.
 
-    Settings are set before and set back after it, all in one round trip; the indexes are named when there are
-    settings. What the server refuses is raised as SQLAlchemy would raise it.
+    Settings are set before it in the same round trip, unless they are in force from the statement before; they are set
+    back before anything else is executed. The indexes are named when there are settings. What the server refuses is
+    raised as SQLAlchemy would raise it.
     """
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
+    raw = late_connection(connection)
     prepare = None if raw.prepare_threshold is None else True
+    text, around = statement.text, statement.around
     try:
-        if not settings:
+        if raw.untouched:
+            found, rows = raw.alone(() if around is None else around.first, text, values)
+            return rows, str(found[0]) if found else ""
+        if around is None:
             return raw.execute(text, values, prepare=prepare, binary=True).fetchall(), ""
-        before, after = _around(tuple(settings.items()), table)
+        known = raw.in_force
+        if isinstance(known, _InForce) and known.around is around:
+            return raw.plain_cursor().execute(text, values, prepare=prepare, binary=True).fetchall(), known.indexes
         with raw.pipeline():
-            first = raw.execute(before, prepare=prepare)
+            first = raw.execute(around.before, prepare=prepare)
             cursor = raw.execute(text, values, prepare=prepare, binary=True)
-            raw.execute(after, prepare=prepare)
-        return cursor.fetchall(), str(first.fetchall()[0][0])
+        raw.late = list(around.after)
+        known = raw.in_force = _InForce(around, str(first.fetchall()[0][0]))
+        return cursor.fetchall(), known.indexes
     except psycopg.Error as error:
         lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
         if lost:

@@ -13,16 +13,15 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
-from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.fulltext import searchable
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.question import Question, participants, read_question
 from carmenta_lab.retrieval.rerank import reranked
-from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, Retriever, exactly
+from carmenta_lab.retrieval.retriever import APPROXIMATE, END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
-from carmenta_lab.schema.base import LANGUAGES, PRODUCT
+from carmenta_lab.schema.base import LANGUAGES
 from carmenta_lab.schema.vector import Vector
 
 MAX_K = 1_000
@@ -34,7 +33,7 @@ DIMENSIONS = re.compile(r"different halfvec dimensions (\d+) and (\d+)")
 
 
 def search(
-    session: Session,
+    session: Session | Connection,
     retriever: Retriever,
     query: Query,
     k: int = 10,
@@ -43,11 +42,12 @@ def search(
 ) -> Ranking:
     """The `k` best sources for a question, each once; fewer when no more are found.
 
-    To be called within `as_user(session, query.user_id)`. `vector` is the question's, if it is at hand; else it is
-    computed. So is `question` for strategies that read more of it than its words (`understand`); they take the
-    vector from it. Leaves no setting behind. UsageError for an empty question, for k outside 1..1000, for a vector that
-    is zero, when nothing is embedded with the strategy's model, and when the session acts for somebody else;
-    DimensionMismatch for a vector of another dimension than those it is compared with.
+    To be called within `Database.user_session`, `Database.user_connection` or `as_user` of the query's user. `vector`
+    is the question's, if it is at hand; else it is computed. So is `question` for strategies that read more of it than
+    its words (`understand`); they take the vector from it. Nothing else on the connection sees its settings.
+    UsageError for an empty question, for k outside 1..1000, for a vector that is zero, when nothing is embedded with
+    the strategy's model, and when the session acts for somebody else; DimensionMismatch for a vector of another
+    dimension than those it is compared with.
     """
     mended = _mended(query.text)
     if mended != query.text:
@@ -57,7 +57,7 @@ def search(
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
     if reads_question(retriever):
-        question = question or understand(session, retriever, query)
+        question = question or understand(_session(session), retriever, query)
         vector = question.vector
     parameters, note = _parameters(retriever, query, vector, question)
     try:
@@ -68,13 +68,26 @@ def search(
         raise
     if len(hits) < k and (exact := exactly(route)) != route:
         note = f"the index found {len(hits)} of {k}, so the search was made again without it"
-        route, hits = exact, _hits(session.connection(), retriever, exact, parameters, k)[0]
+        route, hits = exact, _hits(_connection(session), retriever, exact, parameters, k)[0]
     if isinstance(retriever, Evidence) and retriever.rerank and question is not None:
         weight = sum(signal.weight for signal in retriever.signals if signal.name == "late")
-        hits = reranked(session, query, question, hits, retriever.model, weight, retriever.rerank)[:k]
+        hits = reranked(_session(session), query, question, hits, retriever.model, weight, retriever.rerank)[:k]
     if not hits:
-        note = _why_nothing(session, query, parameters) or note
+        note = _why_nothing(_session(session), query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
+
+
+def _connection(session: Session | Connection) -> Connection:
+    bound = session.bind if isinstance(session, Session) and not session.in_transaction() else session
+    if isinstance(bound, Connection):  # of a session as well, which has nothing to write and need not begin
+        return bound
+    assert isinstance(session, Session)
+    return session.connection()
+
+
+def _session(session: Session | Connection) -> Session:
+    """A session within the transaction of a connection."""
+    return session if isinstance(session, Session) else Session(session)
 
 
 def reads_question(retriever: Retriever) -> bool:
@@ -91,6 +104,8 @@ def understand(session: Session, retriever: Retriever, query: Query) -> Question
 
 def _mended(text: str) -> str:
     """A text without NUL, halves of characters replaced: as texts are loaded."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -125,13 +140,13 @@ def _parameters(
 
 
 def _routed(
-    session: Session, retriever: Retriever, query: Query, parameters: dict[str, Any], k: int
+    session: Session | Connection, retriever: Retriever, query: Query, parameters: dict[str, Any], k: int
 ) -> tuple[str, tuple[Hit, ...]]:
     """The route and what it found; a route remembered holds while the indexes are those it was chosen with."""
-    connection = session.connection()
+    connection = _connection(session)
     key = retriever, query.user_id, query.asked_at
     known = recall(connection.engine, key)
-    route = known.route if known else retriever.route(session, query)
+    route = known.route if known else retriever.route(_session(session), query)
     hits, indexes = _hits(connection, retriever, route, parameters, k)
     if known is not None and known.indexes != indexes:
         forget(connection.engine, key)
@@ -146,11 +161,9 @@ def _hits(
 ) -> tuple[tuple[Hit, ...], str]:
     """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come."""
     statement = prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
-    settings = retriever.settings(route)
-    table = f"{PRODUCT}.{table_name(retriever.model)}" if settings and retriever.model else ""
-    limit = k + k // 2 + 2
+    limit = k + (k // 5 if route in APPROXIMATE else k // 2 + 2)  # a row that an index gives costs ten of a sort
     while True:
-        rows, indexes = execute(connection, statement.text, statement.values(parameters, limit), settings, table)
+        rows, indexes = execute(connection, statement, statement.values(parameters, limit))
         best: dict[UUID, Row] = {}
         for row in rows:
             best.setdefault(row[1], row)
@@ -164,7 +177,9 @@ def _hits(
 
 def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
     passage, source, unit, score, *found = row
-    scores = {name: float(value) for name, value in zip(parts, found, strict=True) if value is not None}
+    scores = (
+        {name: float(value) for name, value in zip(parts, found, strict=True) if value is not None} if parts else {}
+    )
     return Hit(passage, source, KINDS[unit], rank, float(score), scores)
 
 

@@ -1,0 +1,118 @@
+"""A connection that is told what a transaction begins with, or is to forget, with the next statement and not before."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.pq import Format, TransactionStatus
+from sqlalchemy import Connection
+
+Setting: TypeAlias = tuple[str, tuple[str, ...]]
+"""An expression that sets something for the transaction, and its parameters."""
+
+
+class BinaryCursor(psycopg.Cursor[Any]):
+    """A cursor whose results travel in binary: vectors, uuids and times are not printed and parsed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.format = Format.BINARY
+
+
+class LateConnection(psycopg.Connection[Any]):
+    """Whoever asks for a cursor finds what is `late` done; who commits or rolls back need not have it done.
+
+    So a search costs one round trip: before a transaction has begun it is `alone`, and within one its settings stay
+    `in_force` for the next search that wants the same.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cursor_factory = BinaryCursor
+        self.late: list[Setting] = []
+        self.in_force: object = None  # what the settings that `late` sets back were set for
+        self.sees_each = False  # whether each statement of a transaction sees what was committed before it
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """A cursor, as psycopg gives it."""
+        if self.late:
+            self.settle()
+        return super().cursor(*args, **kwargs)
+
+    def plain_cursor(self) -> psycopg.Cursor[Any]:
+        """A cursor for which nothing is done that is late."""
+        return super().cursor()
+
+    def settle(self) -> None:
+        """Do what is late; a transaction that has failed cannot, and does after a rollback to a savepoint."""
+        if self.pgconn.transaction_status != TransactionStatus.INERROR:
+            late, self.late, self.in_force = tuple(self.late), [], None
+            super().cursor().execute(*_select(late), prepare=None if self.prepare_threshold is None else True)
+
+    def commit(self) -> None:
+        """Commit; settings of the transaction end with it."""
+        self.late, self.in_force = [], None
+        super().commit()
+
+    def rollback(self) -> None:
+        """Roll back; settings of the transaction end with it."""
+        self.late, self.in_force = [], None
+        super().rollback()
+
+    def transaction(self, *args: Any, **kwargs: Any) -> Any:
+        """A block, as psycopg gives it; what is late is done before it, so that its end does not undo that."""
+        if self.late:
+            self.settle()
+        return super().transaction(*args, **kwargs)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has been executed in a transaction in which each statement sees what others committed.
+
+        Then a statement that only reads may as well be a transaction of its own. Never so through a pooler.
+        """
+        return (
+            bool(self.late)
+            and self.sees_each
+            and not self.autocommit
+            and self.prepare_threshold is not None
+            and self.pgconn.transaction_status == TransactionStatus.IDLE
+        )
+
+    def alone(
+        self, first: Sequence[str], text: bytes, values: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]]:
+        """A statement as a transaction of its own, in one round trip: the row of `first`, and its rows.
+
+        To be called when `untouched`, and leaves the transaction so. `first` are expressions that are selected after
+        what the transaction begins with.
+        """
+        late = self.late
+        self.autocommit = True
+        try:
+            before, cursor = super().cursor(), super().cursor()
+            with self.pipeline():  # nothing is committed until its end
+                before.execute(*_select((*late, *((each, ()) for each in first))), prepare=True)
+                cursor.execute(text, values, prepare=True, binary=True)
+            row = before.fetchall()[0]
+            return row[len(late) :], cursor.fetchall()
+        finally:
+            if self.pgconn.transaction_status == TransactionStatus.IDLE:
+                self.autocommit = False
+
+
+def late_connection(connection: Connection) -> LateConnection:
+    """The driver's connection of an engine that `connect.engine` made."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, LateConnection)
+    return raw
+
+
+def _select(late: tuple[Setting, ...]) -> tuple[bytes, tuple[str, ...]]:
+    return _texts(tuple(text for text, _ in late)), tuple(value for _, given in late for value in given)
+
+
+@cache
+def _texts(expressions: tuple[str, ...]) -> bytes:
+    return f"SELECT {', '.join(expressions)}".encode()

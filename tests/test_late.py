@@ -1,0 +1,154 @@
+"""What a transaction begins with is sent with its first statement: nobody acts for a user who is not theirs."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DBAPIError
+
+from carmenta_lab.postgres import Database
+from carmenta_lab.postgres.connect import engine
+from carmenta_lab.postgres.lab import Way
+from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.roles import connect
+from carmenta_lab.schema.base import APP
+from carmenta_lab.schema.identity import users
+
+WHO = text("SELECT coalesce(current_setting('carmenta.user_id', true), '')")
+
+RENAME = text("UPDATE carmenta.users SET name = :name")
+
+
+@pytest.fixture
+def ann(database: Database) -> UUID:
+    """A user among others."""
+    user = uuid4()
+    with database.owner_session() as session:
+        session.execute(insert(users), [{"id": user}, {"id": uuid4()}])
+    return user
+
+
+def test_nothing_is_sent_before_the_first_statement(database: Database, ann: UUID) -> None:
+    with database.user_connection(ann) as connection:
+        raw = late_connection(connection)
+        assert raw.untouched
+        assert raw.info.transaction_status.name == "IDLE"
+        assert connection.scalars(select(users.c.id)).all() == [ann]
+        assert not raw.untouched
+        assert raw.info.transaction_status.name == "INTRANS"
+    assert raw.late == []
+
+
+@pytest.mark.parametrize("way_in", ["execute", "cursor", "server cursor", "copy", "transaction", "pipeline"])
+def test_every_way_to_a_statement_acts_for_the_user(database: Database, ann: UUID, way_in: str) -> None:
+    with database.user_connection(ann) as connection:
+        raw = late_connection(connection)
+        if way_in == "execute":
+            rows = raw.execute("SELECT id::text FROM carmenta.users").fetchall()
+        elif way_in == "cursor":
+            rows = raw.cursor().execute("SELECT id::text FROM carmenta.users").fetchall()
+        elif way_in == "server cursor":
+            with raw.cursor("named") as cursor:
+                rows = cursor.execute("SELECT id::text FROM carmenta.users").fetchall()
+        elif way_in == "copy":
+            with raw.cursor().copy("COPY (SELECT id::text FROM carmenta.users) TO STDOUT") as copy:
+                rows = list(copy.rows())
+        elif way_in == "transaction":
+            with raw.transaction():
+                rows = raw.execute("SELECT id::text FROM carmenta.users").fetchall()
+        else:
+            with raw.pipeline():
+                rows = raw.execute("SELECT id::text FROM carmenta.users").fetchall()
+        assert rows == [(str(ann),)]
+
+
+def test_a_session_closed_within_its_block_leaves_nobody_to_the_next_borrower(database: Database, ann: UUID) -> None:
+    with database.user_connection(ann) as connection:
+        raw = late_connection(connection)
+        connection.close()
+        pooled = database.app.raw_connection()
+        assert pooled.driver_connection is raw
+        assert raw.execute(str(WHO)).fetchall() == [("",)]
+        pooled.close()
+        with database.app_session() as session:
+            assert late_connection(session.connection()) is raw
+            assert session.scalar(WHO) == ""
+            assert session.scalars(select(users.c.id)).all() == []
+
+
+def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(database: Database, ann: UUID) -> None:
+    with database.user_connection(ann) as connection:
+        raw = late_connection(connection)
+        for _ in range(3):
+            first, rows = raw.alone(["set_config('work_mem', '8MB', true)"], b"SELECT id FROM carmenta.users", {})
+            assert (first, rows) == (("8MB",), [(ann,)])
+            assert raw.info.transaction_status.name == "IDLE"
+        with pytest.raises(Exception, match="division by zero"):
+            raw.alone([], b"SELECT 1/0", {})
+        assert raw.untouched
+        assert connection.scalar(text("SELECT current_setting('work_mem')")) != "8MB"
+        assert connection.scalars(select(users.c.id)).all() == [ann]
+
+
+def test_a_transaction_that_sees_one_moment_is_never_cut_up(database: Database, ann: UUID, way: Way) -> None:
+    strict = replace(database, app=engine(way.app, APP, isolation_level="REPEATABLE READ"))
+    with strict.user_connection(ann) as connection:
+        assert not late_connection(connection).untouched
+    strict.app.dispose()
+    try:
+        _default_isolation(
+            way, f"ALTER DATABASE \"{database.name}\" SET default_transaction_isolation = 'serializable'"
+        )
+        by_default = replace(database, app=engine(way.app, APP))
+        with by_default.user_connection(ann) as connection:
+            assert not late_connection(connection).untouched
+            assert connection.scalars(select(users.c.id)).all() == [ann]
+        by_default.app.dispose()
+    finally:
+        _default_isolation(way, f'ALTER DATABASE "{database.name}" RESET default_transaction_isolation')
+
+
+def _default_isolation(way: Way, statement: str) -> None:
+    with connect(way.admin) as admin:
+        admin.execute(statement.encode())
+
+
+def test_what_is_pending_is_written_at_the_end_and_at_a_commit_on_the_way(database: Database, ann: UUID) -> None:
+    with database.user_session(ann) as session:
+        session.execute(RENAME, {"name": "first"})
+        session.commit()
+        assert session.scalar(WHO) == str(ann)
+        session.execute(RENAME, {"name": "second"})
+    with pytest.raises(DBAPIError, match="division by zero"):
+        _rename_and_fail(database, ann)
+    with database.user_session(ann) as session:
+        assert session.scalars(select(users.c.name)).all() == ["second"]
+        session.execute(RENAME, {"name": "fourth"})
+        session.rollback()
+    with database.owner_session() as owner:
+        assert owner.scalar(select(users.c.name).where(users.c.id == ann)) == "second"
+
+
+def _rename_and_fail(database: Database, user: UUID) -> None:
+    with database.user_session(user) as session:
+        session.execute(RENAME, {"name": "third"})
+        session.commit()  # the block is one transaction
+        session.execute(text("SELECT 1/0"))
+
+
+def test_what_is_late_waits_for_a_failed_transaction_to_be_rolled_back(database: Database, ann: UUID) -> None:
+    memory = text("SELECT current_setting('work_mem')")
+    with database.user_connection(ann) as connection:
+        usual = connection.scalar(memory)
+        raw = late_connection(connection)
+        raw.execute("SAVEPOINT before")
+        raw.plain_cursor().execute("SET LOCAL work_mem = '9MB'")
+        raw.late = [(f"set_config('work_mem', '{usual}', true)", ())]
+        with pytest.raises(psycopg.Error, match="division by zero"):
+            raw.plain_cursor().execute("SELECT 1/0")
+        raw.execute("ROLLBACK TO before")
+        assert raw.late
+        assert connection.scalar(memory) == usual
+        assert not raw.late
