@@ -70,7 +70,8 @@ class FullTextSearch:
 @cache
 def _statement(match: str, units: tuple[str, ...], normalization: int, limit: Limit) -> Select[Any]:
     words = (all_words() if match == "all" else any_word()).label("words")
-    asked = select(words).cte("asked", nesting=True)  # two parts of a fusion have one each
+    # two parts of a fusion have one each; without the word PostgreSQL would read the question anew for every row
+    asked = select(words).cte("asked", nesting=True).prefix_with("MATERIALIZED")
     p = passages.alias("p")
     score = func.ts_rank_cd(p.c.text_search, asked.c.words, normalization).label("score")
     return (

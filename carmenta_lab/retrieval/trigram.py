@@ -49,7 +49,7 @@ class TrigramSearch:
 @cache
 def _statement(threshold: float, units: tuple[str, ...], limit: Limit) -> Select[Any]:
     words = func.tsvector_to_array(func.to_tsvector(cast(CONFIG, REGCONFIG), TEXT)).label("words")
-    asked = select(words).cte("asked", nesting=True)
+    asked = select(words).cte("asked", nesting=True).prefix_with("MATERIALIZED")  # read once, not for every row
     p = passages.alias("p")
     word = func.unnest(asked.c.words).column_valued("word")
     likeness = func.word_similarity(word, p.c.content, type_=REAL)
