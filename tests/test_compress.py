@@ -69,6 +69,13 @@ def test_a_fence_a_quotation_and_a_table_are_a_piece_each() -> None:
     ]
 
 
+def test_a_quotation_ends_before_the_line_break_of_any_system() -> None:
+    assert kinds("> He said so.\r\n> Twice.\r\nOh.\r\n") == [
+        ("quote", "> He said so.\r\n> Twice."),
+        ("sentence", "Oh."),
+    ]
+
+
 def test_an_open_fence_reaches_to_the_end() -> None:
     assert kinds("See:\n~~~\nx. Y.\n```\nz") == [("sentence", "See:"), ("code", "~~~\nx. Y.\n```\nz")]
 

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.connect import engine
@@ -39,6 +40,18 @@ def test_nothing_is_sent_before_the_first_statement(database: Database, ann: UUI
         assert not raw.untouched
         assert raw.info.transaction_status.name == "INTRANS"
     assert raw.late == []
+
+
+def test_a_connection_that_begins_by_itself_runs_as_the_role(database: Database, way: Way) -> None:
+    as_admin = engine(way.admin, APP)
+    with as_admin.connect() as connection:
+        assert connection.scalar(text("SELECT current_user")) == APP
+        connection.commit()
+        assert connection.scalar(text("SELECT current_user")) == APP
+        connection.rollback()
+    with Session(as_admin) as session:
+        assert session.scalar(text("SELECT current_user")) == APP
+    as_admin.dispose()
 
 
 @pytest.mark.parametrize("way_in", ["execute", "cursor", "server cursor", "copy", "transaction", "pipeline"])

@@ -41,7 +41,7 @@ def pieces(text: str) -> list[Piece]:
     """
     found: list[Piece] = []
     for number, (kind, block) in enumerate(_blocks(text)):
-        parts = _sentences(block) if kind == "sentence" else [block.strip("\n")]
+        parts = _sentences(block) if kind == "sentence" else [block.strip("\r\n")]
         found += [Piece(part, kind, number) for part in parts if part.strip()]
     return found
 

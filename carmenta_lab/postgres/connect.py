@@ -111,9 +111,15 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
             connection.adapters.register_loader(found[0].oids["ltree"], _TextInBinary)
 
     @event.listens_for(made, "begin")
-    def _enter(connection: Any) -> None:
+    def _enter(connection: Connection) -> None:
         raw = late_connection(connection)
         raw.late, raw.in_force = [(setting, ()) for setting in settings], None
+
+    @event.listens_for(made, "before_cursor_execute")
+    def _settle(connection: Connection, *_: object) -> None:
+        raw = late_connection(connection)
+        if raw.late:  # SQLAlchemy makes a cursor first, and begins then
+            raw.settle()
 
     event.listen(made, "checkout", _alive)
     return made
