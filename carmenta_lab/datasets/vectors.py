@@ -14,6 +14,8 @@ from carmenta_lab.errors import DatasetError
 MAX_DIM = 4_000  # of a halfvec
 BLOCK_ROWS = 8_192
 LEAST_LENGTH = 1e-6
+UNIT = 2**-11
+"""How far float16 may move a number, and so at most the length of a vector, relative to it."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,16 @@ class GivenVectors:
     model: str  # the path below `embeddings/` without its ending, so that a name may hold a slash
     path: Path
     dim: int
+    unit: bool = False  # whether every length is 1, as far as float16 can tell
 
-    def rows(self, lines: Sequence[int]) -> NDArray[np.float16]:
+    def rows(self, lines: Sequence[int]) -> NDArray[np.floating]:
         """Unit vectors of those lines, shape (len(lines), dim)."""
-        found = _opened(self.path)[np.asarray(lines, np.int64) - 1].astype(np.float32)
-        unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-        return unit.astype(np.float16)
+        found: NDArray[np.floating] = _opened(self.path)[np.asarray(lines, np.int64) - 1]
+        if self.unit:
+            return found
+        wide = found.astype(np.float32)
+        wide /= _lengths(wide)[:, None]
+        return wide
 
 
 def given_vectors(folder: Path, lines: int) -> list[GivenVectors]:
@@ -52,8 +58,9 @@ def _checked(model: str, path: Path, lines: int) -> GivenVectors:
         )
     if not 1 <= found.shape[1] <= MAX_DIM:
         raise DatasetError(f"{path} holds vectors of {found.shape[1]} dimensions; expected 1 to {MAX_DIM}.")
+    unit = True
     for start, block in _blocks(path, lines):
-        lengths = np.linalg.norm(block.astype(np.float32), axis=1)
+        lengths = _lengths(block.astype(np.float32))
         bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > LEAST_LENGTH)))
         if bad.size:
             what = "a zero vector" if np.isfinite(lengths[bad[0]]) else "numbers that are not finite"
@@ -61,7 +68,13 @@ def _checked(model: str, path: Path, lines: int) -> GivenVectors:
                 f"{path} holds {what} in row {start + bad[0]}, for line {start + bad[0] + 1} of {Message.FILE}; "
                 "embed that message again, or take its line and row out."
             )
-    return GivenVectors(model, path, found.shape[1])
+        unit = unit and bool((np.abs(lengths - 1) <= UNIT).all())
+    return GivenVectors(model, path, found.shape[1], unit)
+
+
+def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return found
 
 
 def _blocks(path: Path, lines: int) -> Iterator[tuple[int, NDArray[np.floating]]]:
