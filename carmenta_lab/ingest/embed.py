@@ -22,15 +22,6 @@ BLOCK_PASSAGES = 2_048
 CODED_PASSAGES = 1_024
 """With the vectors of all their tokens, up to 400 kB each, held at once."""
 
-_COLUMNS = (
-    ("user_id", "uuid"),
-    ("passage_id", "uuid"),
-    ("source_id", "uuid"),
-    ("created_at", "timestamptz"),
-    ("unit", "text"),
-    ("embedding", "halfvec"),
-)
-
 
 def table_name(model: str) -> str:
     """The name of the table of a model's vectors: short enough for indexes named after it.
@@ -109,9 +100,9 @@ def embed_lacking(
             coded += write_codes(connection, [(*row[:2], row[5], row[3], *row[6:]) for row in rows], found)
         else:
             vectors = embedder.embed(texts, progress)
-        users_of, passages, sources, times, units, *_ = zip(*rows, strict=True)
-        ids = ([key.bytes for key in column] for column in (users_of, passages, sources))
-        write_vectors(connection, table, Columns(*ids, times, units), vectors)
+        owners, passages, sources, times, units, *_ = zip(*rows, strict=True)
+        who, which, whence = ([key.bytes for key in column] for column in (owners, passages, sources))
+        write_vectors(connection, table, Columns(who, which, whence, times, units), vectors)
         committed()
         last = rows[-1][0], rows[-1][1]
         done += len(rows)

@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-import psycopg
+from psycopg import Connection, Cursor
 
 from carmenta_lab.datasets import GivenVectors
 from carmenta_lab.ingest.cut import Row
@@ -36,15 +36,15 @@ class Given:
     vectors: GivenVectors
     table: str
 
-    def write(self, connection: psycopg.Connection[Any], singles: Sequence[Single], again: bool = False) -> int:
-        """Write the vectors of these passages; returns how many are new or, if written `again`, others."""
+    def write(self, connection: Connection[Any], singles: Sequence[Single], again: bool = False) -> list[Cursor[Any]]:
+        """Write the vectors of these passages; the cursors count those that are new or, if written `again`, others."""
         if not singles:
-            return 0
-        lines, *beside = zip(*singles, strict=True)
-        columns = Columns(*beside, ("turn",) * len(lines))
+            return []
+        lines, users, passages, sources, times = zip(*singles, strict=True)
+        columns = Columns(users, passages, sources, times, ("turn",) * len(lines))
         return write_vectors(connection, self.table, columns, self.vectors.rows(lines), again)
 
-    def write_staged(self, connection: psycopg.Connection[Any]) -> int:
+    def write_staged(self, connection: Connection[Any]) -> int:
         """Write the vectors of all messages in the stage."""
         written = 0
         with connection.cursor("given_vectors") as cursor:
@@ -52,7 +52,7 @@ class Given:
             cursor.execute(_SINGLE, binary=True)
             while rows := cursor.fetchmany(BLOCK_ROWS):
                 singles = [(line, u.bytes, p.bytes, s.bytes, at) for line, u, p, s, at in rows]
-                written += self.write(connection, singles, again=True)
+                written += sum(cursor.rowcount for cursor in self.write(connection, singles, again=True))
         return written
 
 

@@ -40,6 +40,11 @@ class Columns(NamedTuple):
     times: Sequence[datetime | None]
     units: Sequence[str]
 
+    def part(self, block: slice) -> "Columns":
+        """A block of them."""
+        users, passages, sources, times, units = self
+        return Columns(users[block], passages[block], sources[block], times[block], units[block])
+
 
 class _Packed(bytes):
     """An array as it travels."""
@@ -57,18 +62,18 @@ def write_vectors(
     beside: Columns,
     vectors: NDArray[np.floating],
     again: bool = False,
-) -> int:
-    """Write rows of a model's table, a vector for each; returns how many, those that changed if `again`.
+) -> list[psycopg.Cursor[Any]]:
+    """Write rows of a model's table, a vector for each; the cursors count them, if `again` those that changed.
 
     COPY does not write into a table with row-level security, and a temporary table would be written for nothing.
     """
     connection.adapters.register_dumper(_Packed, _PackedDumper)
-    written = 0
+    written = []
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        values = _packed(connection, Columns(*(column[block] for column in beside)), vectors[block])
+        values = _packed(connection, beside.part(block), vectors[block])
         statement = _INSERT.format(table=table) + (_ANEW if again else "")
-        written += connection.execute(statement, (list(UNITS), *values)).rowcount
+        written.append(connection.execute(statement, (list(UNITS), *values)))
     return written
 
 
