@@ -220,7 +220,7 @@ def test_what_a_killed_load_left_in_its_stage_is_forgotten_as_well(
     with database.owner_session() as session:
         raw = session.connection().connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
-        stage = Stage(raw, schema)
+        stage = Stage(raw, schema, {})
         stage.add("profiles", (1, uuid4().bytes, ann.bytes, SECRET))
         stage.finish()
         raw.execute("RESET search_path")

@@ -28,7 +28,7 @@ from test_ingest import (
 from carmenta_lab.datasets import scan
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DatasetError, DimensionMismatch
-from carmenta_lab.ingest import load, stream
+from carmenta_lab.ingest import load, packed, stream
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.postgres import Database
 
@@ -205,6 +205,30 @@ def test_given_vectors_stand_beside_the_messages_of_their_lines(
     assert report.lacking == {"org/given": pieces}
     assert f"{pieces} passages (long messages, memories, sections) have no vector of org/given" in str(report.lines())
     assert load(database, folder, models=()).unchanged
+
+
+def test_unit_vectors_are_stored_as_given_and_a_time_that_is_not_known_stays_so(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "BLOCK_ROWS", 2)
+    times = ["0001-01-01T00:00:00Z", None, "1999-12-31T23:59:59.999999Z", "2024-02-29T01:02:03.000001+05:00", None]
+    lines = [message(f"m{n}", created_at=at) for n, at in enumerate(times)]
+    vectors = units(5)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    folder = with_vectors(write(tmp_path / "tiny", messages=lines), "given", vectors)
+
+    report = load(database, folder, models=())
+
+    assert report.given == {"given": 5}
+    found = rows(
+        database,
+        "SELECT m.external_id, e.embedding::text, e.created_at IS NOT DISTINCT FROM m.created_at, e.created_at IS NULL "
+        "FROM carmenta.embeddings_given e JOIN carmenta.messages m ON m.user_id = e.user_id AND m.id = e.source_id",
+    )
+    for key, vector, same, unknown in found:
+        place = int(key[1:])
+        assert (same, unknown) == (True, times[place] is None)
+        assert np.array(vector.strip("[]").split(","), np.float16).tolist() == vectors[place].tolist()
 
 
 def test_what_has_no_given_vector_is_embedded_where_the_model_can_be_had(database: Database, tmp_path: Path) -> None:

@@ -245,3 +245,20 @@ def test_growth_asks_the_same_user_in_three_databases_and_drops_them(
 def test_an_unknown_bench_names_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"unknown bench 'serch'\. Did you mean 'search'"):
         bench.run(["serch"])
+
+
+@pytest.mark.skipif(
+    "CARMENTA_TEST_DATABASE_URL" in os.environ, reason="databases of a bench's own are made on the embedded server"
+)
+def test_growth_of_a_load_tells_it_from_the_indexes_and_fits_an_exponent_to_each(
+    cluster: Any, emptied: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARMENTA_HOME", str(cluster.home))
+    found = bench.BENCHES["ingest_growth"][0](emptied, 400, 1, 7)
+    assert [result.name for result in found] == [f"ingest_growth{part}" for part in ("", "_load", "_words", "_graph")]
+    assert found[0].ours_ms == pytest.approx(sum(result.ours_ms for result in found[1:]))
+    for result in found:
+        values = result.to_json()
+        assert (result.rows, "over 100, 400" in result.what) == (400, True)
+        assert values["exponent"] == pytest.approx(1 + math.log(result.ratio) / math.log(4))  # of two sizes
+    assert "the client held" in found[0].what

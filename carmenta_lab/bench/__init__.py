@@ -29,7 +29,7 @@ Bench: TypeAlias = Callable[[Database, int, int, int], list[Result]]
 BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest": (ingest, 20_000, 5),
     "ingest_vectors": (ingest_vectors, 20_000, 5),
-    "ingest_growth": (ingest_growth, 40_000, 1),
+    "ingest_growth": (ingest_growth, 100_000, 1),
     "search": (searching, 5_000, 15),
     "filtered": (filtered, 20_000, 9),
     "bm25": (bm25, 1_000, 15),

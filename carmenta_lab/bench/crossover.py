@@ -15,10 +15,11 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from carmenta_lab import indexes
+from carmenta_lab.bench.filling import VECTOR_COLUMNS
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexes import KINDS, MB, Declared, Kind
-from carmenta_lab.ingest.embed import _COLUMNS, register
+from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
@@ -102,7 +103,7 @@ class _Table:
             raw.execute(f"CREATE TEMP TABLE stage_v ON COMMIT DROP AS SELECT * FROM carmenta.{self.name} WITH NO DATA")
             every = zip(ids, vectors, strict=True)
             rows = ((user, key, key, None, "memory", HalfVector(vector)) for key, vector in every)
-            copy(raw, sql.Identifier("stage_v"), _COLUMNS, rows)
+            copy(raw, sql.Identifier("stage_v"), VECTOR_COLUMNS, rows)
             raw.execute(f"INSERT INTO carmenta.{self.name} SELECT * FROM stage_v")
 
     def build(self, index: Declared, rows: int, user: UUID | None = None) -> None:

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from carmenta_lab.bench.generate import MINUTES, START, favourites, near, said, sentence
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.ingest.embed import _COLUMNS, register
+from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.ingest.words import LATER
 from carmenta_lab.postgres.connect import Database
@@ -22,6 +22,14 @@ DIM = 384
 BLOCK = 5_000
 WORDS = ("postings", "passage_features", "lexical_statistics")
 Saying: TypeAlias = Callable[[np.random.Generator, int], str]
+VECTOR_COLUMNS = (
+    ("user_id", "uuid"),
+    ("passage_id", "uuid"),
+    ("source_id", "uuid"),
+    ("created_at", "timestamptz"),
+    ("unit", "text"),
+    ("embedding", "halfvec"),
+)
 _ROWS = (("id", "uuid"), ("content", "text"), ("created_at", "timestamptz"))
 
 
@@ -107,7 +115,7 @@ def _write(
         block = list(rows_of(number, min(rows, start + 4 * BLOCK), seed, start, say))
         copy(raw, sql.Identifier("stage_rows"), _ROWS, (row[:3] for row in block))
         vectors = ((user, key, key, when, "memory", vector) for key, _, when, vector in block)
-        copy(raw, sql.Identifier("stage_vectors"), _COLUMNS, vectors)
+        copy(raw, sql.Identifier("stage_vectors"), VECTOR_COLUMNS, vectors)
         raw.execute(
             "INSERT INTO carmenta.memories (user_id, id, category, content, created_at) "
             "SELECT %s, id, 'knowledge', '-', created_at FROM stage_rows",

@@ -33,7 +33,7 @@ _TOLD = (
 
 @dataclass(frozen=True)
 class Grew(Result):
-    """The median in the largest database against that in the smallest, a round of each in turns."""
+    """The largest database against the smallest, and how the time grows from one to the other."""
 
     exponent: float = float("nan")  # of the rows of all users
 

@@ -40,7 +40,8 @@ def fits(text: str) -> bool:
         return False
     known, limit = _known()
     words = _WORD.findall(text.lower())
-    return len(words) <= limit and sum([1 if word in known else len(word) for word in words]) <= limit
+    unknown = set(words) - known  # mostly none
+    return len(words) + (sum([len(word) - 1 for word in words if word in unknown]) if unknown else 0) <= limit
 
 
 @cache

@@ -31,7 +31,7 @@ TABLES = {
     "filed": f"{_OF_USER}, conversation_id uuid, path text",
     "folders": "user_id uuid, id uuid, path text",
 }
-"""Name without its prefix `stage_` -> columns; `version` is filled when all lines are there."""
+"""Tables of the stage: name without its prefix `stage_` -> columns; `version` is filled when all lines are there."""
 
 KEYS = (
     ("artifacts", "id, created_at", "external_id || ' ' || created_at::text", Artifact.FILE, "artifact_id, created_at"),
@@ -64,8 +64,6 @@ class Domains:
 
     def stage(self) -> None:
         """Read every file, and put the tags of documents on the staged documents."""
-        for table, columns in TABLES.items():
-            self.connection.execute(f"CREATE UNLOGGED TABLE stage_{table} ({columns})")
         folders: dict[tuple[str, str], None] = {}
         self._copy("artifacts", self._artifacts())
         self._copy("votes", self._votes())

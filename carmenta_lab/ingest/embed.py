@@ -6,36 +6,21 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import psycopg
-from numpy.typing import NDArray
-from psycopg import sql
 from sqlalchemy import Engine, select
 from sqlalchemy.schema import CreateTable
 
 from carmenta_lab.embedding import Embedder
 from carmenta_lab.errors import DimensionMismatch
-from carmenta_lab.ingest.staging import copy
+from carmenta_lab.ingest.packed import UNITS, Columns, write_vectors
 from carmenta_lab.ingest.tokens import write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.passages import embedding_ddl, embedding_models, embedding_table
 
-UNITS = ("turn", "memory", "section")
-"""The units that get a vector."""
-
 BLOCK_PASSAGES = 2_048
 CODED_PASSAGES = 1_024
 """With the vectors of all their tokens, up to 400 kB each, held at once."""
-
-_COLUMNS = (
-    ("user_id", "uuid"),
-    ("passage_id", "uuid"),
-    ("source_id", "uuid"),
-    ("created_at", "timestamptz"),
-    ("unit", "text"),
-    ("embedding", "halfvec"),
-)
 
 
 def table_name(model: str) -> str:
@@ -82,41 +67,6 @@ def _lacking(what: str, table: str, rest: str) -> str:
     )
 
 
-def write_vectors(
-    connection: psycopg.Connection[Any],
-    table: str,
-    keys: Sequence[tuple[Any, ...]],
-    vectors: NDArray[np.floating],
-    again: bool = False,
-) -> int:
-    """Write rows (user, passage, source, time, unit) and vectors; returns how many, those that changed if `again`.
-
-    The three ids are the bytes of their uuids, `vectors` has a row for each.
-    COPY does not write into a table with row-level security, so they pass a temporary table.
-    """
-    columns = ", ".join(name for name, _ in _COLUMNS)
-    connection.execute(f"CREATE TEMP TABLE stage_vectors AS SELECT {columns} FROM {PRODUCT}.{table} WITH NO DATA")
-    wire = [(name, kind if kind in ("timestamptz", "text") else "bytea") for name, kind in _COLUMNS]
-    rows = ((*key, vector) for key, vector in zip(keys, _sent(vectors), strict=True))
-    copy(connection, sql.Identifier("stage_vectors"), wire, rows)
-    changed = " ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding "
-    changed += "WHERE t.embedding <> excluded.embedding"
-    statement = f"INSERT INTO {PRODUCT}.{table} AS t ({columns}) SELECT {columns} FROM stage_vectors"
-    written = connection.execute(statement + (changed if again else "")).rowcount
-    connection.execute("DROP TABLE stage_vectors")
-    return written
-
-
-def _sent(vectors: NDArray[np.floating]) -> list[bytes]:
-    """Each row as a halfvec travels: dimensions, an unused zero, and the numbers, all in network order."""
-    rows, dim = vectors.shape
-    found = np.empty((rows, dim + 2), ">f2")
-    found[:, :2].view(">u2")[:] = (dim, 0)
-    found[:, 2:] = vectors
-    sent: list[bytes] = found.view(f"V{found.itemsize * (dim + 2)}").ravel().tolist()
-    return sent
-
-
 def embed_lacking(
     connection: psycopg.Connection[Any],
     table: str,
@@ -150,12 +100,9 @@ def embed_lacking(
             coded += write_codes(connection, [(*row[:2], row[5], row[3], *row[6:]) for row in rows], found)
         else:
             vectors = embedder.embed(texts, progress)
-        write_vectors(
-            connection,
-            table,
-            [(*(key.bytes for key in row[:3]), *row[3:5]) for row in rows],
-            vectors,
-        )
+        owners, passages, sources, times, units, *_ = zip(*rows, strict=True)
+        who, which, whence = ([key.bytes for key in column] for column in (owners, passages, sources))
+        write_vectors(connection, table, Columns(who, which, whence, times, units), vectors)
         committed()
         last = rows[-1][0], rows[-1][1]
         done += len(rows)

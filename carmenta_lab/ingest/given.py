@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, TypeAlias
 
-import psycopg
+from psycopg import Connection, Cursor
 
 from carmenta_lab.datasets import GivenVectors
 from carmenta_lab.ingest.cut import Row
-from carmenta_lab.ingest.embed import BLOCK_PASSAGES, write_vectors
+from carmenta_lab.ingest.packed import BLOCK_ROWS, Columns, write_vectors
 from carmenta_lab.ingest.whole import CREATED_AT, ID, LINE, PASSAGE, USER
 
 _SINGLE = """
@@ -22,14 +23,10 @@ _SINGLE = """
 """
 
 
-class Single(NamedTuple):
-    """A passage that is a whole message."""
+Single: TypeAlias = tuple[int, bytes, bytes, bytes, datetime | None]
+"""A passage that is a whole message: the message's line, the ids of user, passage and message, and the time."""
 
-    line: int
-    user: bytes
-    passage: bytes
-    source: bytes
-    created_at: datetime | None
+_of_short = itemgetter(LINE, USER, PASSAGE, ID, CREATED_AT)
 
 
 @dataclass(frozen=True)
@@ -39,27 +36,28 @@ class Given:
     vectors: GivenVectors
     table: str
 
-    def write(self, connection: psycopg.Connection[Any], singles: Sequence[Single], again: bool = False) -> int:
-        """Write the vectors of these passages; returns how many are new or, if written `again`, others."""
-        found = self.vectors.rows([single.line for single in singles])
-        keys = [(user, passage, source, created_at, "turn") for _, user, passage, source, created_at in singles]
-        return write_vectors(connection, self.table, keys, found, again)
+    def write(self, connection: Connection[Any], singles: Sequence[Single], again: bool = False) -> list[Cursor[Any]]:
+        """Write the vectors of these passages; the cursors count those that are new or, if written `again`, others."""
+        if not singles:
+            return []
+        lines, users, passages, sources, times = zip(*singles, strict=True)
+        columns = Columns(users, passages, sources, times, ("turn",) * len(lines))
+        return write_vectors(connection, self.table, columns, self.vectors.rows(lines), again)
 
-    def write_staged(self, connection: psycopg.Connection[Any]) -> int:
+    def write_staged(self, connection: Connection[Any]) -> int:
         """Write the vectors of all messages in the stage."""
         written = 0
         with connection.cursor("given_vectors") as cursor:
-            cursor.itersize = BLOCK_PASSAGES
+            cursor.itersize = BLOCK_ROWS
             cursor.execute(_SINGLE, binary=True)
-            while rows := cursor.fetchmany(BLOCK_PASSAGES):
-                singles = [Single(line, u.bytes, p.bytes, s.bytes, at) for line, u, p, s, at in rows]
-                written += self.write(connection, singles, again=True)
+            while rows := cursor.fetchmany(BLOCK_ROWS):
+                singles = [(line, u.bytes, p.bytes, s.bytes, at) for line, u, p, s, at in rows]
+                written += sum(cursor.rowcount for cursor in self.write(connection, singles, again=True))
         return written
 
 
 def of_messages(messages: Iterable[Row], pieces: Sequence[Row]) -> list[Single]:
     """The single passages among staging rows of messages and of the passages of the long ones."""
     counts = Counter(piece[6] for piece in pieces)
-    long = [Single(p[0], p[1], p[2], p[6], p[11]) for p in pieces if counts[p[6]] == 1]
-    short = [m for m in messages if m[PASSAGE] is not None]
-    return [Single(m[LINE], m[USER], m[PASSAGE], m[ID], m[CREATED_AT]) for m in short] + long
+    long = [(p[0], p[1], p[2], p[6], p[11]) for p in pieces if counts[p[6]] == 1]
+    return [_of_short(m) for m in messages if m[PASSAGE] is not None] + long

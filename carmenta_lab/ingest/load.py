@@ -1,6 +1,6 @@
 """A folder into the database: identity, staging, checks, rows, passages, vectors; resumable and idempotent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import Connection
 
-from carmenta_lab.datasets import content_hash, find, given_vectors, scan, write_rejects
+from carmenta_lab.datasets import GivenVectors, Scan, content_hash, find, given_vectors, scan, write_rejects
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ingest import cut
@@ -27,11 +27,12 @@ from carmenta_lab.postgres.connect import Database
 __all__ = ["LoadReport", "load"]
 
 ANALYZED = (
+    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)",
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
     "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at)",
-    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)",
 )
-"""Tables, two connections' worth, whose columns appear in conditions and joins; long texts would tell little."""
+VECTORS = "carmenta.{table} (user_id, passage_id, source_id, created_at, unit)"
+"""Tables with those columns that appear in conditions and joins; long texts would tell little."""
 
 MAX_NAME_BYTES = 255
 """A name and the longest id of a user fit one index entry."""
@@ -73,15 +74,13 @@ def load(
         digest = f"{content}/{reject_scope or (known or '').rpartition('/')[2] or 'line'}"
         report.unchanged = known == digest
         if not report.unchanged:
-            looked = scan(folder)
-            given = [Given(v, register(database.owner, v.model, v.dim)) for v in given_vectors(folder, looked.lines)]
+            looked, vectors = _look(folder)
+            given = [Given(each, register(database.owner, each.model, each.dim)) for each in vectors]
             again = known is not None
             load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
-            _analyze(database, raw)  # what follows is planned by it
-            commit(connection)
+            _analyze(database, [*ANALYZED, *(VECTORS.format(table=each.table) for each in given)])
             touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
             for each in given:
-                raw.execute(f"ANALYZE carmenta.{each.table} (user_id, passage_id, source_id, created_at, unit)")
                 missing = lacking(raw, each.table, touched) if each.vectors.model not in models else 0
                 report.lacking |= {each.vectors.model: missing} if missing else {}
             if rejects_folder is not None:
@@ -106,17 +105,26 @@ def load(
     return report
 
 
-def _analyze(database: Database, raw: psycopg.Connection[Any]) -> None:
-    """Let the planner know of the rows; half of it on another connection at the same time."""
+def _look(folder: Path) -> tuple[Scan, list[GivenVectors]]:
+    """A first look at the messages and, at the same time, at the vectors that stand beside them."""
+    with ThreadPoolExecutor(1) as aside:
+        checking = aside.submit(given_vectors, folder)
+        looked = scan(folder)
+        vectors = checking.result()
+    for each in vectors:
+        each.expect(looked.lines)
+    return looked, vectors
 
-    def half() -> None:
+
+def _analyze(database: Database, tables: Sequence[str]) -> None:
+    """Let the planner know of the rows, as what follows is planned by it; two connections at a time."""
+
+    def analyze(columns: str) -> None:
         with database.owner.begin() as connection:
-            connection.exec_driver_sql(f"ANALYZE {ANALYZED[1]}")
+            connection.exec_driver_sql(f"ANALYZE {columns}")
 
-    with ThreadPoolExecutor(1) as other:
-        under_way = other.submit(half)
-        raw.execute(f"ANALYZE {ANALYZED[0]}")
-        under_way.result()
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(analyze, tables))
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from pgvector import HalfVector
 
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.ingest.cut import as_written, header, pieces
-from carmenta_lab.ingest.embed import UNITS, register
+from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.identity import passage_key
+from carmenta_lab.ingest.packed import UNITS
 from carmenta_lab.ingest.tokens import encode_lacking, has_codes
 from carmenta_lab.postgres.connect import Database
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine
 
 from carmenta_lab.datasets import Scan
 from carmenta_lab.errors import DatasetError
+from carmenta_lab.ingest import domains
 from carmenta_lab.ingest.apply import apply
 from carmenta_lab.ingest.checks import NO_PARENT, check
 from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.domain_rows import apply_domains
-from carmenta_lab.ingest.domains import Domains
 from carmenta_lab.ingest.given import Given
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.report import LoadReport
@@ -57,7 +57,7 @@ def load_rows(
         progress("writing", count, looked.messages)
 
     sweep(raw)
-    stage = Stage(raw, f"stage_{ids.dataset.hex}")
+    stage = Stage(raw, f"stage_{ids.dataset.hex}", domains.TABLES)
     try:
         collector = Collector(report.folder, ids, stage, lambda count: progress("reading", count, None))
         with ExitStack() as streaming:
@@ -72,14 +72,14 @@ def load_rows(
         found, report.mended = check(
             raw, ids, collector.rejects, whole_conversations=whole_conversations, written=streamed is not None
         )
-        domains = Domains(raw, report.folder, ids)
-        domains.stage()
+        others = domains.Domains(raw, report.folder, ids)
+        others.stage()
         claim(raw)
         commit(connection)
         report.changes = apply(
             raw, ids.dataset, report.dataset, again, lambda: commit(connection), _others(engine, stage), written
         )
-        found += [*domains.rejects, *apply_domains(raw, ids.dataset, report.dataset, again, report.changes)]
+        found += [*others.rejects, *apply_domains(raw, ids.dataset, report.dataset, again, report.changes)]
         report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
         for each in given:
             report.given[each.vectors.model] = each.write_staged(raw)
@@ -98,6 +98,7 @@ def load_rows(
             (digest, psycopg.types.json.Jsonb(counts | {"rejects": len(report.rejects)}), ids.dataset),
         )
     except BaseException:
+        stage.stop()
         raw.rollback()
         connection.rollback()
         connection.begin()

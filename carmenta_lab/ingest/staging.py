@@ -1,6 +1,6 @@
 """Staging tables that a folder streams into, by binary COPY, before anything is decided."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -64,21 +64,16 @@ class Stage:
     """The staging tables of one load, in a schema of its own that several connections can read.
 
     Rows are gathered and copied in batches by a thread, so that memory stays flat and parsing goes on meanwhile:
-    until `finish` returns, nobody else may use the connection.
+    until `finish` returns, nobody else may use the connection. The thread makes the tables too, those `beside` as well.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], schema: str, beside: Mapping[str, str]) -> None:
         self.connection = connection
         self.schema = schema
         self._rows: dict[str, list[Any]] = {name: [] for name in TABLES}
         self._columns = {name: columns_of(name) for name in TABLES}
         self._writer = ThreadPoolExecutor(1)
-        self._written: Future[None] | None = None
-        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")  # of a load that was cut off
-        connection.execute(f"CREATE SCHEMA {schema}")
-        connection.execute(in_schema(schema))
-        for name, columns in TABLES.items():
-            connection.execute(f"CREATE UNLOGGED TABLE stage_{name} ({columns})")
+        self._written: Future[None] | None = self._writer.submit(self._make, {**TABLES, **beside})
 
     def add(self, table: str, row: Sequence[Any]) -> None:
         """Put one row, its values in the order of the table's columns."""
@@ -96,11 +91,22 @@ class Stage:
             "ANALYZE stage_conversations, stage_messages (conversation_id, id), stage_passages (id)"
         )
 
+    def stop(self) -> None:
+        """Let the thread end what it is at, and write no more: the connection is the caller's again."""
+        self._writer.shutdown(cancel_futures=True)
+
     def drop(self) -> None:
         """Remove the tables."""
-        self._writer.shutdown()
+        self.stop()
         self.connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
         self.connection.execute("RESET search_path")
+
+    def _make(self, tables: Mapping[str, str]) -> None:
+        self.connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")  # of a load that was cut off
+        self.connection.execute(f"CREATE SCHEMA {self.schema}")
+        self.connection.execute(in_schema(self.schema))
+        for name, columns in tables.items():
+            self.connection.execute(f"CREATE UNLOGGED TABLE stage_{name} ({columns})")
 
     def _wait(self) -> None:
         if self._written is not None:

@@ -1,5 +1,6 @@
 """Batches of whole conversations into the tables, several transactions at a time, while others are gathered."""
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -29,6 +30,9 @@ from carmenta_lab.ingest.statements import (
 from carmenta_lab.ingest.words import LATER
 
 WORKERS = 2
+
+SWITCH_SECONDS = 0.0005
+"""A thread that has heard from the server waits so long for the one that reads: 5 ms unless told, too long for both."""
 
 UNFLUSHED = "SET LOCAL synchronous_commit = off"
 """A crash may take the last batches, as the log keeps their order; the mark of a finished load is flushed after all."""
@@ -84,10 +88,13 @@ class Writer:
         self._under_way: set[Future[tuple[Changes, dict[str, int]]]] = set()
 
     def __enter__(self) -> Self:
+        self._switch = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
         return self
 
     def __exit__(self, error: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         """Let the batches under way end, drop the rest, and leave nothing on the connections."""
+        sys.setswitchinterval(self._switch)
         self._workers.shutdown(cancel_futures=True)
         while not self._connections.empty():
             with suppress(DBAPIError), self._connections.get() as connection, connection.begin():
@@ -132,18 +139,24 @@ class Writer:
         try:
             with connection.begin():
                 raw = _raw(connection)
-                raw.execute(LATER, (True,))
-                raw.execute(UNFLUSHED)
+                with raw.pipeline():
+                    raw.execute(LATER, (True,))
+                    raw.execute(UNFLUSHED)
                 for name in rows:
                     if rows[name]:
                         self._stage(raw, name, rows[name])
-                for name, counted, statement in _STATEMENTS:
-                    if rows[name]:
-                        added = raw.execute(statement, {"source": self._source}).rowcount
-                        if counted:
-                            changes.count(counted, added=added)
-                singles = of_messages(batch.messages, rows["passages"]) if self._given else []
-                vectors = {each.vectors.model: each.write(raw, singles) for each in self._given}
+                with raw.pipeline():  # the server goes on from one to the next while vectors are made ready
+                    written = [
+                        (counted, raw.execute(statement, {"source": self._source}))
+                        for name, counted, statement in _STATEMENTS
+                        if rows[name]
+                    ]
+                    singles = of_messages(batch.messages, rows["passages"]) if self._given else []
+                    given = {each.vectors.model: each.write(raw, singles) for each in self._given}
+                vectors = {model: sum(cursor.rowcount for cursor in cursors) for model, cursors in given.items()}
+                for counted, cursor in written:
+                    if counted:
+                        changes.count(counted, added=cursor.rowcount)
         finally:
             self._connections.put(connection)
         return changes, vectors

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import DimensionMismatch, UsageError
 from carmenta_lab.indexes import FOUND, KINDS, Kind, names_for
-from carmenta_lab.ingest.embed import UNITS, table_name
+from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.ingest.packed import UNITS
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, OWN, SEARCHED, USER, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.passages import embedding_table

@@ -1,0 +1,97 @@
+"""Vectors and what stands beside them into a model's table: arrays that numpy packs, and one INSERT for a block."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.types.string import BytesBinaryDumper
+
+from carmenta_lab.schema.base import PRODUCT
+
+UNITS = ("turn", "memory", "section")
+"""The units that get a vector."""
+
+BLOCK_ROWS = 4_096
+"""At 4,000 dimensions 32 MB."""
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which the server counts
+_NUMBER = {unit: number for number, unit in enumerate(UNITS, start=1)}
+_INSERT = f"""
+    INSERT INTO {PRODUCT}.{{table}} AS t (user_id, passage_id, source_id, created_at, unit, embedding)
+    SELECT user_id, passage_id, source_id, nullif(created_at, '-infinity'), (%s::text[])[unit], embedding
+    FROM (SELECT unnest(%s::uuid[]) AS user_id, unnest(%s::uuid[]) AS passage_id, unnest(%s::uuid[]) AS source_id,
+        unnest(%s::timestamptz[]) AS created_at, unnest(%s::int2[]) AS unit, unnest(%s::halfvec[]) AS embedding) given
+"""
+_ANEW = """
+    ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding
+    WHERE t.embedding <> excluded.embedding
+"""
+
+
+class Columns(NamedTuple):
+    """What stands beside vectors, a value for each; ids are the bytes of their uuids."""
+
+    users: Sequence[bytes]
+    passages: Sequence[bytes]
+    sources: Sequence[bytes]
+    times: Sequence[datetime | None]
+    units: Sequence[str]
+
+    def part(self, block: slice) -> "Columns":
+        """A block of them."""
+        users, passages, sources, times, units = self
+        return Columns(users[block], passages[block], sources[block], times[block], units[block])
+
+
+class _Packed(bytes):
+    """An array as it travels."""
+
+
+class _PackedDumper(BytesBinaryDumper):
+    """Sends an array as it is; the statement says of which type it is."""
+
+    oid = 0
+
+
+def write_vectors(
+    connection: psycopg.Connection[Any],
+    table: str,
+    beside: Columns,
+    vectors: NDArray[np.floating],
+    again: bool = False,
+) -> list[psycopg.Cursor[Any]]:
+    """Write rows of a model's table, a vector for each; the cursors count them, if `again` those that changed.
+
+    COPY does not write into a table with row-level security, and a temporary table would be written for nothing.
+    """
+    connection.adapters.register_dumper(_Packed, _PackedDumper)
+    written = []
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        values = _packed(connection, beside.part(block), vectors[block])
+        statement = _INSERT.format(table=table) + (_ANEW if again else "")
+        written.append(connection.execute(statement, (list(UNITS), *values)))
+    return written
+
+
+def _packed(connection: psycopg.Connection[Any], beside: Columns, vectors: NDArray[np.floating]) -> list[_Packed]:
+    rows, dim = vectors.shape
+    ids = [np.frombuffer(b"".join(column), "V16") for column in beside[:3]]
+    # numpy's "no time" is the smallest number, which the server reads as -infinity
+    since = np.array([None if at is None else at - _EPOCH for at in beside.times], "m8[us]").astype(np.int64)
+    halves = np.zeros(rows, [("dim", ">u2"), ("unused", ">u2"), ("numbers", ">f2", dim)])
+    halves["dim"], halves["numbers"] = dim, vectors.astype(np.float16, copy=False)
+    units = np.array([_NUMBER[unit] for unit in beside.units], ">i2")
+    kinds = ("uuid", "uuid", "uuid", "timestamptz", "int2", "halfvec")
+    columns = (*ids, since.astype(">i8"), units, halves)
+    return [_array(connection.adapters.types[kind].oid, found) for kind, found in zip(kinds, columns, strict=True)]
+
+
+def _array(oid: int, values: NDArray[Any]) -> _Packed:
+    """An array of one dimension without nulls: a header, then each value after its length."""
+    found = np.empty(len(values), [("bytes", ">i4"), ("value", values.dtype)])
+    found["bytes"], found["value"] = values.dtype.itemsize, values
+    return _Packed(np.array([1, 0, oid, len(values), 1], ">i4").tobytes() + found.tobytes())
