@@ -112,8 +112,7 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
 
     @event.listens_for(made, "begin")
     def _enter(connection: Connection) -> None:
-        raw = late_connection(connection)
-        raw.late, raw.in_force = [(setting, ()) for setting in settings], None
+        late_connection(connection).enter([(setting, ()) for setting in settings])
 
     @event.listens_for(made, "before_cursor_execute")
     def _settle(connection: Connection, *_: object) -> None:

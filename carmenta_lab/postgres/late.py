@@ -23,8 +23,8 @@ class BinaryCursor(psycopg.Cursor[Any]):
 class LateConnection(psycopg.Connection[Any]):
     """Whoever asks for a cursor finds what is `late` done; who commits or rolls back need not have it done.
 
-    So a search costs one round trip: before a transaction has begun it is `alone`, and within one its settings stay
-    `in_force` for the next search that wants the same.
+    So a search costs one round trip: the first of a transaction that has not begun is `alone`, and within one its
+    settings stay `in_force` for the next search that wants the same.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,6 +33,11 @@ class LateConnection(psycopg.Connection[Any]):
         self.late: list[Setting] = []
         self.in_force: object = None  # what the settings that `late` sets back were set for
         self.sees_each = False  # whether each statement of a transaction sees what was committed before it
+        self._first = False  # whether nothing was asked in the transaction yet
+
+    def enter(self, settings: Sequence[Setting]) -> None:
+        """A transaction begins, with its first statement, and with these settings."""
+        self.late, self.in_force, self._first = list(settings), None, True
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """A cursor, as psycopg gives it."""
@@ -70,10 +75,12 @@ class LateConnection(psycopg.Connection[Any]):
     def untouched(self) -> bool:
         """Whether nothing has been executed in a transaction in which each statement sees what others committed.
 
-        Then a statement that only reads may as well be a transaction of its own. Never so through a pooler.
+        Then a statement that only reads may as well be a transaction of its own. Once only: a second one would go
+        faster within a transaction. Never so through a pooler.
         """
         return (
-            bool(self.late)
+            self._first
+            and bool(self.late)
             and self.sees_each
             and not self.autocommit
             and self.prepare_threshold is not None
@@ -85,10 +92,10 @@ class LateConnection(psycopg.Connection[Any]):
     ) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]]:
         """A statement as a transaction of its own, in one round trip: the row of `first`, and its rows.
 
-        To be called when `untouched`, and leaves the transaction so. `first` are expressions that are selected after
-        what the transaction begins with.
+        To be called when `untouched`; the transaction is still to begin after it. `first` are expressions that are
+        selected after what the transaction begins with.
         """
-        late = self.late
+        late, self._first = self.late, False
         self.autocommit = True
         try:
             before, cursor = super().cursor(), super().cursor()
