@@ -26,11 +26,11 @@ from carmenta_lab.bench.filling import questions, user_id, vectors_of
 from carmenta_lab.bench.generate import texts, write_folder
 from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result
-from carmenta_lab.bench.peer_run import BREADTHS, MARK, RECALL, K
+from carmenta_lab.bench.peer_run import BREADTHS, EF_CONSTRUCTION, MARK, RECALL, K, M
 from carmenta_lab.bench.scratch import scratch
 from carmenta_lab.bench.searching import filled
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import KINDS
+from carmenta_lab.indexes import HNSW
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way, prepare
@@ -51,7 +51,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 IN_POSTGRES = tuple(PACKAGES)[:3]
 """Those whose loading is compared: the others keep no rows that a statement can read."""
 
-ASKED = 50
+ASKED = 100
 INSTALL_SECONDS, RUN_SECONDS = 1_200, 3_600
 
 
@@ -90,7 +90,8 @@ def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result
         np.savez(Path(place) / "rows.npz", vectors=vectors, asked=asked, true=true)
         (Path(place) / "texts.json").write_text(json.dumps(list(texts(rows, seed))), encoding="utf-8")
         with filled(database, [(0, rows)], seed) as table:
-            indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=1_024)
+            graph = HNSW(m=M, ef_construction=EF_CONSTRUCTION, kind="halfvec")
+            indexes.build(database.owner, table, graph, memory_mb=1_024)
             ours, breadth, recall = _chosen(database, asked, true, rows)
             for name, wanted in PACKAGES.items():
                 try:
