@@ -20,7 +20,7 @@ import numpy as np
 M, EF_CONSTRUCTION, K = 24, 128, 10
 """Graphs of 16 links, made with breadth 64, differ so much from build to build over clustered vectors that one needs
 twice the breadth of another for the same recall."""
-BREADTHS = (10, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 260, 320)
+BREADTHS = (10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100, 115, 130, 145, 160, 180, 200, 230, 260, 320)
 RECALL = 0.95
 MARK = "peer: "
 """Begins a line of the answer."""
