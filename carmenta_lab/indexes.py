@@ -85,8 +85,14 @@ class IVFFlat:
         return f"USING ivfflat ((l2_normalize(embedding)::halfvec({dim})) halfvec_ip_ops) WITH (lists = {lists})"
 
     def memory_bytes(self, rows: int, dim: int) -> int:
-        """Nothing that could grow too large: pgvector refuses to build where its sample does not fit."""
-        return 0
+        """What its k-means takes: pgvector refuses to build where `maintenance_work_mem` is less.
+
+        As in its ivfkmeans.c: a sample of 50 vectors a list, 10,000 at least, the bound of the distance of each to each
+        centre, and the distances between centres.
+        """
+        lists = self.lists or lists_for(rows)
+        sample = max(50 * lists, 10_000)
+        return sample * (2 * dim + 8 + 4 * lists + 8) + lists * (4 * lists + 12 * dim + 16)
 
 
 Declared: TypeAlias = HNSW | IVFFlat
@@ -137,8 +143,9 @@ def build(
     """Build an index where it is missing; `concurrently` lets others write meanwhile and takes about twice as long.
 
     `user` indexes that user's rows alone; `memory_mb` is the `maintenance_work_mem` of the build, the server's
-    setting unless told. GraphMemoryWarning says how much would hold the graph when it does not fit. An index left
-    invalid by a build that was cut off is dropped first. UsageError when there is no such table.
+    setting unless told, and never less than IVFFlat's k-means takes. GraphMemoryWarning says how much would hold the
+    graph when it does not fit. An index left invalid by a build that was cut off is dropped first. UsageError when
+    there is no such table.
     """
     called = f"{PRODUCT}.{name(table, index.kind, user)}"
     with owner.begin() as connection:
@@ -150,6 +157,8 @@ def build(
         if state:
             return
         rows, dim = _measure(connection, table, user)
+        if isinstance(index, IVFFlat):  # it would be refused with less
+            memory_mb = _enough(connection, index.memory_bytes(rows, dim), memory_mb)
         _warn(connection, table, index, rows, dim, memory_mb)
     if state is False:
         drop(owner, table, index.kind, user)
@@ -183,9 +192,19 @@ def _measure(connection: Connection, table: str, user: UUID | None) -> tuple[int
     return int(rows or 0), int(dim or 0)
 
 
-def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None) -> None:
+def _memory(connection: Connection, memory_mb: int | None) -> int:
+    """Bytes that a build may take."""
     setting = connection.scalar(text("SELECT pg_size_bytes(current_setting('maintenance_work_mem'))"))
-    has, needs = memory_mb * MB if memory_mb else int(setting or 0), index.memory_bytes(rows, dim)
+    return memory_mb * MB if memory_mb else int(setting or 0)
+
+
+def _enough(connection: Connection, needs: int, memory_mb: int | None) -> int | None:
+    """What is told or set, or as much as is needed where that is too little."""
+    return memory_mb if _memory(connection, memory_mb) >= 1.1 * needs else math.ceil(1.1 * needs / MB)
+
+
+def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None) -> None:
+    has, needs = _memory(connection, memory_mb), index.memory_bytes(rows, dim)
     if needs > has:
         enough = math.ceil(needs * 1.1 / MB)
         warnings.warn(

@@ -144,6 +144,21 @@ def test_an_index_over_the_rows_of_one_user_is_smaller_and_another_one(
     indexes.drop(database.owner, table, "halfvec")
 
 
+def test_ivfflat_gets_the_memory_without_which_the_server_refuses_it(
+    database: Database, many: tuple[str, UUID]
+) -> None:
+    table, _ = many
+    index = IVFFlat(lists=200)
+    with database.owner.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '1MB'")
+        with pytest.raises(DBAPIError, match=r"memory required is \d+ MB") as refused:
+            connection.exec_driver_sql(f"CREATE INDEX ON carmenta.{table} {index.definition(ROWS, DIM)}")
+    needs = int(str(refused.value).split("required is ")[1].split()[0])
+    assert needs - 1 <= index.memory_bytes(ROWS, DIM) / MB  # of a whole sample, which is more than this table holds
+    indexes.build(database.owner, table, index, memory_mb=1)
+    indexes.drop(database.owner, table, "ivfflat")
+
+
 @pytest.mark.parametrize("index", [KINDS["hnsw"], KINDS["halfvec"], KINDS["binary"], HNSW(32, 64, "halfvec")], ids=repr)
 def test_the_memory_of_a_graph_is_foretold_as_the_server_finds_it(
     database: Database, many: tuple[str, UUID], index: HNSW
@@ -228,7 +243,17 @@ def test_an_index_that_misses_too_much_or_never_wins_has_no_crossing_there() -> 
     assert [r.rows for r in crossings(measured("hnsw", (1_000, 0.5, 0.9), (2_000, 0.5, 0.95)))] == [2_000]
 
 
-def test_the_bench_measures_every_index_for_every_size_and_leaves_nothing(database: Database) -> None:
+@pytest.fixture
+def empty_database(cluster: Any) -> Iterator[Database]:
+    """Of one test, which takes away all users."""
+    way = cluster.clone(cluster.template("empty", None))
+    with prepare(way) as found:
+        yield found
+    cluster.drop(way)
+
+
+def test_the_bench_measures_every_index_for_every_size_and_leaves_nothing(empty_database: Database) -> None:
+    database = empty_database
     with database.owner.begin() as connection:
         before = connection.scalar(text("SELECT count(*) FROM pg_class WHERE relname LIKE 'ann%'"))
     found = [result for result in crossover(database, 1_000, 1, 7) if isinstance(result, Crossover)]
