@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
-from carmenta_lab.indexes import KINDS, Kind, build, drop, listed
+from carmenta_lab.index_kinds import KINDS, Kind
+from carmenta_lab.indexes import build, drop, listed
 from carmenta_lab.indexes import name as index_name
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.lookup import find_user

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from carmenta_lab import indexes
 from carmenta_lab.bench.crossover import Crossover, crossings, crossover
 from carmenta_lab.errors import UsageError
-from carmenta_lab.indexes import HNSW, KINDS, MB, GraphMemoryWarning, IVFFlat, Kind
+from carmenta_lab.index_kinds import HNSW, KINDS, IVFFlat, Kind, lists_for
+from carmenta_lab.indexes import MB, GraphMemoryWarning
 from carmenta_lab.ingest.embed import register
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.lab import prepare
@@ -199,7 +200,7 @@ def test_a_graph_that_does_not_fit_is_built_with_a_warning_that_says_what_would_
 
 @pytest.mark.parametrize(("rows", "lists"), [(0, 1), (999, 1), (5_000, 5), (1_000_000, 1000), (4_000_000, 2000)])
 def test_lists_follow_the_documented_rule(rows: int, lists: int) -> None:
-    assert indexes.lists_for(rows) == lists
+    assert lists_for(rows) == lists
     assert IVFFlat().definition(rows, DIM).endswith(f"WITH (lists = {lists})")
     assert IVFFlat(lists=7).definition(rows, DIM).endswith("WITH (lists = 7)")
 

@@ -21,8 +21,8 @@ from carmenta_lab import indexes, strategies
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
 from carmenta_lab.experiment.plans import fixed
-from carmenta_lab.indexes import HNSW, Kind
-from carmenta_lab.indexes import KINDS as INDEXES
+from carmenta_lab.index_kinds import HNSW, Kind
+from carmenta_lab.index_kinds import KINDS as INDEXES
 from carmenta_lab.ingest.embed import register, table_name
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.ingest.tokens import encode_lacking

@@ -3,7 +3,7 @@
 from carmenta_lab import indexes
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import filled
-from carmenta_lab.indexes import KINDS
+from carmenta_lab.index_kinds import KINDS, Kind
 from carmenta_lab.postgres.connect import Database
 
 MEMORY_MB = 512
@@ -21,7 +21,7 @@ def building(database: Database, rows: int, repeats: int, seed: int) -> list[Res
                     connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{MEMORY_MB}MB'")
                     connection.exec_driver_sql(f"CREATE INDEX ann_bare ON carmenta.{table} {definition}")
 
-            def empty(kind: indexes.Kind = kind) -> None:
+            def empty(kind: Kind = kind) -> None:
                 with database.owner.begin() as connection:
                     connection.exec_driver_sql("DROP INDEX IF EXISTS carmenta.ann_bare")
                 indexes.drop(database.owner, table, kind)

@@ -18,7 +18,8 @@ from carmenta_lab import indexes
 from carmenta_lab.bench.filling import VECTOR_COLUMNS
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import KINDS, MB, Declared, Kind
+from carmenta_lab.index_kinds import KINDS, Declared, Kind
+from carmenta_lab.indexes import MB
 from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.postgres.connect import Database

@@ -21,7 +21,7 @@ from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.experiment.plans import fixed
-from carmenta_lab.indexes import KINDS
+from carmenta_lab.index_kinds import KINDS
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.load import load
 from carmenta_lab.ingest.staging import copy

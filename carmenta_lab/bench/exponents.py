@@ -17,7 +17,7 @@ from carmenta_lab.bench.scale import Scale
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.context import assemble
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import KINDS
+from carmenta_lab.index_kinds import KINDS
 from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database

@@ -17,6 +17,7 @@ from carmenta_lab.bench.growth import STEPS, Grew
 from carmenta_lab.bench.ingest import DIM, MODEL, write_vectors
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.bench.scratch import scratch
+from carmenta_lab.index_kinds import KINDS
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
@@ -24,7 +25,7 @@ from carmenta_lab.postgres.lab import embedded_way, prepare
 from carmenta_lab.settings import read_settings
 
 SMALLEST = 100
-GRAPH = indexes.KINDS["halfvec"]
+GRAPH = KINDS["halfvec"]
 SPARE = 1.2
 """Times what the graph takes, so that it is built in memory."""
 

@@ -1,20 +1,13 @@
 """Other tools on the same rows at the same recall, each in an environment of its own that this bench makes."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, median
-from threading import Timer
 from time import perf_counter
-from typing import Any
 from uuid import uuid5
 
 import numpy as np
@@ -26,11 +19,12 @@ from carmenta_lab.bench.filling import questions, user_id, vectors_of
 from carmenta_lab.bench.generate import texts, write_folder
 from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result
-from carmenta_lab.bench.peer_run import BREADTHS, EF_CONSTRUCTION, MARK, RECALL, K, M
+from carmenta_lab.bench.peer_process import Missing, installed, running
+from carmenta_lab.bench.peer_run import BREADTHS, EF_CONSTRUCTION, RECALL, K, M
 from carmenta_lab.bench.scratch import scratch
 from carmenta_lab.bench.searching import filled
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import HNSW
+from carmenta_lab.index_kinds import HNSW
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way, prepare
@@ -55,7 +49,6 @@ ASKED = 100
 GRAPH = HNSW(m=M, ef_construction=EF_CONSTRUCTION, kind="halfvec")
 GRAPHS = 3
 """Built of ours, as no two have the same recall."""
-INSTALL_SECONDS, RUN_SECONDS = 1_200, 3_600
 
 
 @dataclass(frozen=True)
@@ -96,12 +89,12 @@ def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result
             ours, breadth, recall = _chosen(database, table, asked, true, rows)
             for name, wanted in PACKAGES.items():
                 try:
-                    python = _installed(home / "peers" / name, wanted)
+                    python = installed(home / "peers" / name, wanted)
                     load_ms = _load(f"{database.name}_load", folder) if name in IN_POSTGRES else float("nan")
-                    with _running(python, name, Path(place), _empty_database(home)) as peer:
+                    with running(python, name, Path(place), _empty_database(home)) as peer:
                         done = peer.read()
                         spent = [(peer.round(), ours()) for _ in range(repeats + 1)][1:]
-                except _Missing as reason:
+                except Missing as reason:
                     what = f"could not be run: {reason}"
                     found.append(Peer(name, float("nan"), median(ours()), rows, repeats, what, missing=str(reason)))
                     continue
@@ -157,89 +150,6 @@ def _chosen(
     reached = [next((at for at, recall in enumerate(graph) if recall >= RECALL), -1) for graph in recalls]
     at = sorted(place % len(BREADTHS) for place in reached)[GRAPHS // 2]
     return lambda: ask(BREADTHS[at])[0], BREADTHS[at], fmean(graph[at] for graph in recalls)
-
-
-class _Missing(Exception):
-    """A peer that cannot be installed or run, and why."""
-
-
-def _installed(folder: Path, packages: Sequence[str]) -> Path:
-    """The interpreter of an environment that has the packages, made where it is absent."""
-    python, done = folder / "bin" / "python", folder / "installed"
-    if done.exists():
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, text=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise _Missing(f"pip took more than {INSTALL_SECONDS} s") from None
-    except subprocess.CalledProcessError as error:
-        raise _Missing(_last_line(error.stderr or error.stdout)) from None
-    done.touch()
-    return python
-
-
-@dataclass(frozen=True)
-class _Process:
-    """A peer that answers."""
-
-    process: subprocess.Popen[str]
-    errors: Path
-
-    def read(self) -> dict[str, Any]:
-        """What it says next."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith(MARK):
-                found: dict[str, Any] = json.loads(line.removeprefix(MARK))
-                return found
-        raise _Missing(_last_line(self.errors.read_text(encoding="utf-8", errors="replace")))
-
-    def round(self) -> list[float]:
-        """Milliseconds of each question."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("again\n")
-        self.process.stdin.flush()
-        spent: list[float] = self.read()["spent_ms"]
-        return spent
-
-
-@contextmanager
-def _running(python: Path, name: str, folder: Path, url: str) -> Iterator[_Process]:
-    """The peer in its environment, ended at the end, or after an hour."""
-    script = Path(__file__).with_name("peer_run.py")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CARMENTA_", "PYTHON"))}
-    errors = folder / f"{name}.errors"
-    with errors.open("w") as file:
-        process = subprocess.Popen(
-            [str(python), str(script), name, str(folder)],
-            env=environment | {"PEER_URL": url},
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-        )
-    clock = Timer(RUN_SECONDS, process.kill)
-    clock.start()
-    try:
-        yield _Process(process, errors)
-    finally:
-        clock.cancel()
-        process.kill()
-        process.communicate()
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines or ["no reason given"])[-1][:200]
 
 
 def _empty_database(home: Path) -> str:

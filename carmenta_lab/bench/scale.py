@@ -17,7 +17,8 @@ from carmenta_lab import indexes, resources
 from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.searching import Asker, empty
 from carmenta_lab.experiment.circumstances import server_circumstances
-from carmenta_lab.indexes import KINDS, MB, Kind
+from carmenta_lab.index_kinds import KINDS, Kind, lists_for
+from carmenta_lab.indexes import MB
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25
@@ -163,7 +164,7 @@ def measure(
 
 
 def _indexed(kind: Kind, total: int) -> VectorSearch:
-    return VectorSearch(index=kind, exact_up_to=0, probes=max(1, round(math.sqrt(indexes.lists_for(total)))))
+    return VectorSearch(index=kind, exact_up_to=0, probes=max(1, round(math.sqrt(lists_for(total)))))
 
 
 def _megabytes(database: Database, names: Sequence[str]) -> float:

@@ -17,7 +17,7 @@ from carmenta_lab import indexes
 from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexes import KINDS
+from carmenta_lab.index_kinds import KINDS
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query

@@ -17,7 +17,7 @@ from carmenta_lab import indexes, strategies
 from carmenta_lab.bench.filling import asked, questions
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import SEARCHES, Asker, filled
-from carmenta_lab.indexes import KINDS
+from carmenta_lab.index_kinds import KINDS
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion

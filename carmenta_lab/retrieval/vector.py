@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import DimensionMismatch, UsageError
-from carmenta_lab.indexes import FOUND, KINDS, Kind, names_for
+from carmenta_lab.index_kinds import KINDS, Kind
+from carmenta_lab.indexes import FOUND, names_for
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.packed import UNITS
 from carmenta_lab.records import Query
