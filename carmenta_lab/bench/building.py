@@ -3,7 +3,7 @@
 from carmenta_lab import indexes
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import filled
-from carmenta_lab.index_kinds import KINDS, Kind
+from carmenta_lab.index_kinds import KINDS, Declared, Kind
 from carmenta_lab.postgres.connect import Database
 
 MEMORY_MB = 512
@@ -26,7 +26,7 @@ def building(database: Database, rows: int, repeats: int, seed: int) -> list[Res
                     connection.exec_driver_sql("DROP INDEX IF EXISTS carmenta.ann_bare")
                 indexes.drop(database.owner, table, kind)
 
-            def ours(index: indexes.Declared = index) -> None:
+            def ours(index: Declared = index) -> None:
                 indexes.build(database.owner, table, index, memory_mb=MEMORY_MB)
 
             limit, spent = alternate(bare, ours, repeats, before=empty, warm_up=0)
