@@ -13,7 +13,7 @@ import pandas as pd
 
 from carmenta_lab.bench.filling import DIM
 from carmenta_lab.bench.generate import vectors, write_folder
-from carmenta_lab.bench.scale import Scale
+from carmenta_lab.bench.scale import RECALL, Scale
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.context import assemble
 from carmenta_lab.embedding import DEFAULT_MODEL
@@ -22,9 +22,6 @@ from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
-
-RECALL = 0.95
-"""Below it an approximate method does not count as an answer."""
 
 MESSAGES = 1_000
 """Messages of one user on average."""
@@ -49,7 +46,7 @@ def exponent(rows: Sequence[float], milliseconds: Sequence[float]) -> float:
 def exponents(scale: Scale, grown: Sequence[Grown] = ()) -> pd.DataFrame:
     """Growth with all rows for a user of fixed size (the largest measured at each total), and of other operations."""
     found: list[tuple[object, ...]] = []
-    frame = pd.DataFrame([vars(row) for row in scale.searched])
+    frame = pd.DataFrame([vars(row) for row in scale.answers])
     for method, group in frame.groupby("method", sort=False):
         sizes = group.groupby("user_rows").rows.nunique()
         size = max(sizes[sizes == sizes.max()].index)
@@ -72,7 +69,7 @@ def extrapolated(scale: Scale, rows: int) -> pd.DataFrame:
     Not for indexes, whose latency follows the user's share.
     """
     found = []
-    frame = pd.DataFrame([vars(row) for row in scale.searched])
+    frame = pd.DataFrame([vars(row) for row in scale.answers])
     last = frame[(frame.rows == frame.rows.max()) & ~frame.method.isin(list(KINDS))]
     for method, group in last.groupby("method", sort=False):
         most = group.loc[group.user_rows.idxmax()]
@@ -90,7 +87,7 @@ def decisions(scale: Scale, enough_ms: float = 10.0, too_slow_ms: float = 100.0)
     Exact while its median stays within `enough_ms`, or while no index is faster at a recall of .95; a dedicated engine
     where nothing here answers within `too_slow_ms`.
     """
-    frame = pd.DataFrame([vars(row) for row in scale.searched])
+    frame = pd.DataFrame([vars(row) for row in scale.answers])
     last = frame[frame.rows == frame.rows.max()]
     found = []
     for size, group in last.groupby("user_rows"):

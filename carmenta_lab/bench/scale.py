@@ -5,7 +5,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from carmenta_lab import indexes, resources
+from carmenta_lab.bench.asking import per_second, timed
 from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.searching import Asker, empty
 from carmenta_lab.experiment.circumstances import server_circumstances
 from carmenta_lab.index_kinds import KINDS, Kind, lists_for
 from carmenta_lab.indexes import MB
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.retriever import Retriever
-from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.vector import VectorSearch
 
 EXACT = VectorSearch()
@@ -38,10 +36,13 @@ PLAIN: Mapping[str, Retriever] = {
 """Methods that need no approximate index."""
 
 ASKED = 30
-BUDGET_SECONDS = 3.0
-"""Of one method and one user; at least five questions are asked."""
 CLIENT_SECONDS = (0.2, 1.0)
 """At the least and at the most; a twenty-thousandth for each row of the table between them."""
+RECALL = 0.95
+"""Below it an approximate method does not count as an answer."""
+WIDER = (1, 2, 4, 8)
+"""An index is searched with so many times the usual breadth, until it finds enough: 100 candidates of a graph
+(`ef_search`), the root of IVFFlat's lists (`probes`), 12 hits of a binary index for each that is wanted."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Searched:
     recall: float | None  # against exact search at 10 hits; None where words are ranked
     p50_ms: float
     p95_ms: float
+    wider: int = 1  # times the usual breadth, one of `WIDER`
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Scale:
     served: tuple[Served, ...]
     stored: tuple[Stored, ...]
     circumstances: dict[str, Any]
+
+    @property
+    def answers(self) -> tuple[Searched, ...]:
+        """Each method over each user at the least breadth that finds enough, or the widest tried."""
+        return tuple({(row.rows, row.user_rows, row.method): row for row in self.searched}.values())
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -127,7 +134,7 @@ def measure(
     stored: list[Stored] = []
     busy = [round(os.getloadavg()[0], 1)]
     for total in totals:
-        asked = {number: size for number, size in enumerate(users, start=1) if size <= total / 2}
+        asked = {number: size for number, size in enumerate(sorted(users), start=1) if size <= total / 2}
         rest, usual = total - sum(asked.values()), min(1_000, max(10, total // 20))
         others = [(100 + place, usual) for place in range(math.ceil(rest / usual))]
         progress(f"filling {total:,} rows")
@@ -146,7 +153,7 @@ def measure(
         true: dict[int, list[set[Any]]] = {}
         for name, retriever in PLAIN.items():
             progress(f"{name} over {total:,} rows")
-            _method(database, total, asked, clients, seed, name, retriever, true, searched, served)
+            _method(database, total, asked, clients, seed, name, (retriever,), true, searched, served)
         for kind in KINDS:
             progress(f"{kind} over {total:,} rows")
             start = time.perf_counter()
@@ -155,7 +162,8 @@ def measure(
             spent = time.perf_counter() - start
             stored.append(Stored(total, kind, spent, _megabytes(database, [indexes.name(table, kind)])))
             some = {number: size for number, size in asked.items() if size >= total / 1_000}
-            _method(database, total, some, clients, seed, kind, _indexed(kind, total), true, searched, served)
+            wider = [_indexed(kind, total, times) for times in WIDER]
+            _method(database, total, some, clients, seed, kind, wider, true, searched, served)
             indexes.drop(database.owner, table, kind)
     empty(database)
     busy.append(round(os.getloadavg()[0], 1))  # our own work included
@@ -163,8 +171,11 @@ def measure(
     return Scale(tuple(searched), tuple(served), tuple(stored), found | server_circumstances(database))
 
 
-def _indexed(kind: Kind, total: int) -> VectorSearch:
-    return VectorSearch(index=kind, exact_up_to=0, probes=max(1, round(math.sqrt(lists_for(total)))))
+def _indexed(kind: Kind, total: int, wider: int) -> VectorSearch:
+    probes = wider * max(1, round(math.sqrt(lists_for(total))))
+    return VectorSearch(
+        index=kind, exact_up_to=0, ef_search=100 * wider, probes=min(probes, lists_for(total)), candidates=12 * wider
+    )
 
 
 def _megabytes(database: Database, names: Sequence[str]) -> float:
@@ -183,62 +194,28 @@ def _method(
     clients: Sequence[int],
     seed: int,
     name: str,
-    retriever: Retriever,
+    retrievers: Sequence[Retriever],
     true: dict[int, list[set[Any]]],
     searched: list[Searched],
     served: list[Served],
 ) -> None:
-    """Every user's questions by one method; what exact search finds is kept in `true` for the others."""
+    """Every user's questions by one method, wider until it finds enough; what exact search finds goes to `true`."""
+    chosen = retrievers[0]
     for number, size in asked.items():
         one = Asker(database, number, *questions(number, ASKED, seed))
-        spent, found = _ask(one, retriever)
-        if name == "exact":
-            true[number] = found
-        recall = None
-        if isinstance(retriever, VectorSearch):
-            recall = fmean(len(a & b) / max(1, len(a)) for a, b in zip(true[number], found, strict=False))
-        p50, p95 = (float(np.percentile(spent, p)) for p in (50, 95))
-        searched.append(Searched(total, size, name, recall, p50, p95))
-    if asked:
+        for wider, chosen in zip(WIDER, retrievers, strict=False):
+            spent, found = timed(one, chosen)
+            if name == "exact":
+                true[number] = found
+            recall = None
+            if isinstance(chosen, VectorSearch):
+                recall = fmean(len(a & b) / max(1, len(a)) for a, b in zip(true[number], found, strict=False))
+            p50, p95 = (float(np.percentile(spent, p)) for p in (50, 95))
+            searched.append(Searched(total, size, name, recall, p50, p95, wider))
+            if recall is None or recall >= RECALL:
+                break
+    if asked:  # the largest, at its breadth
         number, size = max(asked.items(), key=lambda pair: pair[1])
         one = Asker(database, number, *questions(number, ASKED, seed))
         seconds = min(max(total / 20_000, CLIENT_SECONDS[0]), CLIENT_SECONDS[1])
-        served += [Served(total, size, name, n, _per_second(one, retriever, n, seconds)) for n in clients]
-
-
-def _ask(one: Asker, retriever: Retriever) -> tuple[list[float], list[set[Any]]]:
-    """Milliseconds and sources of each question, after three to warm up, in one session."""
-    spent, found = [], []
-    with one.database.user_session(one.query.user_id) as session:
-        pairs = list(zip(one.vectors, one.texts, strict=True))
-        begun = time.perf_counter()
-        for place, (vector, text) in enumerate([*pairs[:3], *pairs]):
-            query = Query("scale", one.query.user_id, text)
-            start = time.perf_counter()
-            sources = set(search(session, retriever, query, 10, vector).sources())
-            if place >= 3:
-                spent.append((time.perf_counter() - start) * 1000)
-                found.append(sources)
-            if len(spent) >= 5 and time.perf_counter() - begun > BUDGET_SECONDS:
-                break
-    return spent, found
-
-
-def _per_second(one: Asker, retriever: Retriever, clients: int, seconds: float) -> float:
-    """Questions answered a second, all clients together, each in one session."""
-
-    def work(_: int) -> int:
-        done = 0
-        with one.database.user_session(one.query.user_id) as session:
-            query = Query("scale", one.query.user_id, one.texts[0])
-            search(session, retriever, query, 10, one.vectors[0])
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                place = done % len(one.texts)
-                asked = Query("scale", one.query.user_id, one.texts[place])
-                search(session, retriever, asked, 10, one.vectors[place])
-                done += 1
-        return done
-
-    with ThreadPoolExecutor(clients) as pool:
-        return sum(pool.map(work, range(clients))) / seconds
+        served += [Served(total, size, name, n, per_second(one, chosen, n, seconds)) for n in clients]
