@@ -122,6 +122,10 @@ MEASURED = scale.Scale(
 )
 
 
+STEPS = ((1, 1.0, 0.8), (2, 2.0, 0.96))
+"""Times the usual breadth, milliseconds, recall."""
+
+
 def test_an_exponent_is_the_slope_on_logarithmic_scales() -> None:
     assert exponents.exponent([10, 100, 1_000], [3 * 10**1.5, 3 * 100**1.5, 3 * 1_000**1.5]) == pytest.approx(1.5)
     assert math.isnan(exponents.exponent([10, 10], [1, 2]))
@@ -148,14 +152,22 @@ def test_an_index_is_chosen_only_where_exact_search_is_slow_and_the_index_finds_
     assert exponents.decisions(slow).choice.tolist() == ["a dedicated engine"]
 
 
+def test_an_index_counts_at_the_breadth_at_which_it_finds_enough() -> None:
+    narrow, wide = (replace(searched(10_000, 5_000, "hnsw", ms, recall), wider=n) for n, ms, recall in STEPS)
+    found = replace(MEASURED, searched=(*MEASURED.searched, narrow, wide))
+    assert narrow not in found.answers
+    assert wide in found.answers
+    assert [*exponents.decisions(found).set_index("user_rows").loc[5_000, ["choice", "wider"]]] == ["index: hnsw", 2]
+
+
 def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     MEASURED.save(tmp_path / "new" / "scale.json")
     assert scale.read(tmp_path / "new" / "scale.json") == MEASURED
 
 
-def test_the_kept_run_reaches_a_hundred_thousand_rows_and_says_how_busy_the_machine_was() -> None:
+def test_the_kept_run_reaches_a_million_rows_and_says_how_busy_the_machine_was() -> None:
     found = scale.read(scale.kept())
-    assert max(row.rows for row in found.searched) >= 100_000
+    assert max(row.rows for row in found.searched) >= 1_000_000
     assert {row.method for row in found.searched} == {*scale.PLAIN, *scale.KINDS}
     assert {"postgres", "pgvector", "settings", "cores", "seed", "load_average"} <= found.circumstances.keys()
     stored = {row.method: row.megabytes for row in found.stored if row.rows == 100_000}
@@ -191,6 +203,10 @@ def test_every_method_is_measured_for_every_user(emptied: Database, monkeypatch:
     methods = {*scale.PLAIN, *scale.KINDS}
     assert {(row.method, row.user_rows) for row in found.searched} == {(m, size) for m in methods for size in (10, 100)}
     assert all(row.recall == 1 for row in found.searched if row.method == "exact")
+    steps = [row.wider for row in found.searched if (row.method, row.user_rows) == ("binary", 100)]
+    enough = [row.recall is None or row.recall >= scale.RECALL for row in found.answers]
+    assert steps == [*scale.WIDER[: len(steps)]]
+    assert all(good or row.wider == scale.WIDER[-1] for row, good in zip(found.answers, enough, strict=True))
     assert {(row.method, row.clients) for row in found.served} == {(m, clients) for m in methods for clients in (1, 2)}
     assert all(row.megabytes > 0 and row.build_s > 0 for row in found.stored)
 

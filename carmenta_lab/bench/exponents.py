@@ -100,9 +100,11 @@ def decisions(scale: Scale, enough_ms: float = 10.0, too_slow_ms: float = 100.0)
         least = min(exact.p50_ms, best.p50_ms if best is not None else exact.p50_ms)
         if least > too_slow_ms:
             choice = "a dedicated engine"
-        fastest = (best.method, best.recall, best.p50_ms) if best is not None else ("none", float("nan"), float("nan"))
+        fastest: tuple[object, ...] = ("none", None, float("nan"), float("nan"))
+        if best is not None:
+            fastest = (best.method, best.wider, best.recall, best.p50_ms)
         found.append((int(exact.rows), size, size / exact.rows, exact.p50_ms, *fastest, choice))
-    columns = ["rows", "user_rows", "share", "exact_ms", "best_index", "recall", "index_ms", "choice"]
+    columns = ["rows", "user_rows", "share", "exact_ms", "best_index", "wider", "recall", "index_ms", "choice"]
     return pd.DataFrame(found, columns=columns).round({"share": 4, "exact_ms": 2, "recall": 3, "index_ms": 2})
 
 

@@ -47,8 +47,6 @@ IN_POSTGRES = tuple(PACKAGES)[:3]
 
 ASKED = 100
 GRAPH = HNSW(m=M, ef_construction=EF_CONSTRUCTION, kind="halfvec")
-GRAPHS = 3
-"""Built of ours, as no two have the same recall."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +118,7 @@ def _load(name: str, folder: Path) -> float:
 def _chosen(
     database: Database, table: str, asked: NDArray[np.float32], true: NDArray[np.int64], rows: int
 ) -> tuple[Callable[[], list[float]], int, float]:
-    """A round of our searches, at the smallest breadth that finds 95 %; that breadth, and the recall there.
-
-    The breadth is the median of `GRAPHS`, the recall the mean of those at it; the last one built is searched.
-    """
+    """A round of our searches, at the smallest breadth that finds 95 %; that breadth, and the recall there."""
     user = user_id(0)
     places = {uuid5(user, str(row)): row for row in range(rows)}
     query = Query("peers", user, "peers")
@@ -139,17 +134,13 @@ def _chosen(
                 found.append({places[source] for source in ranking.sources()})
         return spent, found
 
-    recalls: list[list[float]] = []
-    for _ in range(GRAPHS):
-        indexes.drop(database.owner, table, GRAPH.kind)
-        indexes.build(database.owner, table, GRAPH, memory_mb=1_024)
-        finds = [
-            [len(found & {*best}) / K for found, best in zip(ask(b)[1], true.tolist(), strict=True)] for b in BREADTHS
-        ]
-        recalls.append([fmean(shares) for shares in finds])
-    reached = [next((at for at, recall in enumerate(graph) if recall >= RECALL), -1) for graph in recalls]
-    at = sorted(place % len(BREADTHS) for place in reached)[GRAPHS // 2]
-    return lambda: ask(BREADTHS[at])[0], BREADTHS[at], fmean(graph[at] for graph in recalls)
+    indexes.build(database.owner, table, GRAPH, memory_mb=1_024)
+    breadth, recall = 0, 0.0
+    for breadth in BREADTHS:
+        finds = [len(found & {*best}) / K for found, best in zip(ask(breadth)[1], true.tolist(), strict=True)]
+        if (recall := fmean(finds)) >= RECALL:
+            break
+    return lambda: ask(breadth)[0], breadth, recall
 
 
 def _empty_database(home: Path) -> str:

@@ -7,7 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from carmenta_lab.bench.scale import Scale
+from carmenta_lab.bench.scale import RECALL, Scale, Searched
 from carmenta_lab.figures.page import BLUE, GREEN, INK, ORANGE, PURPLE, QUIET, SKY, SMALL, VERMILION, Page, page, plain
 
 STYLES: dict[str, tuple[str, str]] = {
@@ -29,13 +29,14 @@ def scale_latency(scale: Scale) -> Page:
     """Median latency by the passages of the user, in the largest database; and by all rows, for a user of one size."""
     most = max(row.rows for row in scale.searched)
     size = _common(scale)
-    figure = page("How long does a search take?", _caption(scale, f"left: {most:,} rows in all"), WIDTH, HEIGHT)
+    hollow = f"indexes as wide as a recall of {RECALL:g} takes; hollow: not reached"
+    figure = page("How long does a search take?", _caption(scale, f"left: {most:,} rows in all", hollow), WIDTH, HEIGHT)
     left, right = figure.subplots(1, 2, sharey=True)
-    last = [row for row in scale.searched if row.rows == most]
-    _draw(left, last, lambda row: row.user_rows, lambda row: row.p50_ms)
+    last = [row for row in scale.answers if row.rows == most]
+    _draw(left, last, lambda row: row.user_rows, lambda row: row.p50_ms, _missed)
     plain(left, "passages of the user", "median latency in ms (smaller is better)", grid="both")
-    same = [row for row in scale.searched if row.user_rows == size]
-    _draw(right, same, lambda row: row.rows, lambda row: row.p50_ms)
+    same = [row for row in scale.answers if row.user_rows == size]
+    _draw(right, same, lambda row: row.rows, lambda row: row.p50_ms, _missed)
     plain(right, f"passages of all users, the user's {size:,}", "", grid="both")
     for axes in (left, right):
         _logarithmic(axes, "both")
@@ -44,11 +45,12 @@ def scale_latency(scale: Scale) -> Page:
 
 
 def scale_recall(scale: Scale) -> Page:
-    """What indexes miss against exact search, by the user's share of all rows; and questions answered a second."""
+    """What indexes miss at their usual breadth, by the user's share of all rows; and questions answered a second."""
     most = max(row.rows for row in scale.searched)
-    figure = page("What do indexes miss, and how many can ask at once?", _caption(scale), WIDTH, HEIGHT)
+    wide = f"left: at the usual breadth, right: as wide as a recall of {RECALL:g} takes"
+    figure = page("What do indexes miss, and how many can ask at once?", _caption(scale, wide), WIDTH, HEIGHT)
     left, right = figure.subplots(1, 2)
-    known = [row for row in scale.searched if row.recall is not None and row.rows == most]
+    known = [row for row in scale.searched if row.recall is not None and row.rows == most and row.wider == 1]
     _draw(left, known, lambda row: row.user_rows / row.rows, lambda row: row.recall)
     plain(left, f"the user's share of {most:,} rows", "recall at 10 against exact search", grid="both")
     _logarithmic(left, "x")
@@ -87,12 +89,31 @@ def _sizes(scale: Scale) -> set[int]:
     return {row.user_rows for row in scale.searched}
 
 
-def _draw(axes: Axes, rows: Sequence[Any], x: Callable[[Any], float], y: Callable[[Any], float]) -> None:
+def _missed(row: Searched) -> bool:
+    return row.recall is not None and row.recall < RECALL
+
+
+def _draw(
+    axes: Axes,
+    rows: Sequence[Any],
+    x: Callable[[Any], float],
+    y: Callable[[Any], float],
+    hollow: Callable[[Any], bool] = lambda row: False,
+) -> None:
     for method, (colour, marker) in STYLES.items():
-        points = sorted((x(row), y(row)) for row in rows if row.method == method)
+        points = sorted((x(row), y(row), hollow(row)) for row in rows if row.method == method)
         if points:
-            across, up = zip(*points, strict=True)
+            across, up, empty = zip(*points, strict=True)
             axes.plot(across, up, marker, color=colour, label=method, markersize=6, linewidth=1.5, alpha=0.9)
+            some = [place for place, gone in enumerate(empty) if gone]
+            axes.plot(
+                [across[place] for place in some],
+                [up[place] for place in some],
+                marker[0],
+                color="white",
+                markeredgecolor=colour,
+                markersize=6,
+            )
 
 
 def _logarithmic(axes: Axes, which: str) -> None:
