@@ -47,7 +47,7 @@ def scale_latency(scale: Scale) -> Page:
 def scale_recall(scale: Scale) -> Page:
     """What indexes miss at their usual breadth, by the user's share of all rows; and questions answered a second."""
     most = max(row.rows for row in scale.searched)
-    wide = f"left: at the usual breadth, right: as wide as a recall of {RECALL:g} takes"
+    wide = f"left: at the usual breadth, right: as wide as a recall of {RECALL:g} takes, or was tried"
     figure = page("What do indexes miss, and how many can ask at once?", _caption(scale, wide), WIDTH, HEIGHT)
     left, right = figure.subplots(1, 2)
     known = [row for row in scale.searched if row.recall is not None and row.rows == most and row.wider == 1]
@@ -124,7 +124,7 @@ def _logarithmic(axes: Axes, which: str) -> None:
             low, high = axes.get_xlim() if name == "x" else axes.get_ylim()
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 40 * low else (1,), numticks=30))
             axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10f}".rstrip("0").rstrip(".")))
 
 
 def _legend(figure: Page, rows: Sequence[Any]) -> None:
