@@ -18,8 +18,8 @@ from uuid import UUID
 import numpy as np
 
 M, EF_CONSTRUCTION, K = 32, 200, 10
-"""A graph in which pgvector's own breadth, 40, or less finds 95 % over 100,000 clustered vectors. Those of 16 links, made
-with breadth 64, differ so much from build to build that one needs twice the breadth of another for the same recall."""
+"""A graph in which pgvector's own breadth, 40, or less finds 95 % over 100,000 clustered vectors. Those of 16 links,
+made with breadth 64, differ so much from build to build that one needs twice the breadth of another."""
 BREADTHS = (10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100, 115, 130, 145, 160, 180, 200, 230, 260, 320)
 RECALL = 0.95
 MARK = "peer: "
