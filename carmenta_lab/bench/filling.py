@@ -1,6 +1,7 @@
 """Generated rows straight into the tables that searches read: passages, their words and their vectors."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID, uuid5
@@ -86,17 +87,21 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
 
     The passages are memories with nothing behind them but an id. `words` has them say what people say, and builds the
     index of words too, user by user.
+
+    Every block of 20,000 rows is a transaction: autovacuum counts no row that is not committed, and foreign keys checked
+    by a plan for no rows read all of the user's, once for each.
     """
     table = register(database.owner, DEFAULT_MODEL, DIM)
     for number, rows in sizes:
-        with database.owner.begin() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, psycopg.Connection)
-            raw.execute(LATER, (True,))
+        with _writing(database) as raw:
             raw.execute("DELETE FROM carmenta.users WHERE id = %s", (user_id(number),))
             raw.execute("INSERT INTO carmenta.users (id, name) VALUES (%s, 'bench')", (user_id(number),))
-            _write(raw, table, number, rows, seed, said if words else sentence)
-            if words:
+        for start in range(0, rows, 4 * BLOCK):
+            block = list(rows_of(number, min(rows, start + 4 * BLOCK), seed, start, said if words else sentence))
+            with _writing(database) as raw:
+                _write(raw, table, user_id(number), block)
+        if words:
+            with _writing(database) as raw:
                 raw.execute("SELECT carmenta.rebuild_words(%s)", (user_id(number),))
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for name in (table, "passages", "memories", *(WORDS if words else ())):
@@ -104,27 +109,36 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
     return table
 
 
+@contextmanager
+def _writing(database: Database) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A transaction of the owner that leaves the index of words for later."""
+    with database.owner.begin() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        raw.execute(LATER, (True,))
+        yield raw
+
+
 def _write(
-    raw: psycopg.Connection[tuple[object, ...]], table: str, number: int, rows: int, seed: int, say: Saying
+    raw: psycopg.Connection[tuple[object, ...]],
+    table: str,
+    user: UUID,
+    block: Sequence[tuple[UUID, str, datetime, HalfVector]],
 ) -> None:
-    """COPY does not write into a table with row-level security, so blocks pass temporary tables."""
-    user = user_id(number)
+    """COPY does not write into a table with row-level security, so rows pass temporary tables."""
     raw.execute("CREATE TEMP TABLE stage_rows (id uuid, content text, created_at timestamptz) ON COMMIT DROP")
     raw.execute(f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
-    for start in range(0, rows, 4 * BLOCK):
-        block = list(rows_of(number, min(rows, start + 4 * BLOCK), seed, start, say))
-        copy(raw, sql.Identifier("stage_rows"), _ROWS, (row[:3] for row in block))
-        vectors = ((user, key, key, when, "memory", vector) for key, _, when, vector in block)
-        copy(raw, sql.Identifier("stage_vectors"), VECTOR_COLUMNS, vectors)
-        raw.execute(
-            "INSERT INTO carmenta.memories (user_id, id, category, content, created_at) "
-            "SELECT %s, id, 'knowledge', '-', created_at FROM stage_rows",
-            (user,),
-        )
-        raw.execute(
-            "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
-            "SELECT %s, id, 'memory', 0, content, id, created_at FROM stage_rows",
-            (user,),
-        )
-        raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM stage_vectors")
-        raw.execute("TRUNCATE stage_rows, stage_vectors")
+    copy(raw, sql.Identifier("stage_rows"), _ROWS, (row[:3] for row in block))
+    vectors = ((user, key, key, when, "memory", vector) for key, _, when, vector in block)
+    copy(raw, sql.Identifier("stage_vectors"), VECTOR_COLUMNS, vectors)
+    raw.execute(
+        "INSERT INTO carmenta.memories (user_id, id, category, content, created_at) "
+        "SELECT %s, id, 'knowledge', '-', created_at FROM stage_rows",
+        (user,),
+    )
+    raw.execute(
+        "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
+        "SELECT %s, id, 'memory', 0, content, id, created_at FROM stage_rows",
+        (user,),
+    )
+    raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM stage_vectors")
