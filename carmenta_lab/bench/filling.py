@@ -88,7 +88,7 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
     The passages are memories with nothing behind them but an id. `words` has them say what people say, and builds the
     index of words too, user by user.
 
-    Every block of 20,000 rows is a transaction: autovacuum counts no row that is not committed, and foreign keys checked
+    A block of 20,000 rows is a transaction: autovacuum counts no row that is not committed, and foreign keys checked
     by a plan for no rows read all of the user's, once for each.
     """
     table = register(database.owner, DEFAULT_MODEL, DIM)
