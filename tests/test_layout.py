@@ -10,7 +10,7 @@ import carmenta_lab
 PACKAGE = Path(carmenta_lab.__file__).parent
 FLOORS = (
     {"errors", "records", "resources"},
-    {"settings"},
+    {"settings", "index_kinds"},
     {"schema"},
     {"postgres", "datasets", "embedding", "evaluation", "importers"},
     {"ingest", "indexes", "queries"},
