@@ -17,8 +17,8 @@ from carmenta_lab.indexes import name as index_name
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.lookup import find_user
 from carmenta_lab.postgres import embedded
-from carmenta_lab.postgres.lab import find_way, open_lab, prepare, revision, way_by_url
-from carmenta_lab.postgres.migrate import head, migrate, offline_sql
+from carmenta_lab.postgres.lab import find_way, open_lab, prepare, revisions, way_by_url
+from carmenta_lab.postgres.migrate import BRANCHES, heads, migrate, offline_sql, targets
 from carmenta_lab.postgres.roles import set_up
 from carmenta_lab.settings import read_settings
 
@@ -32,7 +32,7 @@ def up() -> None:
     Example: `carmenta-lab db up`
     """
     with open_lab() as lab:
-        typer.echo(f"ready: database {lab.name}, revision {head()}")
+        typer.echo(f"ready: database {lab.name}, revisions {', '.join(heads().values())}")
 
 
 @app.command()
@@ -66,8 +66,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
     if found["running"]:
         try:
             way = find_way(settings)
-            found["revision"] = revision(way)
-            if found["revision"] == head():
+            found["revisions"] = revisions(way)
+            if found["revisions"] == heads():
                 with way.database() as database, database.owner_session() as session:
                     rows = session.execute(text("SELECT name, counts FROM lab.datasets ORDER BY name"))
                     found["datasets"] = {row.name: row.counts for row in rows}
@@ -97,42 +97,55 @@ def url(
 
 @app.command()
 def reset(
-    yes: Annotated[str, typer.Option(help="The database's name, to confirm for a server by URL.")] = "",
+    confirm: Annotated[str, typer.Option(help="The database's name; asked for where it is not given.")] = "",
+    empty: Annotated[bool, typer.Option("--empty", help="Leave the database empty instead of migrating anew.")] = False,
 ) -> None:
-    """Drop all tables with everything in them, and migrate anew.
+    """Drop the schemas carmenta, search and lab with everything in them, and migrate anew.
 
-    Example: `carmenta-lab db reset`
+    Example: `carmenta-lab db reset --confirm carmenta`
     """
-    settings = read_settings()
-    way = find_way(settings)
+    way = find_way()
     name = way.owner.url.database or ""
-    if settings.database_url and yes != name:
-        raise UsageError(f"this drops the schemas carmenta and lab of {way.owner.shown()}: confirm with --yes {name}.")
-    set_up(way.admin, way.passwords)
+    typer.echo(f"this drops the schemas carmenta, search and lab of {way.owner.shown()}, with everything in them.")
+    if not confirm and sys.stdin.isatty():
+        confirm = typer.prompt(f"To go on, type the name of the database ({name})")
+    if confirm != name:
+        given = f"{confirm!r} is not its name" if confirm else "nothing was confirmed"
+        raise UsageError(f"nothing was dropped: {given}; confirm with --confirm {name}.")
+    set_up(way.admin, way.passwords, branches=() if empty else BRANCHES)
     with way.database() as database, database.owner.begin() as connection:
-        connection.execute(text("DROP SCHEMA IF EXISTS lab CASCADE"))
-        connection.execute(text("DROP SCHEMA IF EXISTS carmenta CASCADE"))
+        for schema in reversed(BRANCHES.values()):
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+    if empty:
+        typer.echo(f"database {name} is empty")
+        return
     prepare(way).dispose()
-    typer.echo(f"database {name} is empty, revision {head()}")
+    typer.echo(f"database {name} is empty, revisions {', '.join(heads().values())}")
 
 
 @app.command("migrate")
 def migrate_(
-    to: Annotated[str, typer.Option(help="A revision, head, or base.")] = "head",
+    target: Annotated[
+        str, typer.Argument(help="head, base, product@head, search@base, ..., or a revision of a branch.")
+    ] = "head",
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
 ) -> None:
-    """Bring the schema to a revision.
+    """Bring the schema to a revision: all branches (product, search, lab), or one.
 
-    Example: `carmenta-lab db migrate --to 0003`
+    Example: `carmenta-lab db migrate product@head`
     """
     if sql:
-        typer.echo(offline_sql(to), nl=False)
+        typer.echo(offline_sql(target), nl=False)
         return
+    wanted = targets(target)
     way = find_way()
-    set_up(way.admin, way.passwords)
+    set_up(way.admin, way.passwords, branches=[branch for branch, revision in wanted.items() if revision])
     with way.database() as database:
-        before, after = migrate(database.owner, to)
-    typer.echo(f"{before or 'base'} -> {after or 'base'}")
+        steps = migrate(database.owner, target)
+    for step in steps:
+        typer.echo(str(step))
+    if not steps:
+        typer.echo("nothing to do")
 
 
 @app.command()

@@ -18,8 +18,8 @@ from carmenta_lab.figures.contexts import tokens_by_block
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.search import search
-from carmenta_lab.schema.conversations import conversations
-from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.product.conversations import conversations
+from carmenta_lab.schema.product.identity import users
 from carmenta_lab.strategies import load as load_strategy
 
 BUDGETS = (50, 100, 200, 300, 500, 800, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000)

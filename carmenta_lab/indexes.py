@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.index_kinds import Declared, IVFFlat, Kind
-from carmenta_lab.schema.base import OWNER, PRODUCT
+from carmenta_lab.schema.base import OWNER, SEARCH
 
 MB = 1 << 20
 
@@ -57,10 +57,10 @@ def build(
     graph when it does not fit. An index left invalid by a build that was cut off is dropped first. UsageError when
     there is no such table.
     """
-    called = f"{PRODUCT}.{name(table, index.kind, user)}"
+    called = f"{SEARCH}.{name(table, index.kind, user)}"
     with owner.begin() as connection:
-        if connection.scalar(text("SELECT to_regclass(:n)"), {"n": f"{PRODUCT}.{table}"}) is None:
-            raise UsageError(f"there is no table {PRODUCT}.{table} to index: load a dataset with its model first.")
+        if connection.scalar(text("SELECT to_regclass(:n)"), {"n": f"{SEARCH}.{table}"}) is None:
+            raise UsageError(f"there is no table {SEARCH}.{table} to index: load a dataset with its model first.")
         state = connection.scalar(
             text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:n)"), {"n": called}
         )
@@ -73,7 +73,7 @@ def build(
     if state is False:
         drop(owner, table, index.kind, user)
     where = "" if user is None else f" WHERE user_id = '{user}'"
-    rest = f"IF NOT EXISTS {called.split('.')[1]} ON {PRODUCT}.{table} {index.definition(rows, dim)}{where}"
+    rest = f"IF NOT EXISTS {called.split('.')[1]} ON {SEARCH}.{table} {index.definition(rows, dim)}{where}"
     if not concurrently:
         with owner.begin() as connection:
             if memory_mb:
@@ -94,10 +94,10 @@ def build(
 def _measure(connection: Connection, table: str, user: UUID | None) -> tuple[int, int]:
     """Rows to be indexed and their dimension."""
     where = "" if user is None else " WHERE user_id = :user"
-    rows = connection.scalar(text(f"SELECT count(*) FROM {PRODUCT}.{table}{where}"), {"user": user} if user else {})
+    rows = connection.scalar(text(f"SELECT count(*) FROM {SEARCH}.{table}{where}"), {"user": user} if user else {})
     dim = connection.scalar(
         text("SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(:n) AND attname = 'embedding'"),
-        {"n": f"{PRODUCT}.{table}"},
+        {"n": f"{SEARCH}.{table}"},
     )
     return int(rows or 0), int(dim or 0)
 
@@ -128,7 +128,7 @@ def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: i
 def drop(owner: Engine, table: str, kind: Kind, user: UUID | None = None) -> None:
     """Drop an index if it is there."""
     with owner.begin() as connection:
-        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {PRODUCT}.{name(table, kind, user)}")
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {SEARCH}.{name(table, kind, user)}")
 
 
 FOUND = (
@@ -147,7 +147,7 @@ FOUND = (
 
 def names_for(table: str, kind: Kind, user: UUID) -> list[str]:
     """The names of the indexes that can serve a user's search, for `FOUND`."""
-    return [f"{PRODUCT}.{name(table, kind, of)}" for of in (user, None)]
+    return [f"{SEARCH}.{name(table, kind, of)}" for of in (user, None)]
 
 
 def present(session: Session, table: str, kind: Kind, user: UUID | None = None) -> bool:
@@ -155,13 +155,13 @@ def present(session: Session, table: str, kind: Kind, user: UUID | None = None) 
     statement = text(
         "SELECT coalesce(bool_or(i.indisvalid), false) FROM pg_index i WHERE i.indexrelid = to_regclass(:n)"
     )
-    return bool(session.scalar(statement, {"n": f"{PRODUCT}.{name(table, kind, user)}"}))
+    return bool(session.scalar(statement, {"n": f"{SEARCH}.{name(table, kind, user)}"}))
 
 
 def size_bytes(session: Session, table: str, kind: Kind, user: UUID | None = None) -> int:
     """Its size on disk; 0 when it is not there."""
     statement = text("SELECT coalesce(pg_relation_size(to_regclass(:n)), 0)")
-    return int(session.scalar(statement, {"n": f"{PRODUCT}.{name(table, kind, user)}"}) or 0)
+    return int(session.scalar(statement, {"n": f"{SEARCH}.{name(table, kind, user)}"}) or 0)
 
 
 def listed(session: Session) -> list[Built]:
@@ -173,6 +173,6 @@ def listed(session: Session) -> list[Built]:
             "JOIN pg_am am ON am.oid = c.relam WHERE c.relnamespace = to_regnamespace(:schema) "
             "AND c.relname LIKE 'ann\\_%' ORDER BY c.relname"
         ),
-        {"schema": PRODUCT},
+        {"schema": SEARCH},
     )
     return [Built(*row) for row in rows]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.schema import metadata
 from carmenta_lab.schema.base import PRODUCT
-from carmenta_lab.schema.passages import embedding_table
+from carmenta_lab.schema.search.passages import embedding_table
 from carmenta_lab.schema.vector import Ltree
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

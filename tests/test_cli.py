@@ -265,7 +265,7 @@ def test_an_index_is_built_shown_and_dropped(own_command: Command) -> None:
     assert own_command("db", "index", "--kind", "halfvec", "--drop")[:2] == (0, f"{name}: dropped\n")
     assert len(json.loads(own_command("db", "status", "--json")[1])["indexes"]) == 1
     code, _, err = own_command("db", "index", "--model", "nothing/at-all")
-    assert (code, "there is no table carmenta.embeddings_nothing_at_all to index" in err) == (2, True)
+    assert (code, "there is no table search.embeddings_nothing_at_all to index" in err) == (2, True)
     assert own_command("db", "index", "--kind", "flat")[0] == 2
 
 

@@ -20,11 +20,11 @@ from carmenta_lab.postgres import Database, migrate, prepare
 from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
-from carmenta_lab.schema.conversations import conversations as conversations_table
-from carmenta_lab.schema.conversations import messages
-from carmenta_lab.schema.identity import users
-from carmenta_lab.schema.knowledge import documents
-from carmenta_lab.schema.memory import memories
+from carmenta_lab.schema.product.conversations import conversations as conversations_table
+from carmenta_lab.schema.product.conversations import messages
+from carmenta_lab.schema.product.identity import users
+from carmenta_lab.schema.product.knowledge import documents
+from carmenta_lab.schema.product.memory import memories
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NORA = Ids("sample").of("user", "nora")
@@ -115,7 +115,7 @@ def test_no_strategy_finds_what_is_deleted_and_each_ranks_as_before_once_it_is_u
     assert undone.after[name] == undone.before[name]
 
 
-PASSAGES = "SELECT * FROM carmenta.passages ORDER BY user_id, id"
+PASSAGES = "SELECT * FROM search.passages ORDER BY user_id, id"
 
 
 def _passages(database: Database) -> list[Any]:
@@ -173,7 +173,7 @@ def test_rows_that_the_application_wrote_become_searchable(own_sample: Database)
     assert {hit.source_id for hit in ranking.hits[:2]} == {row["id"], fact["id"]}
     with own_sample.user_session(NORA) as session:
         shown = session.scalars(
-            text("SELECT content FROM carmenta.passages WHERE memory_id = :id"), {"id": fact["id"]}
+            text("SELECT content FROM search.passages WHERE memory_id = :id"), {"id": fact["id"]}
         ).all()
     assert shown == ["[2026-03-01] Owns a zeppelin."]
 
@@ -181,11 +181,11 @@ def test_rows_that_the_application_wrote_become_searchable(own_sample: Database)
 def test_one_user_neither_indexes_nor_unindexes_rows_of_another(own_sample: Database) -> None:
     tomasz = find_user(own_sample, "tomasz")
     with own_sample.owner_session() as session:
-        session.execute(text("DELETE FROM carmenta.passages"))
+        session.execute(text("DELETE FROM search.passages"))
     made = index_lacking(own_sample, tomasz, models=())
     assert made.passages > 400
     with own_sample.owner_session() as session:
-        whose = text("SELECT DISTINCT user_id FROM carmenta.passages")
+        whose = text("SELECT DISTINCT user_id FROM search.passages")
         assert session.scalars(whose).all() == [tomasz]
     before = _passages(own_sample)
     _mark(own_sample, "conversation", NOW)
@@ -197,14 +197,14 @@ def test_a_turn_that_is_deleted_takes_the_windows_of_its_conversation_along(own_
     conversation = Ids("sample").of("conversation", "nora-c09")
     with own_sample.owner_session() as session:
         made = text(
-            "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id) "
+            "INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id) "
             "SELECT user_id, gen_random_uuid(), 'window', 0, content, id FROM carmenta.messages "
             "WHERE user_id = :user AND conversation_id = :conversation"
         )
         session.execute(made, {"user": NORA, "conversation": conversation})
     _mark(own_sample, "message", NOW)
     with own_sample.owner_session() as session:
-        assert session.scalars(text("SELECT id FROM carmenta.passages WHERE unit = 'window'")).all() == []
+        assert session.scalars(text("SELECT id FROM search.passages WHERE unit = 'window'")).all() == []
 
 
 @pytest.fixture
@@ -284,12 +284,12 @@ def test_what_was_deleted_before_the_upgrade_leaves_the_index_with_it(own_sample
     with own_sample.owner_session() as session:
         for what, (table, _, _) in DELETED.items():
             session.execute(update(table).where(table.c.id == _id(what)).values(deleted_at=NOW))
-        count = text("SELECT count(*) FROM carmenta.passages")
+        count = text("SELECT count(*) FROM search.passages")
         before = session.scalar(count) or 0
     migrate(own_sample.owner)
     with own_sample.owner_session() as session:
         sources = {id for what in DELETED for id, _ in _sources(session, what)}
-        left = set(session.scalars(text("SELECT source_id FROM carmenta.passages")))
+        left = set(session.scalars(text("SELECT source_id FROM search.passages")))
         assert (session.scalar(count) or 0) < before
     assert not sources & left
 

@@ -14,7 +14,7 @@ from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.staging import Stage, lock_key
 from carmenta_lab.postgres import Database
-from carmenta_lab.schema.lab import datasets, hits, loaded, qrels, queries, runs, scores
+from carmenta_lab.schema.lab.measurements import datasets, hits, loaded, qrels, queries, runs, scores
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
@@ -93,7 +93,7 @@ def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID
         for table, column, kind in _columns(database)
         if kind in ("text", "jsonb", "_text", "tsvector", "ltree")
         and table.startswith("carmenta.")
-        and table not in ("carmenta.alembic_version", "carmenta.embedding_models")
+        and table not in ("carmenta.alembic_version", "search.embedding_models")
     }
     constrained = {
         "users.kind", "users.source", "conversations.status", "conversations.visibility", "conversations.source",
@@ -103,7 +103,7 @@ def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID
     }  # fmt: skip
     units = {name for name in free if name.startswith("carmenta.embeddings") and name.endswith(".unit")}
     assert free - {f"carmenta.{name}" for name in constrained} - units == held.keys() & free
-    assert {"carmenta.passages.text_search", "carmenta.documents.text_search", "lab.queries.answers"} <= held.keys()
+    assert {"search.passages.text_search", "carmenta.documents.text_search", "lab.queries.answers"} <= held.keys()
 
 
 def test_forgetting_a_user_leaves_no_trace_and_takes_nobody_elses_rows(
@@ -130,9 +130,7 @@ def test_forgetting_a_user_leaves_no_trace_and_takes_nobody_elses_rows(
 
 def _vectors(database: Database, user: UUID) -> int:
     with database.owner_session() as session:
-        return (
-            session.scalar(text("SELECT count(*) FROM carmenta.embeddings_tiny WHERE user_id = :u"), {"u": user}) or 0
-        )
+        return session.scalar(text("SELECT count(*) FROM search.embeddings_tiny WHERE user_id = :u"), {"u": user}) or 0
 
 
 def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Database, UUID, UUID, Planted]) -> None:
@@ -150,12 +148,12 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
     assert left == kept
     assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept - {"lab.loaded"}
     with database.owner_session() as session:
-        units = session.scalars(text("SELECT unit FROM carmenta.passages WHERE user_id = :u"), {"u": ann}).all()
+        units = session.scalars(text("SELECT unit FROM search.passages WHERE user_id = :u"), {"u": ann}).all()
     assert units == ["section"]
     assert _rows(database, bob) == bobs
     assert forgotten.rows["carmenta.messages"] == 2
     assert forgotten.rows["carmenta.memories"] == 2
-    assert forgotten.rows["carmenta.embeddings_tiny"] == 1
+    assert forgotten.rows["search.embeddings_tiny"] == 1
     assert forgotten.rows["lab.qrels"] == 1
     assert any("profile" in place for place in forgotten.elsewhere)
 

@@ -51,21 +51,21 @@ def many(database: Database) -> tuple[str, UUID]:
             )
             connection.execute(
                 text(
-                    "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id) "
+                    "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id) "
                     "SELECT user_id, id, 'memory', 0, 'x', id FROM carmenta.memories WHERE user_id = :u"
                 ),
                 parameters,
             )
             connection.execute(
                 text(
-                    f"INSERT INTO carmenta.{table} SELECT user_id, id, id, NULL, 'memory', v.v::halfvec "
-                    "FROM carmenta.passages p, LATERAL (SELECT array_agg(random() - 0.5) AS v "
+                    f"INSERT INTO search.{table} SELECT user_id, id, id, NULL, 'memory', v.v::halfvec "
+                    "FROM search.passages p, LATERAL (SELECT array_agg(random() - 0.5) AS v "
                     "FROM generate_series(1, :d) WHERE p.id IS NOT NULL) AS v WHERE user_id = :u"
                 ),
                 parameters,
             )
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(f"VACUUM ANALYZE carmenta.{table}")
+        connection.exec_driver_sql(f"VACUUM ANALYZE search.{table}")
     return table, big
 
 
@@ -101,7 +101,7 @@ def test_each_kind_indexes_an_expression_of_its_own(database: Database, many: tu
     with database.owner_session() as session:
         found = session.scalars(
             text("SELECT pg_get_indexdef(indexrelid, 1, true) FROM pg_index WHERE indrelid = CAST(:t AS regclass)"),
-            {"t": f"carmenta.{table}"},
+            {"t": f"search.{table}"},
         ).all()
     for kind in KINDS:
         indexes.drop(database.owner, table, kind)
@@ -113,9 +113,9 @@ def test_half_precision_takes_little_more_than_half_the_size_of_floats_and_signs
     """At 384 dimensions, where a page holds several nodes; the ratio is one of layout, not of rows."""
     table = register(database.owner, "wide", 384)
     with database.owner.begin() as connection:
-        connection.exec_driver_sql(f"ALTER TABLE carmenta.{table} DROP CONSTRAINT fk_{table}_passage")
+        connection.exec_driver_sql(f"ALTER TABLE search.{table} DROP CONSTRAINT fk_{table}_passage")
         connection.exec_driver_sql(
-            f"INSERT INTO carmenta.{table} SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), NULL, "
+            f"INSERT INTO search.{table} SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), NULL, "
             "'memory', v.v::halfvec FROM generate_series(1, 1500) AS n, LATERAL (SELECT array_agg(random() - 0.5) AS v "
             "FROM generate_series(1, 384) WHERE n > 0) AS v"
         )
@@ -153,7 +153,7 @@ def test_ivfflat_gets_the_memory_without_which_the_server_refuses_it(
     with database.owner.connect() as connection:
         connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '1MB'")
         with pytest.raises(DBAPIError, match=r"memory required is \d+ MB") as refused:
-            connection.exec_driver_sql(f"CREATE INDEX ON carmenta.{table} {index.definition(ROWS, DIM)}")
+            connection.exec_driver_sql(f"CREATE INDEX ON search.{table} {index.definition(ROWS, DIM)}")
     needs = int(str(refused.value).split("required is ")[1].split()[0])
     assert needs - 1 <= index.memory_bytes(ROWS, DIM) / MB  # of a whole sample, which is more than this table holds
     indexes.build(database.owner, table, index, memory_mb=1)
@@ -171,7 +171,7 @@ def test_the_memory_of_a_graph_is_foretold_as_the_server_finds_it(
         raw: Any = connection.connection.driver_connection
         raw.add_notice_handler(lambda notice: said.append(notice.message_primary))
         connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '2MB'")
-        connection.exec_driver_sql(f"CREATE INDEX ON carmenta.{table} {index.definition(ROWS, DIM)}")
+        connection.exec_driver_sql(f"CREATE INDEX ON search.{table} {index.definition(ROWS, DIM)}")
         transaction.rollback()
     rows = int(re.search(r"after (\d+) tuples", said[0])[1])  # type: ignore[index]
     assert index.memory_bytes(rows, DIM) == pytest.approx(2 * MB, rel=0.1)

@@ -30,7 +30,7 @@ Lines = list[dict[str, Any]]
 
 NOON = datetime(2025, 3, 14, 12, tzinfo=UTC)
 
-VECTORS = f"carmenta.{table_name(DEFAULT_MODEL)}"
+VECTORS = f"search.{table_name(DEFAULT_MODEL)}"
 
 TABLES = (
     *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles", "passages"),
@@ -117,7 +117,7 @@ def content(database: Database, dataset: str = "tiny") -> dict[str, list[Any]]:
         f"LEFT JOIN carmenta.memories n ON n.id = k.superseded_by WHERE k.user_id IN ({users})",
         "profiles": f"SELECT content FROM carmenta.profiles WHERE user_id IN ({users})",
         "passages": "SELECT unit, ordinal, content, author, language, created_at, text_search::text "
-        f"FROM carmenta.passages WHERE user_id IN ({users})",
+        f"FROM search.passages WHERE user_id IN ({users})",
         "queries": "SELECT query_id, content, category, asked_at, answers, language FROM lab.queries q "
         "JOIN lab.datasets d ON d.id = q.dataset_id WHERE d.name = :d",
         "qrels": "SELECT query_id, source_kind, relevance FROM lab.qrels q "
@@ -296,7 +296,7 @@ def test_documents_alone_are_a_dataset(database: Database, tmp_path: Path) -> No
     report = load_rows(database, folder)
 
     assert report.changes["documents"]["added"] == 2
-    found = rows(database, "SELECT content, ordinal FROM carmenta.passages WHERE content LIKE 'd2%' ORDER BY ordinal")
+    found = rows(database, "SELECT content, ordinal FROM search.passages WHERE content LIKE 'd2%' ORDER BY ordinal")
     assert len(found) > 5
     assert [ordinal for _, ordinal in found] == [*range(len(found))]
     assert all(body.startswith("d2: ") for body, _ in found)
@@ -396,9 +396,9 @@ def test_branches_keep_their_parents_within_one_conversation(database: Database,
 
 def test_a_changed_folder_is_brought_to_match_and_what_did_not_change_stays(database: Database, folder: Path) -> None:
     load(database, folder)
-    tables = ("carmenta.messages", "carmenta.passages", "carmenta.memories", "carmenta.documents")
+    tables = ("carmenta.messages", "search.passages", "carmenta.memories", "carmenta.documents")
     before = {table: marks(database, table) for table in tables} | {VECTORS: marks(database, VECTORS, "passage_id")}
-    old = dict(rows(database, "SELECT content, id FROM carmenta.passages"))
+    old = dict(rows(database, "SELECT content, id FROM search.passages"))
     lines = [
         message("m1", "I moved to Faro"),  # another text, and without its attachment
         message("m3", "and sold the car", content_for_llm="car is sold"),  # m2, its parent, is gone
@@ -415,11 +415,11 @@ def test_a_changed_folder_is_brought_to_match_and_what_did_not_change_stays(data
     assert report.changes["attachments"]["deleted"] == 1
     assert report.changes["memories"] == {"added": 1, "updated": 1, "deleted": 1}
     after = {table: marks(database, table) for table in tables} | {VECTORS: marks(database, VECTORS, "passage_id")}
-    new = dict(rows(database, "SELECT content, id FROM carmenta.passages"))
+    new = dict(rows(database, "SELECT content, id FROM search.passages"))
     stay = "[2025-03-14] Nora: the boiler broke", "[2025-03-14] Nora: and sold the car", "d1: bleed it twice"
     for body in (*stay, "[2025-03-14] lives in Lisbon"):
         assert new[body] == old[body]
-        for table in ("carmenta.passages", VECTORS):
+        for table in ("search.passages", VECTORS):
             assert after[table][new[body]] == before[table][old[body]]
     assert set(new) - set(old) == {"[2025-03-14] Nora: I moved to Faro", "[2025-03-14] Nora: then the roof", "fact k3"}
     assert report.embedded == 3
@@ -453,12 +453,12 @@ def test_a_long_message_that_becomes_short_leaves_no_chunk_behind(database: Data
     long = " ".join(f"Point {n} of the very long letter." for n in range(300))
     folder = write(tmp_path / "tiny", messages=[message("m1", long)], memories=[memory("k1", long)])
     load_rows(database, folder)
-    assert rows(database, "SELECT count(*) > 20 FROM carmenta.passages") == [True]
+    assert rows(database, "SELECT count(*) > 20 FROM search.passages") == [True]
     write(folder, messages=[message("m1", "short")], memories=[memory("k1", "short")])
 
     load_rows(database, folder)
 
-    assert sorted(rows(database, "SELECT content FROM carmenta.passages")) == ["[2025-03-14] Nora: short", "short"]
+    assert sorted(rows(database, "SELECT content FROM search.passages")) == ["[2025-03-14] Nora: short", "short"]
 
 
 def test_a_message_may_move_to_another_conversation(database: Database, tmp_path: Path) -> None:
@@ -481,7 +481,7 @@ def test_two_documents_may_swap_their_paths(database: Database, tmp_path: Path) 
     load_rows(database, folder)
 
     assert [row[:2] for row in content(database)["documents"]] == [("d1", "b"), ("d2", "a"), ("d4", "c")]
-    assert rows(database, "SELECT count(*) FROM carmenta.passages") == [3]
+    assert rows(database, "SELECT count(*) FROM search.passages") == [3]
 
 
 def test_what_the_application_wrote_is_not_the_folders_to_delete(database: Database, folder: Path) -> None:
@@ -504,7 +504,7 @@ def test_what_the_application_wrote_is_not_the_folders_to_delete(database: Datab
         )
         session.execute(
             text(
-                "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id) "
+                "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id) "
                 "SELECT user_id, gen_random_uuid(), 'memory', 0, content, id FROM carmenta.memories "
                 "WHERE content = 'learned'"
             )
@@ -515,7 +515,7 @@ def test_what_the_application_wrote_is_not_the_folders_to_delete(database: Datab
 
     assert rows(database, "SELECT content FROM carmenta.messages WHERE external_id IS NULL") == ["live"]
     assert rows(database, "SELECT content FROM carmenta.memories WHERE external_id IS NULL") == ["learned"]
-    assert rows(database, "SELECT content FROM carmenta.passages WHERE content = 'learned'") == ["learned"]
+    assert rows(database, "SELECT content FROM search.passages WHERE content = 'learned'") == ["learned"]
     assert content(database)["profiles"] == ["Nora, 42"]
 
 
@@ -829,10 +829,10 @@ def test_strange_texts_are_stored_as_they_are_and_embedded_where_there_is_someth
     without = rows(
         database,
         "SELECT content FROM carmenta.memories m WHERE NOT EXISTS "
-        "(SELECT FROM carmenta.passages p WHERE p.memory_id = m.id)",
+        "(SELECT FROM search.passages p WHERE p.memory_id = m.id)",
     )
     assert sorted(without) == sorted(STRANGE[name] for name in silent)
-    counts = rows(database, f"SELECT (SELECT count(*) FROM carmenta.passages), (SELECT count(*) FROM {VECTORS})")[0]
+    counts = rows(database, f"SELECT (SELECT count(*) FROM search.passages), (SELECT count(*) FROM {VECTORS})")[0]
     assert counts[0] == counts[1] == report.embedded
     assert load(database, folder).unchanged
 
@@ -846,7 +846,7 @@ def test_a_message_of_ten_megabytes_is_stored_whole_and_searched_at_its_beginnin
 
     assert reasons(report) == [f"messages.jsonl:2: longer than {10 * 2**20} bytes"]
     assert rows(database, "SELECT octet_length(content) FROM carmenta.messages ORDER BY 1 DESC") == [len(said), 10]
-    found = "SELECT count(*) FROM carmenta.passages WHERE text_search @@ to_tsquery('english', :word)"
+    found = "SELECT count(*) FROM search.passages WHERE text_search @@ to_tsquery('english', :word)"
     assert len(said) > 9_900_000
     assert rows(database, found, word="lighthous:*")[0] >= 1
     assert rows(database, found, word="afterwards") == [0]
@@ -876,7 +876,7 @@ def test_a_document_that_full_text_search_cannot_hold_is_rejected_and_the_rest_l
         "split the document"
     ]
     assert [row[0] for row in content(database)["documents"]] == ["d2"]
-    assert rows(database, "SELECT count(*) FROM carmenta.passages") == [1]
+    assert rows(database, "SELECT count(*) FROM search.passages") == [1]
 
 
 def test_a_text_is_indexed_in_its_own_language(database: Database, tmp_path: Path) -> None:
@@ -896,13 +896,13 @@ def test_a_text_is_indexed_in_its_own_language(database: Database, tmp_path: Pat
 
     assert [reject.line for reject in report.rejects] == [4]
     found = (
-        "SELECT text_search::text FROM carmenta.passages p JOIN carmenta.messages m ON m.id = p.message_id "
+        "SELECT text_search::text FROM search.passages p JOIN carmenta.messages m ON m.id = p.message_id "
         "WHERE m.external_id = :m"
     )
     assert "'haus'" in rows(database, found, m="m1")[0]
     assert "'hous'" in rows(database, found, m="m2")[0]
     assert "'houses'" in rows(database, found, m="m3")[0]
-    for table in ("carmenta.documents", "carmenta.passages"):
+    for table in ("carmenta.documents", "search.passages"):
         indexed = rows(
             database, f"SELECT text_search::text FROM {table} WHERE language = 'de' AND content LIKE '%Häuser'"
         )
@@ -1080,7 +1080,7 @@ def test_a_reader_never_sees_half_a_conversation(
             reader,
             "SELECT c.external_id, array_agg(m.content || coalesce(p.content, '-') ORDER BY m.position) "
             "FROM carmenta.conversations c JOIN carmenta.messages m ON m.conversation_id = c.id "
-            "LEFT JOIN carmenta.passages p ON p.message_id = m.id GROUP BY 1",
+            "LEFT JOIN search.passages p ON p.message_id = m.id GROUP BY 1",
         )
         for conversation, said in found:
             seen.setdefault(conversation, set()).add(tuple(said))

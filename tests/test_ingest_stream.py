@@ -68,7 +68,7 @@ def loads(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, mos
         except DatasetError as error:
             return (str(error),)
     keys = "SELECT m.id, m.position, m.parent_id, p.id FROM carmenta.messages m "
-    keys += "LEFT JOIN carmenta.passages p ON p.user_id = m.user_id AND p.message_id = m.id ORDER BY 1, 4"
+    keys += "LEFT JOIN search.passages p ON p.user_id = m.user_id AND p.message_id = m.id ORDER BY 1, 4"
     counts = rows(database, "SELECT counts::text FROM lab.datasets")
     return (
         *(content(database), rows(database, keys), reasons(report), report.mended),
@@ -171,9 +171,9 @@ def stored(database: Database, model: str) -> dict[str, Any]:
     """Vector by the id of its message, as given."""
     found = rows(
         database,
-        f"SELECT m.external_id, e.embedding::text FROM carmenta.{table_name(model)} e "
+        f"SELECT m.external_id, e.embedding::text FROM search.{table_name(model)} e "
         "JOIN carmenta.messages m ON m.user_id = e.user_id AND m.id = e.source_id AND m.created_at = e.created_at "
-        "JOIN carmenta.passages p ON p.user_id = e.user_id AND p.id = e.passage_id AND p.message_id = m.id "
+        "JOIN search.passages p ON p.user_id = e.user_id AND p.id = e.passage_id AND p.message_id = m.id "
         "WHERE e.unit = 'turn'",
     )
     return {key: np.array(vector.strip("[]").split(","), float) for key, vector in found}
@@ -201,7 +201,7 @@ def test_given_vectors_stand_beside_the_messages_of_their_lines(
         expected = vectors[int(key[1:])].astype(float)
         assert vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-3)
     assert report.given == {"org/given": 18}
-    pieces = rows(database, "SELECT count(*) FROM carmenta.passages WHERE unit <> 'turn' OR length(content) > 600")[0]
+    pieces = rows(database, "SELECT count(*) FROM search.passages WHERE unit <> 'turn' OR length(content) > 600")[0]
     assert report.lacking == {"org/given": pieces}
     assert f"{pieces} passages (long messages, memories, sections) have no vector of org/given" in str(report.lines())
     assert load(database, folder, models=()).unchanged
@@ -223,7 +223,7 @@ def test_unit_vectors_are_stored_as_given_and_a_time_that_is_not_known_stays_so(
     found = rows(
         database,
         "SELECT m.external_id, e.embedding::text, e.created_at IS NOT DISTINCT FROM m.created_at, e.created_at IS NULL "
-        "FROM carmenta.embeddings_given e JOIN carmenta.messages m ON m.user_id = e.user_id AND m.id = e.source_id",
+        "FROM search.embeddings_given e JOIN carmenta.messages m ON m.user_id = e.user_id AND m.id = e.source_id",
     )
     for key, vector, same, unknown in found:
         place = int(key[1:])

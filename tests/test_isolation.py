@@ -206,7 +206,7 @@ def test_nothing_the_application_may_read_lacks_a_policy_or_its_users_rights(pai
                 "ELSE c.relrowsecurity AND c.relforcerowsecurity END ORDER BY 1"
             )
         ).all()
-    assert open_ones == ["carmenta.embedding_models"]
+    assert open_ones == ["search.embedding_models"]
 
 
 def test_a_key_that_another_has_tells_nothing(pair: Pair) -> None:

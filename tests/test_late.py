@@ -15,7 +15,7 @@ from carmenta_lab.postgres.lab import Way
 from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.schema.base import APP
-from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.product.identity import users
 
 WHO = text("SELECT coalesce(current_setting('carmenta.user_id', true), '')")
 

@@ -20,7 +20,7 @@ from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.connect import open_database
 from carmenta_lab.postgres.hosts import parse
 from carmenta_lab.postgres.lab import Way
-from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.product.identity import users
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 

@@ -19,8 +19,8 @@ from carmenta_lab.postgres.lab import Way, way_by_url
 from carmenta_lab.postgres.migrate import current, head, offline_sql
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.schema import metadata
-from carmenta_lab.schema.identity import users
-from carmenta_lab.schema.passages import embedding_table
+from carmenta_lab.schema.product.identity import users
+from carmenta_lab.schema.search.passages import embedding_table
 from carmenta_lab.schema.vector import HalfVec
 from carmenta_lab.settings import Settings
 
@@ -203,7 +203,7 @@ def test_a_vector_travels_in_binary_both_ways(database: Database) -> None:
         )
         session.execute(
             text(
-                "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id) "
+                "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id) "
                 "VALUES (:u, :s, 'memory', 0, 'x', :s)"
             ),
             {"u": user, "s": source},

@@ -16,12 +16,12 @@ from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres import Database, as_user, prepare
 from carmenta_lab.queries import artifacts, conversations, identity, knowledge, memory, operations
 from carmenta_lab.queries.identity import Keys, Tokens, TokenUnreadable
-from carmenta_lab.schema import artifacts as made
-from carmenta_lab.schema import conversations as said
-from carmenta_lab.schema import knowledge as kept
-from carmenta_lab.schema import memory as learned
-from carmenta_lab.schema.identity import service_connections, users
-from carmenta_lab.schema.operations import background_queries
+from carmenta_lab.schema.product import artifacts as made
+from carmenta_lab.schema.product import conversations as said
+from carmenta_lab.schema.product import knowledge as kept
+from carmenta_lab.schema.product import memory as learned
+from carmenta_lab.schema.product.identity import service_connections, users
+from carmenta_lab.schema.product.operations import background_queries
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 A_MINUTE = timedelta(minutes=1)

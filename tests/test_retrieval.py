@@ -111,14 +111,14 @@ def add(
         )
         connection.execute(
             text(
-                f"INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, {SOURCES[unit]}, language, "
+                f"INSERT INTO search.passages (user_id, id, unit, ordinal, content, {SOURCES[unit]}, language, "
                 "created_at) SELECT :u, p.id, :unit, 0, p.content, p.source, :l, p.at FROM unnest(CAST(:k AS uuid[]), "
                 "CAST(:c AS text[]), CAST(:s AS uuid[]), CAST(:t AS timestamptz[])) AS p(id, content, source, at)"
             ),
             {"u": user, "unit": unit, "k": keys, "c": said, "s": sources, "t": times, "l": language},
         )
         raw: Any = connection.connection.driver_connection
-        raw.execute(f"CREATE TEMP TABLE given ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
+        raw.execute(f"CREATE TEMP TABLE given ON COMMIT DROP AS SELECT * FROM search.{table} WITH NO DATA")
         names = ("user_id uuid", "passage_id uuid", "source_id uuid", "created_at timestamptz", "unit text")
         columns = [(name, kind) for name, kind in (pair.split() for pair in (*names, "embedding halfvec"))]
         rows = (
@@ -126,7 +126,7 @@ def add(
             for key, of, when, vector in zip(keys, sources, times, vectors, strict=True)
         )
         copy(raw, sql.Identifier("given"), columns, rows)
-        raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM given")
+        raw.execute(f"INSERT INTO search.{table} SELECT * FROM given")
     return sources
 
 
@@ -520,7 +520,7 @@ class Graph:
         for index in INDEXES.values():
             indexes.build(database.owner, TABLE, index)
         with database.owner.begin() as connection:
-            connection.execute(text(f"ANALYZE carmenta.{TABLE}"))
+            connection.execute(text(f"ANALYZE search.{TABLE}"))
 
     def search(self, retriever: Retriever, question: int, k: int = 10, query: Query | None = None) -> Ranking:
         """A search as the query's user."""
@@ -759,14 +759,14 @@ def test_every_kind_of_index_is_an_approximate_route() -> None:
 
 
 def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
-    name = f"carmenta.{indexes.name(TABLE, 'hnsw')}"
+    name = f"search.{indexes.name(TABLE, 'hnsw')}"
     owner = graph.database.owner
-    called, definition = f"{indexes.name(TABLE, 'hnsw')} ON carmenta.{TABLE}", HNSW().definition(3_000, DIM)
+    called, definition = f"{indexes.name(TABLE, 'hnsw')} ON search.{TABLE}", HNSW().definition(3_000, DIM)
     indexes.drop(owner, TABLE, "hnsw")
     try:
         assert graph.search(GRAPH, 0).route == "exact"
         with owner.connect() as writer, owner.connect() as connection:
-            writer.execute(text(f"LOCK TABLE carmenta.{TABLE} IN ROW EXCLUSIVE MODE"))
+            writer.execute(text(f"LOCK TABLE search.{TABLE} IN ROW EXCLUSIVE MODE"))
             builder = connection.execution_options(isolation_level="AUTOCOMMIT")
             builder.exec_driver_sql("SET ROLE carmenta_owner")
             builder.exec_driver_sql("SET lock_timeout = '100ms'")

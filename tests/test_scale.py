@@ -79,11 +79,11 @@ def test_filling_writes_passages_vectors_and_words_and_twice_is_once(database: D
     with database.owner_session() as session:
         count = {
             name: session.execute(
-                text(f"SELECT count(*) FILTER (WHERE user_id = :a), count(*) FROM carmenta.{name}"), {"a": user_id(1)}
+                text(f"SELECT count(*) FILTER (WHERE user_id = :a), count(*) FROM search.{name}"), {"a": user_id(1)}
             ).one()
             for name in ("passages", table, "passage_features")
         }
-        assert session.scalar(text("SELECT count(*) FROM carmenta.postings")) > 100
+        assert session.scalar(text("SELECT count(*) FROM search.postings")) > 100
     assert set(count.values()) == {(120, 150)}
 
 

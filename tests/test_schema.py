@@ -21,11 +21,11 @@ from carmenta_lab.postgres.migrate import head, offline_sql
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.queries import knowledge
 from carmenta_lab.schema import DOMAINS, metadata
-from carmenta_lab.schema.artifacts import artifact_tags, artifacts, suggestions
-from carmenta_lab.schema.conversations import tags
-from carmenta_lab.schema.identity import sessions, users
-from carmenta_lab.schema.memory import memories
-from carmenta_lab.schema.operations import events
+from carmenta_lab.schema.product.artifacts import artifact_tags, artifacts, suggestions
+from carmenta_lab.schema.product.conversations import tags
+from carmenta_lab.schema.product.identity import sessions, users
+from carmenta_lab.schema.product.memory import memories
+from carmenta_lab.schema.product.operations import events
 
 PACKAGE = Path(__file__).parent.parent / "carmenta_lab"
 
@@ -401,7 +401,7 @@ def test_the_type_checker_catches_a_wrong_type_a_missing_field_and_a_misspelt_co
             """\
             from uuid import uuid4
             from sqlalchemy import select
-            from carmenta_lab.schema.conversations import Message
+            from carmenta_lab.schema.product.conversations import Message
             """
         )
         + "\n".join(lines)

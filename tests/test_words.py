@@ -34,8 +34,8 @@ def _index(session: Session, user: UUID) -> dict[str, Any]:
     values = {"u": user}
     entries = session.execute(
         text(
-            "SELECT t.lexeme, f.passage_id, e & ((1::bigint << 38) - 1) AS rest FROM carmenta.postings t "
-            "CROSS JOIN unnest(t.entries) e LEFT JOIN carmenta.passage_features f "
+            "SELECT t.lexeme, f.passage_id, e & ((1::bigint << 38) - 1) AS rest FROM search.postings t "
+            "CROSS JOIN unnest(t.entries) e LEFT JOIN search.passage_features f "
             "ON f.user_id = t.user_id AND f.slot = (e >> 38)::int WHERE t.user_id = :u"
         ),
         values,
@@ -43,11 +43,11 @@ def _index(session: Session, user: UUID) -> dict[str, Any]:
     features = session.execute(
         text(
             "SELECT passage_id, unit, source_id, conversation_id, place, role, author, created_at, length, "
-            "asked_length, asked::text FROM carmenta.passage_features WHERE user_id = :u"
+            "asked_length, asked::text FROM search.passage_features WHERE user_id = :u"
         ),
         values,
     ).all()
-    statistics = session.execute(text("SELECT * FROM carmenta.lexical_statistics WHERE user_id = :u"), values).all()
+    statistics = session.execute(text("SELECT * FROM search.lexical_statistics WHERE user_id = :u"), values).all()
     return {
         "entries": Counter(map(tuple, entries)),
         "features": set(map(tuple, features)),
@@ -57,7 +57,7 @@ def _index(session: Session, user: UUID) -> dict[str, Any]:
 
 def _rebuilt(session: Session, user: UUID) -> dict[str, Any]:
     with session.begin_nested() as kept:
-        session.execute(text("SELECT carmenta.rebuild_words(:u)"), {"u": user})
+        session.execute(text("SELECT search.rebuild_words(:u)"), {"u": user})
         found = _index(session, user)
         kept.rollback()
     return found
@@ -89,7 +89,7 @@ def _say(session: Session, user: UUID, conversation: UUID, position: int, said: 
     )
     session.execute(
         text(
-            "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id, author) "
+            "INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id, author) "
             "VALUES (:u, gen_random_uuid(), 'turn', 0, 'Ann: ' || :t, :m, 'Ann')"
         ),
         values,
@@ -128,21 +128,21 @@ def test_indexing_a_user_whom_the_statistics_do_not_know_reads_each_message_a_fe
         "INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)",
         "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content) "
         "SELECT :u, gen_random_uuid(), :u, n, 'user', 'boiler ' || n FROM generate_series(1, 1000) n",
-        "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id) "
+        "INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id) "
         "SELECT user_id, id, 'turn', 0, content, id FROM carmenta.messages WHERE user_id = :u",
     )
     with database.owner_session() as session:
-        session.execute(text("SELECT set_config('carmenta.index_later', 'on', true)"))
+        session.execute(text("SELECT set_config('search.index_later', 'on', true)"))
         for statement in fill:
             session.execute(text(statement), {"u": UUID(int=1)})
-        session.execute(text("SELECT carmenta.rebuild_words(:u)"), {"u": UUID(int=1)})
+        session.execute(text("SELECT search.rebuild_words(:u)"), {"u": UUID(int=1)})
         session.execute(text("ANALYZE"))
     with database.owner_session() as session:
-        session.execute(text("SELECT set_config('carmenta.index_later', 'on', true)"))
+        session.execute(text("SELECT set_config('search.index_later', 'on', true)"))
         for statement in fill:
             session.execute(text(statement), {"u": UUID(int=2)})
         before = session.scalars(text(counts)).one()
-        session.execute(text("SELECT carmenta.rebuild_words(:u)"), {"u": UUID(int=2)})
+        session.execute(text("SELECT search.rebuild_words(:u)"), {"u": UUID(int=2)})
         assert session.scalars(text(counts)).one() - before < 5 * 1000
 
 
@@ -169,7 +169,7 @@ def _corpus(session: Session, user: UUID) -> tuple[list[UUID], list[list[str]]]:
     rows = session.execute(
         text(
             "SELECT id, ARRAY(SELECT w.lexeme FROM unnest(text_search) w CROSS JOIN unnest(w.positions)) "
-            "FROM carmenta.passages WHERE user_id = :u ORDER BY id"
+            "FROM search.passages WHERE user_id = :u ORDER BY id"
         ),
         {"u": user},
     ).all()
@@ -213,12 +213,12 @@ def test_a_view_sees_nothing_that_was_said_later(sample: Database, view: View) -
     with sample.owner_session() as session:
         user = session.scalar(text("SELECT id FROM carmenta.users WHERE external_id = 'nora'"))
         first = session.scalar(
-            text("SELECT min(created_at) + interval '30 days' FROM carmenta.passages WHERE user_id = :u"), {"u": user}
+            text("SELECT min(created_at) + interval '30 days' FROM search.passages WHERE user_id = :u"), {"u": user}
         )
     with sample.user_session(user) as session:
         ranking = search(session, BM25(view=view), Query("q", user, "knee stairs work Saga", asked_at=first), 50)
         late = session.scalar(
-            text("SELECT count(*) FROM carmenta.passages WHERE id = ANY (:ids) AND created_at > :at"),
+            text("SELECT count(*) FROM search.passages WHERE id = ANY (:ids) AND created_at > :at"),
             {"ids": [hit.passage_id for hit in ranking.hits], "at": first},
         )
     assert ranking.hits
@@ -238,9 +238,9 @@ def test_a_conversation_gives_its_score_to_all_its_messages(person: tuple[Sessio
 def test_the_index_of_words_is_not_much_larger_than_a_gin_index(own_sample: Database) -> None:
     """Three times was the aim; an entry for every user and word costs more than one for every word."""
     with own_sample.owner_session() as session:
-        session.execute(text("CREATE INDEX gin_words ON carmenta.passages USING gin (text_search)"))
+        session.execute(text("CREATE INDEX gin_words ON search.passages USING gin (text_search)"))
         gin, ours = session.execute(
-            text("SELECT pg_relation_size('carmenta.gin_words'), pg_total_relation_size('carmenta.postings')")
+            text("SELECT pg_relation_size('carmenta.gin_words'), pg_total_relation_size('search.postings')")
         ).one()
     assert ours < 8 * gin
 
@@ -260,7 +260,7 @@ def test_one_plan_serves_all_questions_whatever_the_first_were(
         plans = session.execute(
             text(
                 "SELECT generic_plans, custom_plans FROM pg_prepared_statements "
-                "WHERE statement LIKE '%carmenta.postings%' AND NOT from_sql"
+                "WHERE statement LIKE '%search.postings%' AND NOT from_sql"
             )
         ).all()
     assert plans
@@ -275,8 +275,8 @@ def test_parameters_without_a_meaning_are_refused(values: dict[str, Any], reason
 
 def test_loading_again_indexes_nobody_anew(own_sample: Database) -> None:
     with own_sample.owner_session() as session:
-        before = session.scalars(text("SELECT xmin::text FROM carmenta.passage_features ORDER BY passage_id")).all()
+        before = session.scalars(text("SELECT xmin::text FROM search.passage_features ORDER BY passage_id")).all()
     load(own_sample, "sample")
     with own_sample.owner_session() as session:
-        after = session.scalars(text("SELECT xmin::text FROM carmenta.passage_features ORDER BY passage_id")).all()
+        after = session.scalars(text("SELECT xmin::text FROM search.passage_features ORDER BY passage_id")).all()
     assert before == after

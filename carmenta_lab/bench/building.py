@@ -19,7 +19,7 @@ def building(database: Database, rows: int, repeats: int, seed: int) -> list[Res
             def bare(definition: str = definition) -> None:
                 with database.owner.begin() as connection:
                     connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{MEMORY_MB}MB'")
-                    connection.exec_driver_sql(f"CREATE INDEX ann_bare ON carmenta.{table} {definition}")
+                    connection.exec_driver_sql(f"CREATE INDEX ann_bare ON search.{table} {definition}")
 
             def empty(kind: Kind = kind) -> None:
                 with database.owner.begin() as connection:

@@ -19,10 +19,10 @@ from carmenta_lab.context.reading import Reading, connection_of, read_said
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Hit, Query, Ranking
-from carmenta_lab.schema.conversations import Conversation, Message
-from carmenta_lab.schema.memory import Memory, Profile
-from carmenta_lab.schema.passages import Passage
-from carmenta_lab.schema.token_counts import TokenCount
+from carmenta_lab.schema.product.conversations import Conversation, Message
+from carmenta_lab.schema.product.memory import Memory, Profile
+from carmenta_lab.schema.product.token_counts import TokenCount
+from carmenta_lab.schema.search.passages import Passage
 
 LENGTHS = (50, 500)
 """Messages of the shorter conversations; the longest has as many as there are rows."""
@@ -44,7 +44,7 @@ _BARE = (
     """
     SELECT p.id, p.content, p.created_at, p.author, k.external_id, k.content, k.source_message_id, k.superseded_by,
         m.external_id, m.role, d.external_id, d.name
-    FROM carmenta.passages p
+    FROM search.passages p
     LEFT JOIN carmenta.memories k ON k.user_id = %(user)s AND k.id = p.memory_id
     LEFT JOIN carmenta.messages m ON m.user_id = %(user)s AND m.id = p.message_id
     LEFT JOIN carmenta.documents d ON d.user_id = %(user)s AND d.id = p.document_id
@@ -68,7 +68,7 @@ _FILL = (
     "INSERT INTO carmenta.memories (user_id, id, category, content, created_at) "
     "SELECT :user, gen_random_uuid(), 'knowledge', said, '2025-01-01Z' "
     "FROM unnest(CAST(:learned AS text[])) AS m (said)",
-    "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
+    "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
     "SELECT :user, gen_random_uuid(), 'memory', 0, content, id, created_at "
     "FROM carmenta.memories WHERE user_id = :user",
 )
@@ -106,7 +106,7 @@ def _fill(database: Database, length: int, seed: int) -> UUID:
         for statement in _FILL:
             connection.execute(text(statement), {k: v for k, v in values.items() if f":{k}" in statement})
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE carmenta.messages, carmenta.passages, carmenta.memories")
+        connection.exec_driver_sql("VACUUM ANALYZE carmenta.messages, search.passages, carmenta.memories")
     with database.user_session(user) as session:
         read = read_said(session, _query(user), None, 50, BUDGET, BundledCounter().name)
         material = Material(_query(user), said=read.said)

@@ -74,7 +74,7 @@ class _Table:
         for number, user in enumerate(self.users):
             self._fill(user, self.draw(number, self.sizes[number]))
         with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"VACUUM ANALYZE carmenta.{self.name}")
+            connection.exec_driver_sql(f"VACUUM ANALYZE search.{self.name}")
 
     def draw(self, number: int, count: int) -> NDArray[np.float32]:
         """Unit vectors about a user's topics, shape (count, DIM)."""
@@ -97,15 +97,15 @@ class _Table:
                 (user,),
             )
             raw.execute(
-                "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id) "
+                "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id) "
                 "SELECT %s, id, 'memory', 0, 'x', id FROM stage_bench",
                 (user,),
             )
-            raw.execute(f"CREATE TEMP TABLE stage_v ON COMMIT DROP AS SELECT * FROM carmenta.{self.name} WITH NO DATA")
+            raw.execute(f"CREATE TEMP TABLE stage_v ON COMMIT DROP AS SELECT * FROM search.{self.name} WITH NO DATA")
             every = zip(ids, vectors, strict=True)
             rows = ((user, key, key, None, "memory", HalfVector(vector)) for key, vector in every)
             copy(raw, sql.Identifier("stage_v"), VECTOR_COLUMNS, rows)
-            raw.execute(f"INSERT INTO carmenta.{self.name} SELECT * FROM stage_v")
+            raw.execute(f"INSERT INTO search.{self.name} SELECT * FROM stage_v")
 
     def build(self, index: Declared, rows: int, user: UUID | None = None) -> None:
         """Build with the memory that the graph needs."""

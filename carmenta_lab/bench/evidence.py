@@ -73,14 +73,14 @@ def _write_codes(database: Database, seed: int) -> None:
     with database.owner.begin() as connection:
         raw = connection.connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
-        keys = raw.execute("SELECT user_id, id FROM carmenta.passages ORDER BY user_id, id").fetchall()
+        keys = raw.execute("SELECT user_id, id FROM search.passages ORDER BY user_id, id").fetchall()
         drawn = np.random.default_rng(seed).integers(0, 256, (len(keys), CODES, BITS // 8), np.uint8)
-        raw.execute("CREATE TEMP TABLE drawn ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA")
+        raw.execute("CREATE TEMP TABLE drawn ON COMMIT DROP AS SELECT * FROM search.token_codes WITH NO DATA")
         coded = (
             (user, key, [Bit(code.tobytes()) for code in codes]) for (user, key), codes in zip(keys, drawn, strict=True)
         )
         copy(raw, sql.Identifier("drawn"), _COLUMNS, ((*row, row[2][:2]) for row in coded))
-        raw.execute("INSERT INTO carmenta.token_codes SELECT * FROM drawn")
+        raw.execute("INSERT INTO search.token_codes SELECT * FROM drawn")
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
 

@@ -18,6 +18,7 @@ from carmenta_lab.ingest.embed import register
 from carmenta_lab.ingest.staging import copy
 from carmenta_lab.ingest.words import LATER
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.schema import home
 
 DIM = 384
 BLOCK = 5_000
@@ -102,10 +103,10 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
                 _write(raw, table, user_id(number), block)
         if words:
             with _writing(database) as raw:
-                raw.execute("SELECT carmenta.rebuild_words(%s)", (user_id(number),))
+                raw.execute("SELECT search.rebuild_words(%s)", (user_id(number),))
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for name in (table, "passages", "memories", *(WORDS if words else ())):
-            connection.exec_driver_sql(f"VACUUM ANALYZE carmenta.{name}")
+            connection.exec_driver_sql(f"VACUUM ANALYZE {home(name)}.{name}")
     return table
 
 
@@ -127,7 +128,7 @@ def _write(
 ) -> None:
     """COPY does not write into a table with row-level security, so rows pass temporary tables."""
     raw.execute("CREATE TEMP TABLE stage_rows (id uuid, content text, created_at timestamptz) ON COMMIT DROP")
-    raw.execute(f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT * FROM carmenta.{table} WITH NO DATA")
+    raw.execute(f"CREATE TEMP TABLE stage_vectors ON COMMIT DROP AS SELECT * FROM search.{table} WITH NO DATA")
     copy(raw, sql.Identifier("stage_rows"), _ROWS, (row[:3] for row in block))
     vectors = ((user, key, key, when, "memory", vector) for key, _, when, vector in block)
     copy(raw, sql.Identifier("stage_vectors"), VECTOR_COLUMNS, vectors)
@@ -137,8 +138,8 @@ def _write(
         (user,),
     )
     raw.execute(
-        "INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
+        "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id, created_at) "
         "SELECT %s, id, 'memory', 0, content, id, created_at FROM stage_rows",
         (user,),
     )
-    raw.execute(f"INSERT INTO carmenta.{table} SELECT * FROM stage_vectors")
+    raw.execute(f"INSERT INTO search.{table} SELECT * FROM stage_vectors")

@@ -27,7 +27,7 @@ _TOLD = (
     "SELECT id, id, '2026-01-01Z' FROM carmenta.users",
     "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content, created_at) "
     "SELECT user_id, id, user_id, row_number() OVER (PARTITION BY user_id ORDER BY id), 'user', content, created_at "
-    "FROM carmenta.passages",
+    "FROM search.passages",
 )
 
 

@@ -18,6 +18,7 @@ from carmenta_lab.ingest.staging import copy
 from carmenta_lab.ingest.words import LATER
 from carmenta_lab.postgres.connect import Database, engine
 from carmenta_lab.postgres.lab import embedded_way
+from carmenta_lab.schema import home
 from carmenta_lab.settings import read_settings
 
 TABLES = ("users", "conversations", "messages", "passages")
@@ -38,7 +39,7 @@ def ingest(database: Database, rows: int, repeats: int, seed: int) -> list[Resul
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "bench-ingest"
         write_folder(folder, rows, seed=seed)
-        alike, same, ours = _measured(database, folder, TABLES, ("bench", "carmenta"), repeats)
+        alike, same, ours = _measured(database, folder, TABLES, ("bench", None), repeats)
     return [
         Result("ingest", alike, ours, rows, repeats, "binary COPY of all final rows, same indexes"),
         Result("ingest_same_tables", same, ours, rows, repeats, "the same COPY into the same tables, foreign keys too"),
@@ -52,7 +53,7 @@ def ingest_vectors(database: Database, rows: int, repeats: int, seed: int) -> li
         write_folder(folder, rows, seed=seed)
         write_vectors(folder, rows, seed)
         tables = (*TABLES, table_name(MODEL))
-        same, ours = _measured(database, folder, tables, ("carmenta",), repeats)
+        same, ours = _measured(database, folder, tables, (None,), repeats)
     return [Result("ingest_vectors", same, ours, rows, repeats, "binary COPY into the same tables, vectors among them")]
 
 
@@ -68,9 +69,9 @@ def write_vectors(folder: Path, rows: int, seed: int, model: str = MODEL) -> Non
 
 
 def _measured(
-    database: Database, folder: Path, tables: Sequence[str], schemas: Sequence[str], repeats: int
+    database: Database, folder: Path, tables: Sequence[str], schemas: Sequence[str | None], repeats: int
 ) -> list[float]:
-    """Median milliseconds of COPY of all final rows into the tables of each schema, and last of the load."""
+    """Median milliseconds of COPY of all final rows into the tables of each schema (None: their own), and of the load."""
     admin = engine(embedded_way(read_settings().home_folder, database.name).admin)
 
     def empty() -> None:
@@ -79,7 +80,7 @@ def _measured(
             connection.exec_driver_sql("DROP SCHEMA IF EXISTS bench CASCADE")
             connection.exec_driver_sql("CREATE SCHEMA bench")
             for table in tables if "bench" in schemas else ():
-                connection.exec_driver_sql(f"CREATE TABLE bench.{table} (LIKE carmenta.{table} INCLUDING ALL)")
+                connection.exec_driver_sql(f"CREATE TABLE bench.{table} (LIKE {home(table)}.{table} INCLUDING ALL)")
 
     def ours() -> object:
         return load(database, folder, models=(), words=False)
@@ -96,14 +97,14 @@ def _measured(
     return found
 
 
-def _copies(admin: Engine, schema: str, final: Final) -> Callable[[], None]:
+def _copies(admin: Engine, schema: str | None, final: Final) -> Callable[[], None]:
     def bare() -> None:
         with admin.begin() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
             raw.execute(LATER, (True,))
             for table, (columns, values) in final.items():
-                copy(raw, sql.Identifier(schema, table), columns, values)
+                copy(raw, sql.Identifier(schema or home(table), table), columns, values)
 
     return bare
 
@@ -114,12 +115,12 @@ def _rows(database: Database, table: str) -> tuple[list[tuple[str, str]], list[A
         columns = connection.exec_driver_sql(
             "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass "
             "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
-            (f"carmenta.{table}",),
+            (f"{home(table)}.{table}",),
         ).all()
         pairs = [(str(name), str(kind)) for name, kind in columns]
         names = ", ".join(name for name, _ in pairs)
         order = "id" if table == "users" else "1, 2"  # every other table begins with its key
-        found = connection.exec_driver_sql(f"SELECT {names} FROM carmenta.{table} ORDER BY {order}").all()
+        found = connection.exec_driver_sql(f"SELECT {names} FROM {home(table)}.{table} ORDER BY {order}").all()
     json = [place for place, (_, kind) in enumerate(pairs) if kind == "jsonb"]
     assert not any(row[place] for row in found for place in json)  # the generated messages have no parts
     return pairs, [tuple(row) for row in found]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from threading import Event, Thread
 
 from sqlalchemy import Engine, text
@@ -9,10 +10,7 @@ from sqlalchemy import Engine, text
 from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.migrate import head, migrate
-
-FIRST_OF_CORE = 6
-"""From this revision on the tables that hold many rows are there."""
+from carmenta_lab.postgres.migrate import migrate, revisions
 
 READ = "SELECT count(*) FROM carmenta.messages WHERE user_id = :user AND conversation_id = :row"
 WRITE = "UPDATE carmenta.messages SET content_for_llm = 'x' WHERE user_id = :user AND id = :row"
@@ -53,28 +51,28 @@ def _longest(owner: Engine, work: Callable[[], object]) -> tuple[float, float]:
 
 
 def migrating(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """Each revision under load: the longest wait of a reader and a writer, against that without a migration.
+    """Each revision of the branch `search` under load: the longest wait of a reader and a writer, against that without a migration.
 
     "Limit" is the longest wait in as much time with nothing else going on; both are the worst of `repeats`.
     """
     with database.owner.begin() as connection:
         connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
     fill(database, rows)
-    owner, newest = database.owner, int(head())
+    owner = database.owner
     found = []
-    for revision in range(FIRST_OF_CORE + 1, newest + 1):
+    for before, revision in pairwise(("search@base", *revisions("search"))):
         idle: list[tuple[float, float]] = []
         busy: list[tuple[float, float]] = []
         for _ in range(repeats):
-            migrate(owner, f"{revision - 1:04d}")  # its rows in later tables are gone after that
+            migrate(owner, before)  # its rows in later tables are gone after that
             start = time.perf_counter()
-            busy.append(_longest(owner, lambda to=f"{revision:04d}": migrate(owner, to)))  # type: ignore[misc]
+            busy.append(_longest(owner, lambda to=revision: migrate(owner, to)))  # type: ignore[misc]
             spent = time.perf_counter() - start
             idle.append(_longest(owner, lambda spent=spent: time.sleep(spent)))  # type: ignore[misc]
         for place, who in enumerate(("reader", "writer")):
             worst = max(pair[place] for pair in idle), max(pair[place] for pair in busy)
             what = f"the longest wait of a {who} in as much time without a migration"
-            found.append(Result(f"{revision:04d}_{who}", *worst, rows, repeats, what))
+            found.append(Result(f"{revision}_{who}", *worst, rows, repeats, what))
     with owner.begin() as connection:
         connection.exec_driver_sql("TRUNCATE carmenta.users CASCADE")
     return found

@@ -145,10 +145,10 @@ def measure(
         start = time.perf_counter()
         with database.owner.begin() as connection:
             for number in [*asked, *(number for number, _ in others)]:
-                connection.exec_driver_sql("SELECT carmenta.rebuild_words(%s)", (user_id(number),))
+                connection.exec_driver_sql("SELECT search.rebuild_words(%s)", (user_id(number),))
         built = time.perf_counter() - start
         with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE carmenta.postings, carmenta.passage_features")
+            connection.exec_driver_sql("VACUUM ANALYZE search.postings, search.passage_features")
         stored.append(Stored(total, "bm25", built, _megabytes(database, ["postings", "passage_features"])))
         true: dict[int, list[set[Any]]] = {}
         for name, retriever in PLAIN.items():
@@ -182,7 +182,7 @@ def _megabytes(database: Database, names: Sequence[str]) -> float:
     with database.owner_session() as session:
         raw = session.connection()
         sizes = [
-            raw.exec_driver_sql("SELECT pg_total_relation_size(%s)", (f"carmenta.{name}",)).scalar() for name in names
+            raw.exec_driver_sql("SELECT pg_total_relation_size(%s)", (f"search.{name}",)).scalar() for name in names
         ]
     return sum(int(size or 0) for size in sizes) / MB
 

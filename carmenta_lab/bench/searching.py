@@ -32,7 +32,7 @@ EXACT = VectorSearch()
 GRAPH = VectorSearch(index="halfvec", ef_search=100, exact_up_to=0)
 
 _NEAREST = """
-    SELECT passage_id, source_id, unit, {distance} AS distance FROM carmenta.{table}
+    SELECT passage_id, source_id, unit, {distance} AS distance FROM search.{table}
     WHERE user_id = %(user_id)s AND unit = ANY(%(units)s) AND (created_at IS NULL OR created_at <= %(asked_at)s)
     ORDER BY distance, passage_id LIMIT 10
 """

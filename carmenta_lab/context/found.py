@@ -17,7 +17,7 @@ _FOUND = """
         p.content, p.created_at, coalesce(p.author, d.name, initcap(m.role)) AS author,
         k.content AS memory, k.source_message_id, m.message_bytes, m.tokens,
         coalesce(k.obsolete, m.obsolete) AS obsolete
-    FROM carmenta.passages p
+    FROM search.passages p
     LEFT JOIN LATERAL (
         SELECT k.external_id, k.content, k.source_message_id, k.deleted_at, CASE
             WHEN s.id IS NOT NULL THEN 'superseded by ' || coalesce(s.external_id, s.id::text)

@@ -193,7 +193,7 @@ def sizes(database: Database, whole: Evidence) -> pd.DataFrame:
     }
     rows = []
     with database.owner_session() as session:
-        passages = max(1, session.scalar(text("SELECT count(*) FROM carmenta.passages")) or 0)
+        passages = max(1, session.scalar(text("SELECT count(*) FROM search.passages")) or 0)
         for table, parts in serves.items():
             if parts:
                 size = session.scalar(text("SELECT pg_total_relation_size(:t)"), {"t": f'carmenta."{table}"'}) or 0

@@ -13,10 +13,10 @@ from carmenta_lab.records import Hit, Query, SourceKind
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.texts import Shown, texts
-from carmenta_lab.schema.conversations import messages
-from carmenta_lab.schema.knowledge import documents
-from carmenta_lab.schema.lab import datasets, qrels, queries
-from carmenta_lab.schema.memory import memories
+from carmenta_lab.schema.lab.measurements import datasets, qrels, queries
+from carmenta_lab.schema.product.conversations import messages
+from carmenta_lab.schema.product.knowledge import documents
+from carmenta_lab.schema.product.memory import memories
 
 DEPTH = 200
 """How far down the evidence is looked for."""

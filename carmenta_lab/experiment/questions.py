@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import DatasetError, UnknownName
 from carmenta_lab.records import Qrels, Query, SourceKind
-from carmenta_lab.schema.identity import users
-from carmenta_lab.schema.lab import datasets, qrels, queries
-from carmenta_lab.schema.passages import passages
+from carmenta_lab.schema.lab.measurements import datasets, qrels, queries
+from carmenta_lab.schema.product.identity import users
+from carmenta_lab.schema.search.passages import passages
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sqlalchemy import insert, text
 
 from carmenta_lab.ingest.staging import copy, jsonb
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.schema.lab import LabRun
+from carmenta_lab.schema.lab.measurements import LabRun
 
 if TYPE_CHECKING:
     from carmenta_lab.experiment.comparison import Comparison

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.experiment import Comparison
 from carmenta_lab.figures.page import BLUE, INK, QUIET, RULE, SKY, SMALL, TEXT, Page, counted, page, plain, safe
-from carmenta_lab.schema.passages import passages
+from carmenta_lab.schema.search.passages import passages
 
 SHOWN_CHARACTERS = 220
 

@@ -23,8 +23,8 @@ from carmenta_lab.figures.page import (
     plain,
     safe,
 )
-from carmenta_lab.schema.conversations import conversations, messages
-from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.product.conversations import conversations, messages
+from carmenta_lab.schema.product.identity import users
 
 COLUMNS = ("user", "conversation", "title", "started_at", "last_message_at", "messages")
 DRAWN = ("user", "conversation", "started_at", "last_message_at", "messages")

@@ -7,7 +7,7 @@ import psycopg
 from carmenta_lab.datasets import Message, Reject
 from carmenta_lab.datasets.kinds import Document, Judgement, Memory, Profile, QueryLine
 from carmenta_lab.ingest.identity import Ids
-from carmenta_lab.schema.base import INDEXED_CHARACTERS, tsvector_of
+from carmenta_lab.schema.base import INDEXED_CHARACTERS, words_of
 
 DUPLICATES = """
     WITH numbered AS (
@@ -153,7 +153,7 @@ def _too_many_words(connection: psycopg.Connection[Any]) -> list[Reject]:
     for (line,) in connection.execute(long, (SURELY_INDEXED_BYTES,)).fetchall():
         try:
             with connection.transaction():
-                tried = f"SELECT length({tsvector_of('content')}) FROM stage_documents WHERE line = %s"
+                tried = f"SELECT length({words_of('content')}) FROM stage_documents WHERE line = %s"
                 connection.execute(tried, (line,))
         except psycopg.errors.ProgramLimitExceeded:
             connection.execute("DELETE FROM stage_documents WHERE line = %s", (line,))

@@ -15,8 +15,8 @@ from carmenta_lab.errors import DimensionMismatch
 from carmenta_lab.ingest.packed import UNITS, Columns, write_vectors
 from carmenta_lab.ingest.tokens import write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
-from carmenta_lab.schema.base import PRODUCT
-from carmenta_lab.schema.passages import embedding_ddl, embedding_models, embedding_table
+from carmenta_lab.schema.base import SEARCH
+from carmenta_lab.schema.search.passages import embedding_ddl, embedding_models, embedding_table
 
 BLOCK_PASSAGES = 2_048
 CODED_PASSAGES = 1_024
@@ -62,8 +62,8 @@ def lacking(connection: psycopg.Connection[Any], table: str, users: Sequence[UUI
 
 def _lacking(what: str, table: str, rest: str) -> str:
     return (
-        f"SELECT {what} FROM {PRODUCT}.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit = ANY(%(units)s) "
-        f"AND NOT EXISTS (SELECT FROM {PRODUCT}.{table} e WHERE e.user_id = p.user_id AND e.passage_id = p.id) {rest}"
+        f"SELECT {what} FROM {SEARCH}.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit = ANY(%(units)s) "
+        f"AND NOT EXISTS (SELECT FROM {SEARCH}.{table} e WHERE e.user_id = p.user_id AND e.passage_id = p.id) {rest}"
     )
 
 

@@ -27,11 +27,11 @@ from carmenta_lab.postgres.connect import Database
 __all__ = ["LoadReport", "load"]
 
 ANALYZED = (
-    "carmenta.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)",
+    "search.passages (user_id, id, unit, message_id, memory_id, document_id, created_at)",
     "carmenta.conversations, carmenta.memories, carmenta.documents (user_id, id, path), "
     "carmenta.messages (user_id, id, conversation_id, parent_id, position, created_at)",
 )
-VECTORS = "carmenta.{table} (user_id, passage_id, source_id, created_at, unit)"
+VECTORS = "search.{table} (user_id, passage_id, source_id, created_at, unit)"
 """Tables with those columns that appear in conditions and joins; long texts would tell little."""
 
 MAX_NAME_BYTES = 255
@@ -98,9 +98,9 @@ def load(
             coded, report.token_bytes = encode(raw, _users(raw, name), lambda: commit(connection), progress)
             report.tokens += coded
             if report.tokens:
-                raw.execute("ANALYZE carmenta.token_codes (user_id, passage_id)")
+                raw.execute("ANALYZE search.token_codes (user_id, passage_id)")
         if indexed:
-            raw.execute("ANALYZE carmenta.passage_features, carmenta.postings (user_id, lexeme)")
+            raw.execute("ANALYZE search.passage_features, search.postings (user_id, lexeme)")
         connection.commit()
     return report
 
@@ -175,7 +175,7 @@ def _embed(
     progress: Progress,
 ) -> tuple[int, int]:
     users = _users(raw, name)
-    row = raw.execute("SELECT table_name FROM carmenta.embedding_models WHERE name = %s", (model,)).fetchone()
+    row = raw.execute("SELECT table_name FROM search.embedding_models WHERE name = %s", (model,)).fetchone()
     if row is not None and not lacking(raw, row[0], users):
         return 0, 0
     embedder = load_embedder(model)
@@ -191,5 +191,5 @@ def _embed(
         tokens,
     )
     if done:
-        raw.execute(f"ANALYZE carmenta.{table}")
+        raw.execute(f"ANALYZE search.{table}")
     return done, coded

@@ -7,8 +7,8 @@ from sqlalchemy import or_, select
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.schema.conversations import conversations
-from carmenta_lab.schema.identity import users
+from carmenta_lab.schema.product.conversations import conversations
+from carmenta_lab.schema.product.identity import users
 
 
 def _uuid(text: str) -> UUID | None:

@@ -9,7 +9,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.types.string import BytesBinaryDumper
 
-from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.base import SEARCH
 
 UNITS = ("turn", "memory", "section")
 """The units that get a vector."""
@@ -20,7 +20,7 @@ BLOCK_ROWS = 4_096
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which the server counts
 _NUMBER = {unit: number for number, unit in enumerate(UNITS, start=1)}
 _INSERT = f"""
-    INSERT INTO {PRODUCT}.{{table}} AS t (user_id, passage_id, source_id, created_at, unit, embedding)
+    INSERT INTO {SEARCH}.{{table}} AS t (user_id, passage_id, source_id, created_at, unit, embedding)
     SELECT user_id, passage_id, source_id, nullif(created_at, '-infinity'), (%s::text[])[unit], embedding
     FROM (SELECT unnest(%s::uuid[]) AS user_id, unnest(%s::uuid[]) AS passage_id, unnest(%s::uuid[]) AS source_id,
         unnest(%s::timestamptz[]) AS created_at, unnest(%s::int2[]) AS unit, unnest(%s::halfvec[]) AS embedding) given

@@ -34,7 +34,7 @@ _LACKING = """
     FROM carmenta.{table} s {join}
     WHERE s.user_id = %(user)s AND s.deleted_at IS NULL AND s.id > %(after)s
     AND EXISTS (SELECT FROM carmenta.users u WHERE u.id = s.user_id AND u.deleted_at IS NULL)
-    AND NOT EXISTS (SELECT FROM carmenta.passages p
+    AND NOT EXISTS (SELECT FROM search.passages p
         WHERE p.user_id = s.user_id AND p.{source} = s.id AND p.unit = '{unit}')
     ORDER BY s.id LIMIT %(block)s FOR SHARE
 """
@@ -49,18 +49,18 @@ _UNITS = (
 """Unit, its sources and their column in `passages`, whose name stands before the text, whose it is."""
 
 _INSERT = """
-    INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, {source}, author, language, created_at)
+    INSERT INTO search.passages (user_id, id, unit, ordinal, content, {source}, author, language, created_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 _UNEMBEDDED = """
-    SELECT p.id, p.content FROM carmenta.passages p
+    SELECT p.id, p.content FROM search.passages p
     WHERE p.user_id = %(user)s AND p.unit = ANY(%(units)s) AND p.id > %(after)s
-    AND NOT EXISTS (SELECT FROM carmenta.{table} e WHERE e.user_id = p.user_id AND e.passage_id = p.id)
+    AND NOT EXISTS (SELECT FROM search.{table} e WHERE e.user_id = p.user_id AND e.passage_id = p.id)
     ORDER BY p.id LIMIT %(block)s
 """
 _EMBED = """
-    INSERT INTO carmenta.{table} (user_id, passage_id, source_id, created_at, unit, embedding)
-    SELECT p.user_id, p.id, p.source_id, p.created_at, p.unit, %s FROM carmenta.passages p
+    INSERT INTO search.{table} (user_id, passage_id, source_id, created_at, unit, embedding)
+    SELECT p.user_id, p.id, p.source_id, p.created_at, p.unit, %s FROM search.passages p
     WHERE p.user_id = %s AND p.id = %s FOR KEY SHARE ON CONFLICT DO NOTHING
 """
 

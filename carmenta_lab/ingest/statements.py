@@ -74,14 +74,14 @@ ATTACHMENTS = """
 """
 
 TURNS_IN_PLACE = """
-    INSERT INTO carmenta.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
+    INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
     SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
     FROM stage_messages WHERE passage_id IS NOT NULL
 """
 TURNS = f"{TURNS_IN_PLACE} AND {IN_BATCH} ORDER BY user_id, place, line"
 
 PIECES = """
-    INSERT INTO carmenta.passages
+    INSERT INTO search.passages
         (user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at)
     SELECT user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at
     FROM stage_passages p WHERE {condition} ORDER BY user_id, line, ordinal
@@ -90,13 +90,13 @@ LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messa
 OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
 
 STALE_TURNS = f"""
-    DELETE FROM carmenta.passages p USING stage_messages m
+    DELETE FROM search.passages p USING stage_messages m
     WHERE p.user_id = m.user_id AND p.message_id = m.id AND p.unit = 'turn' AND m.conversation_id IN {BATCH}
     AND p.id IS DISTINCT FROM m.passage_id
     AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
 """
 STALE_PIECES = """
-    DELETE FROM carmenta.passages p USING stage_users u WHERE p.user_id = u.id
+    DELETE FROM search.passages p USING stage_users u WHERE p.user_id = u.id
     AND (p.memory_id IN (SELECT id FROM stage_memories) OR p.document_id IN (SELECT id FROM stage_documents))
     AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
 """

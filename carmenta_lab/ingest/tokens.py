@@ -24,14 +24,14 @@ WORD = re.compile(r"\w+")
 _COLUMNS = (("user_id", "uuid"), ("passage_id", "uuid"), ("codes", "bit[]"), ("question_codes", "bit[]"))
 
 _LACKING = """
-    SELECT {what} FROM carmenta.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit IN ('turn', 'memory', 'section')
-    AND NOT EXISTS (SELECT FROM carmenta.token_codes c WHERE c.user_id = p.user_id AND c.passage_id = p.id) {rest}
+    SELECT {what} FROM search.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit IN ('turn', 'memory', 'section')
+    AND NOT EXISTS (SELECT FROM search.token_codes c WHERE c.user_id = p.user_id AND c.passage_id = p.id) {rest}
 """
 
 
 def has_codes(connection: psycopg.Connection[Any], user: UUID) -> bool:
     """Whether any passage of a user has token codes."""
-    row = connection.execute("SELECT EXISTS (SELECT FROM carmenta.token_codes WHERE user_id = %s)", (user,)).fetchone()
+    row = connection.execute("SELECT EXISTS (SELECT FROM search.token_codes WHERE user_id = %s)", (user,)).fetchone()
     return row == (True,)
 
 
@@ -56,7 +56,7 @@ def encode(
         done = encode_lacking(
             connection, bundled, users, committed, lambda count: progress("encoding tokens", count, missing)
         )
-    row = connection.execute("SELECT pg_total_relation_size('carmenta.token_codes')").fetchone()
+    row = connection.execute("SELECT pg_total_relation_size('search.token_codes')").fetchone()
     assert row is not None
     return done, int(row[0])
 
@@ -93,7 +93,7 @@ def write_codes(
     """Write the codes of rows (user, passage, text, time, author, language) that have none; returns how many."""
     stop = _stop_words(connection, rows)
     connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS SELECT * FROM carmenta.token_codes WITH NO DATA"
+        "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS SELECT * FROM search.token_codes WITH NO DATA"
     )
     connection.execute("TRUNCATE stage_codes")
     copied = (
@@ -101,9 +101,7 @@ def write_codes(
         for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)
     )
     copy(connection, sql.Identifier("stage_codes"), _COLUMNS, copied)
-    statement = (
-        "INSERT INTO carmenta.token_codes SELECT * FROM stage_codes ON CONFLICT (user_id, passage_id) DO NOTHING"
-    )
+    statement = "INSERT INTO search.token_codes SELECT * FROM stage_codes ON CONFLICT (user_id, passage_id) DO NOTHING"
     return connection.execute(statement).rowcount
 
 

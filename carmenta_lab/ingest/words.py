@@ -6,15 +6,15 @@ from uuid import UUID
 
 import psycopg
 
-LATER = "SELECT set_config('carmenta.index_later', 'on', %s)"
+LATER = "SELECT set_config('search.index_later', 'on', %s)"
 """Keeps the triggers of `passages` from indexing; the parameter says whether for this transaction alone."""
-AT_ONCE = "SELECT set_config('carmenta.index_later', '', false)"
+AT_ONCE = "SELECT set_config('search.index_later', '', false)"
 
 _OWED = """
     SELECT DISTINCT coalesce(p.user_id, f.user_id) AS user_id
-    FROM (SELECT * FROM carmenta.passages WHERE user_id = ANY (%(users)s) AND unit IN ('turn', 'memory', 'section')) p
+    FROM (SELECT * FROM search.passages WHERE user_id = ANY (%(users)s) AND unit IN ('turn', 'memory', 'section')) p
     LEFT JOIN carmenta.messages m ON m.user_id = p.user_id AND m.id = p.message_id
-    FULL JOIN (SELECT * FROM carmenta.passage_features WHERE user_id = ANY (%(users)s)) f
+    FULL JOIN (SELECT * FROM search.passage_features WHERE user_id = ANY (%(users)s)) f
         ON f.user_id = p.user_id AND f.passage_id = p.id
     WHERE p.id IS NULL OR f.passage_id IS NULL
     OR f.place IS DISTINCT FROM (m.position::bigint << 16) + p.ordinal ORDER BY 1
@@ -25,6 +25,6 @@ def index_words(connection: psycopg.Connection[Any], users: Sequence[UUID], comm
     """Index anew the users whose passages and index differ; returns how many those are. Each is a transaction."""
     owed = [row[0] for row in connection.execute(_OWED, {"users": list(users)}).fetchall()]
     for user in owed:
-        connection.execute("SELECT carmenta.rebuild_words(%s)", (user,))
+        connection.execute("SELECT search.rebuild_words(%s)", (user,))
         committed()
     return len(owed)

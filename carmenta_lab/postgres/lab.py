@@ -13,7 +13,7 @@ from carmenta_lab.errors import DatabaseUnsuitable
 from carmenta_lab.postgres.connect import Database, open_database
 from carmenta_lab.postgres.embedded import secret, start
 from carmenta_lab.postgres.hosts import Host, parse
-from carmenta_lab.postgres.migrate import head, migrate
+from carmenta_lab.postgres.migrate import BRANCHES, heads, known_revision, migrate
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.schema.base import APP, OWNER
 from carmenta_lab.settings import Settings, read_settings
@@ -76,7 +76,7 @@ def find_way(settings: Settings | None = None) -> Way:
 
 def prepare(way: Way) -> Database:
     """Set up and migrate where that is needed, and refuse a database that would not isolate users."""
-    if revision(way) != head():
+    if revisions(way) != heads():
         set_up(way.admin, way.passwords)
         with way.database() as database:
             migrate(database.owner)
@@ -92,15 +92,27 @@ def prepare(way: Way) -> Database:
     return database
 
 
-def revision(way: Way) -> str | None:
-    """The revision of a database; None where nothing was migrated. Changes nothing."""
+def revisions(way: Way) -> dict[str, str]:
+    """Branch -> revision of a database, of the branches that were migrated; changes nothing.
+
+    DatabaseUnsuitable when this program does not know one of them.
+    """
+    found = {}
     with connect(way.admin) as connection:
-        found = connection.execute("SELECT to_regclass('carmenta.alembic_version') IS NOT NULL").fetchone()
-        if found is None or not found[0]:
-            return None
-        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
-        row = connection.execute("SELECT version_num FROM carmenta.alembic_version").fetchone()
-        return None if row is None else str(row[0])
+        there = [
+            branch
+            for branch, schema in BRANCHES.items()
+            if connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.alembic_version",)).fetchone()
+            == (True,)
+        ]
+        if there:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
+        for branch in there:
+            row = connection.execute(f"SELECT version_num FROM {BRANCHES[branch]}.alembic_version").fetchone()
+            if row is not None:
+                found[branch] = str(row[0])
+                known_revision(branch, found[branch], way.owner.url.database or "")
+    return found
 
 
 def open_lab(settings: Settings | None = None) -> Database:

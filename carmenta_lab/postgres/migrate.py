@@ -1,15 +1,16 @@
-"""Bringing a database to a revision of the schema, or printing the SQL that would."""
+"""Bringing a database to a revision of the schema, branch by branch, or printing the SQL that would."""
 
 import io
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
+from typing import NamedTuple
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
@@ -17,79 +18,181 @@ from sqlalchemy.exc import OperationalError
 from carmenta_lab import resources
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
 from carmenta_lab.postgres.roles import waits_for_lock
+from carmenta_lab.schema.base import LAB, PRODUCT, SEARCH
 
 LOCK_TIMEOUT = "3s"
 """A migration that waits longer for a lock gives up, so that it never blocks the queue behind it."""
 
+BRANCHES = {"product": PRODUCT, "search": SEARCH, "lab": LAB}
+"""Branch -> the PostgreSQL schema that it makes, in the order in which they are made; both others need `product`."""
 
-def _config() -> Config:
+
+class Step(NamedTuple):
+    """What a migration did to one branch."""
+
+    branch: str
+    before: str | None  # a revision; None: nothing was there
+    after: str | None
+
+    def __str__(self) -> str:
+        return f"{self.branch}: {self.before or 'base'} -> {self.after or 'base'}"
+
+
+def _config(branch: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(resources.migrations()).replace("%", "%%"))
+    folder = str(resources.migrations()).replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", f"{folder}/{branch}")
+    config.attributes["schema"] = BRANCHES[branch]
     return config
 
 
 @cache
-def head() -> str:
-    """The newest revision of this program."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+def revisions(branch: str) -> tuple[str, ...]:
+    """The revisions of a branch, oldest first."""
+    script = ScriptDirectory.from_config(_config(branch))
+    return tuple(revision.revision for revision in script.walk_revisions())[::-1]
 
 
-def current(connection: Connection) -> str | None:
-    """The revision of a database; None before the first migration."""
-    context = MigrationContext.configure(connection, opts={"version_table_schema": "carmenta"})
-    return context.get_current_revision()
+@cache
+def heads() -> Mapping[str, str]:
+    """Branch -> the newest revision of this program."""
+    return {branch: revisions(branch)[-1] for branch in BRANCHES}
 
 
-def migrate(owner: Engine, to: str = "head") -> tuple[str | None, str | None]:
-    """Bring a database to `to` (a revision, "head" or "base"); returns the revisions before and after.
+def current(connection: Connection) -> dict[str, str]:
+    """Branch -> revision of a database, of the branches that are there; DatabaseUnsuitable for an unknown revision."""
+    found = {}
+    for branch, schema in BRANCHES.items():
+        context = MigrationContext.configure(connection, opts={"version_table_schema": schema})
+        revision = context.get_current_revision()
+        if revision is not None:
+            found[branch] = revision
+            known_revision(branch, revision, connection.engine.url.database or "")
+    return found
+
+
+def known_revision(branch: str, revision: str, database: str) -> None:
+    """DatabaseUnsuitable when this program does not know a revision that a database is at."""
+    if revision in revisions(branch):
+        return
+    if branch == "product" and revision.isdigit():
+        raise DatabaseUnsuitable(
+            f"the database {database} is at revision {revision}, from before the schema was parted into product, search "
+            f"and lab, and cannot be migrated: empty it with `carmenta-lab db reset --confirm {database}` and load again."
+        )
+    raise DatabaseUnsuitable(
+        f"the database is at revision {revision} of {branch}, this program knows up to {revisions(branch)[-1]}: "
+        "update carmenta_lab, or use another database."
+    )
+
+
+def targets(target: str) -> dict[str, str | None]:
+    """Branch -> the revision that a target means, None for nothing at all; UsageError for what is no target.
+
+    "head" and "base" mean every branch, `BRANCH@head`, `BRANCH@base` and a revision by its name one of them.
+    """
+    if target in ("head", "heads"):
+        return dict(heads())
+    if target == "base":
+        return dict.fromkeys(reversed(BRANCHES))
+    branch, at, revision = target.partition("@")
+    if not at:
+        branch = next((name for name in BRANCHES if target in revisions(name)), "")
+        revision = target
+    if branch in BRANCHES and revision in ("head", "base", *revisions(branch)):
+        return {branch: {"head": heads()[branch], "base": None}.get(revision, revision)}
+    known = [*(f"{name}@head" for name in BRANCHES), *(f"{name}@base" for name in BRANCHES)]
+    every = [revision for name in BRANCHES for revision in revisions(name)]
+    raise UsageError(f"unknown revision {target!r}. Known: head, base, {', '.join((*known, *every))}.")
+
+
+def _position(branch: str, revision: str | None) -> int:
+    """How many revisions of its branch are done."""
+    return 0 if revision is None else revisions(branch).index(revision) + 1
+
+
+def plan(before: Mapping[str, str], target: str) -> list[Step]:
+    """What a target means for a database at these revisions, in order; UsageError when another branch stands on it.
+
+    `search` and `lab` need the newest `product`, which is brought up with them and not taken down under them.
+    """
+    wanted = targets(target)
+    needing = [branch for branch in wanted if branch != "product" and wanted[branch] is not None]
+    if needing and "product" not in wanted:
+        wanted = {"product": heads()["product"], **wanted}
+    steps = [Step(branch, before.get(branch), revision) for branch, revision in wanted.items()]
+    left = {branch for branch in ("search", "lab") if before.get(branch) is not None and branch not in wanted}
+    for step in steps:
+        down = (
+            _position("product", step.after) < _position("product", step.before) if step.branch == "product" else False
+        )
+        if down and left:
+            others = " and ".join(f"{branch}@base" for branch in sorted(left, reverse=True))
+            raise UsageError(
+                f"{' and '.join(sorted(left, reverse=True))} stand on product, which therefore stays at {step.before}: "
+                f"migrate {others} first, or everything with `base`."
+            )
+    return [step for step in steps if step.before != step.after]
+
+
+def migrate(owner: Engine, target: str = "head") -> list[Step]:
+    """Bring a database to a target (see `targets`); returns what was done, branch by branch.
 
     Two migrators at once: the second waits, then finds nothing to do. Each revision is a transaction of its own.
     """
-    config = _config()
-    script = ScriptDirectory.from_config(config)
-    known = [revision.revision for revision in script.walk_revisions()]
-    if to not in ("head", "base", *known):
-        raise UsageError(f"unknown revision {to!r}. Known: base, {', '.join(sorted(known))}, head.")
+    targets(target)
     with owner.connect() as guard, owner.connect() as connection:
         driver = guard.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         waits_for_lock(driver)
-        before = current(connection)
+        steps = plan(current(connection), target)
         connection.rollback()
-        if before is not None and before not in known:
-            raise DatabaseUnsuitable(
-                f"the database is at revision {before}, this program knows up to {script.get_current_head()}: "
-                "update carmenta_lab, or use another database."
-            )
-        target = {"head": script.get_current_head(), "base": None}.get(to, to)
-        if before != target:
-            config.attributes["connection"] = connection
-            connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": LOCK_TIMEOUT})
-            connection.commit()
-            down = target is None or (before is not None and before > target)
-            try:
-                (command.downgrade if down else command.upgrade)(config, target or "base")
-            except OperationalError as error:
-                if not isinstance(error.orig, LockNotAvailable):
-                    raise
-                raise DatabaseUnavailable(
-                    f"a migration waited {LOCK_TIMEOUT} for a lock that another transaction holds and gave up, "
-                    "so as not to hold up others: end it (pg_stat_activity shows what runs) and migrate again."
-                ) from None
-            connection.commit()
-        return before, target
+        for step in steps:
+            _run(connection, step)
+        return steps
 
 
-def offline_sql(to: str = "head") -> str:
-    """The SQL that `migrate` would run on an empty database."""
-    output = io.StringIO()
-    config = _config()
-    config.output_buffer = output
+def _run(connection: Connection, step: Step) -> None:
+    schema = BRANCHES[step.branch]
+    config = _config(step.branch)
+    config.attributes["connection"] = connection
+    down = _position(step.branch, step.after) < _position(step.branch, step.before)
+    with _patient(connection):
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+        connection.commit()
+        (command.downgrade if down else command.upgrade)(config, step.after or "base")
+        connection.commit()
+        if step.after is None:
+            connection.execute(text(f"DROP TABLE {schema}.alembic_version"))
+            if step.branch != "product":  # whose schema belongs to whoever set the database up
+                connection.execute(text(f"DROP SCHEMA {schema}"))
+            connection.commit()
+
+
+@contextmanager
+def _patient(connection: Connection) -> Iterator[None]:
+    """Wait for locks, but not for long."""
+    connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": LOCK_TIMEOUT})
+    connection.commit()
     try:
+        yield
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+        raise DatabaseUnavailable(
+            f"a migration waited {LOCK_TIMEOUT} for a lock that another transaction holds and gave up, "
+            "so as not to hold up others: end it (pg_stat_activity shows what runs) and migrate again."
+        ) from None
+
+
+def offline_sql(target: str = "head") -> str:
+    """The SQL that `migrate` would run on an empty database; UsageError for what is no target."""
+    output = io.StringIO()
+    for step in plan({}, target):
+        config = _config(step.branch)
+        config.output_buffer = output
         with redirect_stdout(io.StringIO()):
-            command.upgrade(config, to, sql=True)
-    except CommandError as error:
-        raise UsageError(f"{error}.") from None
+            command.upgrade(config, step.after or "base", sql=True)
     return output.getvalue()

@@ -1,7 +1,7 @@
 """Preparing a database once: extensions, the two roles, and what the owner may do; by whoever may do it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
@@ -11,8 +11,11 @@ from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable
 from carmenta_lab.postgres.hosts import Host
 from carmenta_lab.schema.base import APP, OWNER, PRODUCT
 
-EXTENSIONS = {"vector": (0, 7), "ltree": (1, 0), "pg_trgm": (1, 0)}
-"""What the schema needs -> the oldest version that will do."""
+EXTENSIONS = {"product": {"ltree": (1, 0)}, "search": {"vector": (0, 8), "pg_trgm": (1, 0)}, "lab": {}}
+"""Branch of the schema -> the extensions that it needs -> the oldest version that will do."""
+
+OLDEST_SERVER = 16
+"""Major version of PostgreSQL."""
 
 LOCK = 0x6361726D656E7461
 """Key of the advisory lock around set-up and migrations: concurrent CREATE EXTENSION races otherwise."""
@@ -59,8 +62,10 @@ def waits_for_lock(connection: psycopg.Connection[Any]) -> None:
         time.sleep(0.05)
 
 
-def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
-    """Make a database ready to be migrated; doing it twice changes nothing.
+def set_up(
+    host: Host, passwords: Mapping[str, str] | None = None, branches: Iterable[str] = ("product", "search", "lab")
+) -> None:
+    """Make a database ready for these branches to be migrated; doing it twice changes nothing.
 
     `passwords` gives the roles a login of their own (the embedded server); without it they are roles that the
     login of the URL takes on. DatabaseUnsuitable says what is missing and who could add it.
@@ -69,7 +74,7 @@ def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
         waits_for_lock(connection)
         connection.execute("SET LOCAL client_min_messages = warning")
         check_server(connection)
-        _extensions(connection)
+        _extensions(connection, branches)
         for role in (OWNER, APP):
             _role(connection, role, None if passwords is None else passwords[role])
         _membership(connection)
@@ -78,9 +83,9 @@ def set_up(host: Host, passwords: Mapping[str, str] | None = None) -> None:
 
 def check_server(connection: psycopg.Connection[Any]) -> None:
     """Refuse a server that is too old."""
-    if connection.info.server_version < 150_000:
+    if connection.info.server_version < OLDEST_SERVER * 10_000:
         found = connection.info.parameter_status("server_version")
-        raise DatabaseUnsuitable(f"PostgreSQL 15 or newer is needed; this server is {found}.")
+        raise DatabaseUnsuitable(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this server is {found}.")
 
 
 def _try(connection: psycopg.Connection[Any], statement: sql.Composed | str, otherwise: str) -> None:
@@ -91,13 +96,14 @@ def _try(connection: psycopg.Connection[Any], statement: sql.Composed | str, oth
         raise DatabaseUnsuitable(f"{otherwise} ({str(error).strip().splitlines()[0]})") from None
 
 
-def _extensions(connection: psycopg.Connection[Any]) -> None:
+def _extensions(connection: psycopg.Connection[Any], branches: Iterable[str]) -> None:
+    needed = {name: oldest for branch in branches for name, oldest in EXTENSIONS[branch].items()}
     rows = connection.execute(
         "SELECT name, default_version, installed_version FROM pg_available_extensions WHERE name = ANY(%s)",
-        (list(EXTENSIONS),),
+        (list(needed),),
     )
     found = {name: (default, installed) for name, default, installed in rows}
-    for name, oldest in EXTENSIONS.items():
+    for name, oldest in needed.items():
         if name not in found:
             raise DatabaseUnsuitable(
                 f"the extension {name} is not available on this server: install it there "

@@ -9,10 +9,10 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.queries.prepared import Prepared, given
-from carmenta_lab.schema.artifacts import Artifact
 from carmenta_lab.schema.base import PRODUCT
-from carmenta_lab.schema.conversations import Conversation, Message
-from carmenta_lab.schema.knowledge import Document
+from carmenta_lab.schema.product.artifacts import Artifact
+from carmenta_lab.schema.product.conversations import Conversation, Message
+from carmenta_lab.schema.product.knowledge import Document
 
 RELATIONS = table(
     "artifact_relations",

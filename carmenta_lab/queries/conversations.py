@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from carmenta_lab.queries.prepared import Prepared, bound, given
-from carmenta_lab.schema.conversations import Conversation, Message, votes
+from carmenta_lab.schema.product.conversations import Conversation, Message, votes
 
 
 class ConversationLine(NamedTuple):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.queries.prepared import Prepared, given
-from carmenta_lab.schema.identity import ServiceConnection, SignInSession
+from carmenta_lab.schema.product.identity import ServiceConnection, SignInSession
 
 
 class TokenUnreadable(CarmentaError):

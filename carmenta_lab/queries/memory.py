@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.queries.prepared import Prepared, bound, given
-from carmenta_lab.schema.memory import Memory
+from carmenta_lab.schema.product.memory import Memory
 
 
 class Fact(NamedTuple):

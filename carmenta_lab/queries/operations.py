@@ -8,8 +8,8 @@ from sqlalchemy import Integer, Interval, Select, Text, Update, Uuid, case, func
 from sqlalchemy.orm import Session
 
 from carmenta_lab.queries.prepared import Prepared, bound, given
-from carmenta_lab.schema.conversations import Conversation
-from carmenta_lab.schema.operations import BackgroundQuery
+from carmenta_lab.schema.product.conversations import Conversation
+from carmenta_lab.schema.product.operations import BackgroundQuery
 
 
 class Work(NamedTuple):

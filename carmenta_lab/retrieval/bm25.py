@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, END_OF_TIME, LIMIT, SEARCHED, TEXT, USER, AtLeast, Limit
-from carmenta_lab.schema.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT, UNIT_CODES
+from carmenta_lab.schema.search.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT, UNIT_CODES
 
 View: TypeAlias = Literal["own", "answer", "window", "conversation"]
 """What stands for a passage: its own text; that and the questions of the message before it; it and its neighbours;
@@ -67,12 +67,12 @@ def words(retriever: BM25) -> str:
     total AS MATERIALIZED (
         SELECT coalesce(sum(passages), 0)::float8 AS n,
             greatest(1, sum(length{asked})::float8 / sum(passages)) AS average
-        FROM carmenta.lexical_statistics WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
+        FROM search.lexical_statistics WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
     ), word AS MATERIALIZED (
         SELECT w.lexeme, t.entries, ln(1 + (total.n - d.df + .5) / (d.df + .5)) AS idf
         FROM unnest((SELECT tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :text)))) w (lexeme)
         CROSS JOIN total
-        LEFT JOIN carmenta.postings t ON t.user_id = :user_id AND t.lexeme = w.lexeme
+        LEFT JOIN search.postings t ON t.user_id = :user_id AND t.lexeme = w.lexeme
         CROSS JOIN LATERAL (SELECT coalesce({df}, 0)::float8 AS df) d
     )"""
 
@@ -123,12 +123,12 @@ def _views(retriever: BM25) -> str:
     scored = "d.doc AS slot, d.score FROM document d" if window else "slot, score FROM document JOIN member USING (doc)"
     return f"""
     member AS MATERIALIZED (
-        SELECT {shown} FROM carmenta.passage_features
+        SELECT {shown} FROM search.passage_features
         WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
         WINDOW w AS (PARTITION BY coalesce(conversation_id, passage_id){order})
     ), size AS MATERIALIZED (
         SELECT m.doc, sum(f.length)::float8 AS length FROM member m
-        JOIN carmenta.passage_features f ON f.user_id = :user_id AND f.slot = m.slot GROUP BY 1
+        JOIN search.passage_features f ON f.user_id = :user_id AND f.slot = m.slot GROUP BY 1
     ), used AS MATERIALIZED (
         SELECT m.doc, word.lexeme, sum((e >> {TF}) & 255)::float8 AS tf FROM word CROSS JOIN unnest(word.entries) e
         JOIN member m ON m.slot = (e >> {SLOT})::int WHERE {_used(retriever)} GROUP BY 1, 2
@@ -154,12 +154,12 @@ def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
     WITH {words(retriever)}, {body}, top AS (
         SELECT s.slot, {score} AS score FROM scored s
         WHERE (SELECT :asked_at) >= '{END_OF_TIME.isoformat()}' OR EXISTS (
-            SELECT FROM carmenta.passage_features f WHERE f.user_id = :user_id AND f.slot = s.slot
+            SELECT FROM search.passage_features f WHERE f.user_id = :user_id AND f.slot = s.slot
             AND (f.created_at IS NULL OR f.created_at <= :asked_at))
         ORDER BY 2 DESC, 1 LIMIT {rows_at_most(limit)}
     )
     SELECT f.passage_id, f.source_id, f.unit, top.score FROM top CROSS JOIN LATERAL (
-        SELECT passage_id, source_id, unit FROM carmenta.passage_features
+        SELECT passage_id, source_id, unit FROM search.passage_features
         WHERE user_id = :user_id AND slot = top.slot LIMIT 1) f
     ORDER BY top.score DESC, f.passage_id"""
 

@@ -14,8 +14,8 @@ from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
-from carmenta_lab.schema.lexical import passage_features
-from carmenta_lab.schema.passages import token_codes
+from carmenta_lab.schema.search.lexical import passage_features
+from carmenta_lab.schema.search.passages import token_codes
 from carmenta_lab.schema.vector import Codes
 
 Search: TypeAlias = Literal["vectors", "words"]
@@ -60,10 +60,10 @@ FOUND: Mapping[Search, str] = {
 
 BESIDE = """
     LEFT JOIN LATERAL (
-        SELECT (SELECT n.passage_id FROM carmenta.passage_features n WHERE n.user_id = :user_id
+        SELECT (SELECT n.passage_id FROM search.passage_features n WHERE n.user_id = :user_id
             AND n.conversation_id = c.conversation_id AND n.place < (c.place >> 16) << 16
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) ORDER BY n.place DESC LIMIT 1) AS before,
-        (SELECT n.passage_id FROM carmenta.passage_features n WHERE n.user_id = :user_id
+        (SELECT n.passage_id FROM search.passage_features n WHERE n.user_id = :user_id
             AND n.conversation_id = c.conversation_id AND n.place >= ((c.place >> 16) + 1) << 16
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) ORDER BY n.place LIMIT 1) AS after
         OFFSET 0
@@ -72,9 +72,9 @@ BESIDE = """
 
 CODES = """
     LEFT JOIN LATERAL (
-        SELECT o.codes || (SELECT q.question_codes FROM carmenta.token_codes q
+        SELECT o.codes || (SELECT q.question_codes FROM search.token_codes q
             WHERE q.user_id = :user_id AND q.passage_id = b.before) AS codes
-        FROM carmenta.token_codes o WHERE o.user_id = :user_id AND o.passage_id = c.passage_id LIMIT 1
+        FROM search.token_codes o WHERE o.user_id = :user_id AND o.passage_id = c.passage_id LIMIT 1
     ) k ON true"""
 """The candidate's token codes, and those of the questions it answers."""
 
@@ -83,12 +83,12 @@ TOKENS = """
         SELECT t.n, t.code, sqrt(ln(1 + (s.n - d.df + .5) / (d.df + .5))) AS rarity
         FROM unnest(:codes, :code_words) WITH ORDINALITY t (code, word, n)
         CROSS JOIN (
-            SELECT coalesce(sum(passages), 0)::float8 AS n FROM carmenta.lexical_statistics WHERE user_id = :user_id
+            SELECT coalesce(sum(passages), 0)::float8 AS n FROM search.lexical_statistics WHERE user_id = :user_id
         ) s
         CROSS JOIN LATERAL (
             SELECT max(coalesce(cardinality(p.entries), 0))::float8 AS df
             FROM unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), t.word))) w (lexeme)
-            LEFT JOIN carmenta.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme
+            LEFT JOIN search.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme
         ) d WHERE d.df IS NOT NULL
     ), spread AS MATERIALIZED (
         SELECT {own}, t.n, t.weight,
@@ -180,7 +180,7 @@ def share(words: BM25) -> str:
 
 def _sql(retriever: Evidence, limit: Limit) -> str:
     signals = retriever.signals
-    table = f"carmenta.{vectors_of(retriever.model).name}"
+    table = f"search.{vectors_of(retriever.model).name}"
     joins = " ".join(dict.fromkeys(signal.join(table) for signal in signals if signal.join(table)))
     early = [signal for signal in signals if signal.stage == "candidate"]
     looked = "".join(f", coalesce({signal.sql()}, 0)::float8 AS {signal.name}" for signal in early)
@@ -207,16 +207,16 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
         SELECT passage_id, max(nearness) AS nearness, max(words) AS words FROM (
             SELECT passage_id, nearness, words FROM ({found}) f
             UNION ALL SELECT p.id, NULL, NULL FROM memory m CROSS JOIN LATERAL (
-                SELECT id FROM carmenta.passages p WHERE p.user_id = :user_id AND p.message_id = m.source_message_id
+                SELECT id FROM search.passages p WHERE p.user_id = :user_id AND p.message_id = m.source_message_id
                 UNION ALL
-                SELECT id FROM carmenta.passages p WHERE p.user_id = :user_id AND p.memory_id = m.superseded_by
+                SELECT id FROM search.passages p WHERE p.user_id = :user_id AND p.memory_id = m.superseded_by
             ) p
         ) every GROUP BY 1
     ), looked AS MATERIALIZED (
         SELECT {", ".join(f"c.{name}" for name in OWN)}{looked}{", k.codes" if retriever.tokens else ""}
         FROM pool f CROSS JOIN LATERAL (
             SELECT n.*, f.nearness, f.words, coalesce(k.source_message_id, n.source_id) AS learned, k.superseded_by
-            FROM carmenta.passage_features n LEFT JOIN carmenta.memories k
+            FROM search.passage_features n LEFT JOIN carmenta.memories k
             ON n.unit = 'memory' AND k.user_id = :user_id AND k.id = n.source_id
             WHERE n.user_id = :user_id AND n.passage_id = f.passage_id
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) LIMIT 1

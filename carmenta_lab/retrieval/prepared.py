@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.postgres.late import Setting, late_connection
 from carmenta_lab.retrieval.retriever import Retriever
-from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.base import SEARCH
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
@@ -62,7 +62,7 @@ def prepared(retriever: Retriever, route: str) -> Prepared:
     asked.pop("limit", None)
     columns = [column.name for column in statement.selected_columns]
     settings = retriever.settings(route)
-    table = f"{PRODUCT}.{table_name(retriever.model)}" if retriever.model else ""
+    table = f"{SEARCH}.{table_name(retriever.model)}" if retriever.model else ""
     around = Around.of(settings, table) if settings else None
     return Prepared(text.encode(), fixed, asked, tuple(columns[_OWN_COLUMNS:]), around)
 

@@ -15,7 +15,7 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.languages import rules
 from carmenta_lab.retrieval.languages.rules import Rules
-from carmenta_lab.schema.lexical import lexical_statistics
+from carmenta_lab.schema.search.lexical import lexical_statistics
 from carmenta_lab.schema.vector import Vector
 
 WORD = re.compile(r"\w+")

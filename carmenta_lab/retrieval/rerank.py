@@ -17,23 +17,23 @@ from carmenta_lab.retrieval.evidence import BESIDE
 from carmenta_lab.retrieval.question import WORD, Question
 from carmenta_lab.retrieval.retriever import END_OF_TIME
 from carmenta_lab.schema.base import LANGUAGES
-from carmenta_lab.schema.lexical import lexical_statistics
+from carmenta_lab.schema.search.lexical import lexical_statistics
 
 _FREQUENCIES = text(
     """
     SELECT t.word, (SELECT max(coalesce(cardinality(p.entries), 0)) FROM
         unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), t.word))) w (lexeme)
-        LEFT JOIN carmenta.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme) AS df
+        LEFT JOIN search.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme) AS df
     FROM unnest(CAST(:words AS text[])) t (word)
     """
 )
 
 _TEXTS = text(
     f"""
-    SELECT c.passage_id, p.content, (SELECT q.content FROM carmenta.passages q
+    SELECT c.passage_id, p.content, (SELECT q.content FROM search.passages q
         WHERE q.user_id = :user_id AND q.id = b.before) AS before
-    FROM carmenta.passage_features c
-    JOIN carmenta.passages p ON p.user_id = c.user_id AND p.id = c.passage_id {BESIDE}
+    FROM search.passage_features c
+    JOIN search.passages p ON p.user_id = c.user_id AND p.id = c.passage_id {BESIDE}
     WHERE c.user_id = :user_id AND c.passage_id = ANY (CAST(:ids AS uuid[]))
     """
 )

@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.records import Hit
-from carmenta_lab.schema.conversations import messages
-from carmenta_lab.schema.knowledge import documents
-from carmenta_lab.schema.memory import memories
-from carmenta_lab.schema.passages import passages
+from carmenta_lab.schema.product.conversations import messages
+from carmenta_lab.schema.product.knowledge import documents
+from carmenta_lab.schema.product.memory import memories
+from carmenta_lab.schema.search.passages import passages
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import CONFIG, SEARCHED, TEXT, Limit, at_most, visible
-from carmenta_lab.schema.passages import passages
+from carmenta_lab.schema.search.passages import passages
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from carmenta_lab.ingest.embed import table_name
 from carmenta_lab.ingest.packed import UNITS
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, OWN, SEARCHED, USER, VECTOR, Limit, at_most, visible
-from carmenta_lab.schema.passages import embedding_table
+from carmenta_lab.schema.search.passages import embedding_table
 
 EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
 """Vectors of a user up to which exact search is the faster one. Two runs of `carmenta-lab bench crossover` over a table

@@ -1,20 +1,20 @@
-"""The tables, one file per domain, and the metadata that holds them all."""
+"""The tables, a folder for each PostgreSQL schema and in it a file a domain, and the metadata that holds them all."""
 
-from carmenta_lab.schema import (
+from types import ModuleType
+
+from carmenta_lab.schema.base import LAB, PRODUCT, SEARCH, Base
+from carmenta_lab.schema.lab import measurements
+from carmenta_lab.schema.product import (
     artifacts,
     concierge,
     conversations,
-    deletion,
     identity,
     knowledge,
-    lab,
-    lexical,
     memory,
     operations,
-    passages,
     token_counts,
 )
-from carmenta_lab.schema.base import Base
+from carmenta_lab.schema.search import lexical, passages
 
 metadata = Base.metadata
 DOMAINS = {
@@ -25,11 +25,27 @@ DOMAINS = {
     "knowledge": knowledge,
     "concierge": concierge,
     "operations": operations,
+    "tokens": token_counts,
     "retrieval": passages,
     "words": lexical,
-    "tokens": token_counts,
-    "lab": lab,
+    "lab": measurements,
 }
 """Domain -> module; the order is that of the reading."""
 
-__all__ = ["DOMAINS", "Base", "deletion", "metadata"]
+SCHEMAS = {PRODUCT: "product", SEARCH: "search", LAB: "lab"}
+"""PostgreSQL schema -> the branch of migrations that makes it."""
+
+
+def schema_of(domain: ModuleType) -> str:
+    """The PostgreSQL schema that the tables of a domain lie in."""
+    return {"product": PRODUCT, "search": SEARCH, "lab": LAB}[domain.__name__.split(".")[2]]
+
+
+def home(table: str) -> str:
+    """The PostgreSQL schema of a table by its name; tables of vectors are made when their model is registered."""
+    if table.startswith("embeddings_"):
+        return SEARCH
+    return next(found.schema or PRODUCT for found in metadata.tables.values() if found.name == table)
+
+
+__all__ = ["DOMAINS", "SCHEMAS", "Base", "home", "metadata", "schema_of"]

@@ -14,9 +14,11 @@ OWNER = "carmenta_owner"
 APP = "carmenta_app"
 """Does everything else, under row-level security."""
 PRODUCT = "carmenta"
-"""The PostgreSQL schema of the product's data layer."""
+"""The PostgreSQL schema of the data layer that goes to production."""
+SEARCH = "search"
+"""The PostgreSQL schema of what is derived from it to be searched: it can be dropped and built again."""
 LAB = "lab"
-"""The PostgreSQL schema of datasets, queries, judgements and runs."""
+"""The PostgreSQL schema of datasets, queries, judgements and runs: nobody takes it to production."""
 
 LANGUAGES = {
     "da": "danish",
@@ -37,14 +39,9 @@ INDEXED_CHARACTERS = 200_000
 """Only so much of one text is indexed for search: a tsvector holds at most 1 MB of lexemes."""
 
 
-def tsvector_of(column: str) -> str:
-    """The expression of a generated tsvector: literal configurations, because a regconfig column stops pg_upgrade."""
-    cases = " ".join(
-        f"WHEN '{code}' THEN to_tsvector('pg_catalog.{name}'::regconfig, left({column}, {INDEXED_CHARACTERS}))"
-        for code, name in LANGUAGES.items()
-    )
-    rest = f"to_tsvector('pg_catalog.simple'::regconfig, left({column}, {INDEXED_CHARACTERS}))"
-    return f"CASE language {cases} ELSE {rest} END"
+def words_of(column: str) -> str:
+    """The expression of a generated tsvector: one function, so that a further language rewrites no table."""
+    return f"{PRODUCT}.lexemes(language, {column})"
 
 
 NAMING = {
@@ -102,11 +99,32 @@ def utc_offset_check() -> CheckConstraint:
     return CheckConstraint("utc_offset BETWEEN -1439 AND 1439", name="utc_offset")
 
 
-FUNCTIONS = f"""
-CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
+def _lexemes() -> str:
+    """The function's body: literal configurations, because a regconfig column stops pg_upgrade."""
+    cases = " ".join(
+        f"WHEN '{code}' THEN to_tsvector('pg_catalog.{name}'::regconfig, left(content, {INDEXED_CHARACTERS}))"
+        for code, name in LANGUAGES.items()
+    )
+    rest = f"to_tsvector('pg_catalog.simple'::regconfig, left(content, {INDEXED_CHARACTERS}))"
+    return f"CASE language {cases} ELSE {rest} END"
+
+
+FUNCTIONS = (
+    f"""
+    CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('carmenta.user_id', true), '')::uuid
-"""
+    """,
+    f"COMMENT ON FUNCTION {PRODUCT}.current_user_id() IS "
+    "'For whom the transaction acts; put the host''s own in its place where it has one.'",
+    f"""
+    CREATE FUNCTION {PRODUCT}.lexemes(language text, content text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN {_lexemes()}
+    """,
+    f"COMMENT ON FUNCTION {PRODUCT}.lexemes(text, text) IS 'The words of a text, question or passage.'",
+)
+"""What the tables of the product refer to."""
 
 
 ALL = "SELECT, INSERT, UPDATE, DELETE"
@@ -115,19 +133,19 @@ APPEND = "SELECT, INSERT"
 
 
 def isolate(table: str, column: str = "user_id", may: str = ALL) -> list[str]:
-    """Statements that make a table show the application role only the rows of the current user.
+    """Statements that make a table, `schema.name`, show the application role only the rows of the current user.
 
     Row-level security is forced, so that the owner is subject to it as well; a policy of its own shows the
-    owner every row. Without a current user the application role sees nothing.
+    owner every row. Without a current user the application role sees nothing. The policy has no subquery, which a
+    distributed PostgreSQL refuses; a statement that names its user by a parameter has it checked once, not by the row.
     """
-    name = f"{PRODUCT}.{table}"
-    mine = f"{column} = (SELECT {PRODUCT}.current_user_id())"
+    mine = f"{column} = {PRODUCT}.current_user_id()"
     return [
-        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
-        f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY owner_all ON {name} TO {OWNER} USING (true) WITH CHECK (true)",
-        f"CREATE POLICY app_own_rows ON {name} TO {APP} USING ({mine}) WITH CHECK ({mine})",
-        f"GRANT {may} ON {name} TO {APP}",
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY owner_all ON {table} TO {OWNER} USING (true) WITH CHECK (true)",
+        f"CREATE POLICY app_own_rows ON {table} TO {APP} USING ({mine}) WITH CHECK ({mine})",
+        f"GRANT {may} ON {table} TO {APP}",
     ]
 
 
@@ -139,10 +157,10 @@ def after_create(table: Table, *statements: str) -> None:
 
 def isolated(table: Table, column: str = "user_id", may: str = ALL) -> None:
     """Have `isolate` run whenever the metadata creates the table."""
-    after_create(table, *isolate(table.name, column, may))
+    after_create(table, *isolate(table.fullname, column, may))
 
 
 @event.listens_for(Base.metadata, "before_create")
 def _create_functions(_: MetaData, connection: Connection, **__: Any) -> None:
-    for statement in (FUNCTIONS, *(f"GRANT USAGE ON SCHEMA {schema} TO {APP}" for schema in (PRODUCT, LAB))):
+    for statement in (*FUNCTIONS, *(f"GRANT USAGE ON SCHEMA {schema} TO {APP}" for schema in (PRODUCT, SEARCH, LAB))):
         connection.execute(DDL(statement))  # type: ignore[no-untyped-call]

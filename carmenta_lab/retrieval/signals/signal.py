@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 class Signal:
     """A number for every candidate, from about 0 to 1, and how much it weighs.
 
-    Its SQL belongs to a stage. "candidate": an expression over a candidate `c` (a row of `carmenta.passage_features`
+    Its SQL belongs to a stage. "candidate": an expression over a candidate `c` (a row of `search.passage_features`
     with `nearness`, the cosine similarity, and `words`, the share of the attainable BM25, null where it was not found
     that way) and over what `join` adds to it; `b` (before, after) names the passages beside it. "tokens": an
     aggregate over the tokens of the question, `likeness` being how near the candidate comes to one and `around` how

@@ -82,7 +82,7 @@ class AsksWhen(Signal):
     def join(self, table: str) -> str:
         """The text, read only for such questions."""
         return (
-            "LEFT JOIN LATERAL (SELECT p.content FROM carmenta.passages p WHERE :asks_when AND p.user_id = :user_id "
+            "LEFT JOIN LATERAL (SELECT p.content FROM search.passages p WHERE :asks_when AND p.user_id = :user_id "
             "AND p.id = c.passage_id AND p.unit = 'turn' LIMIT 1) said ON true"
         )
 

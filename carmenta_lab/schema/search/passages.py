@@ -21,10 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import APP, NAMING, PRODUCT, Base, UserOwned, after_create, isolate, isolated, tsvector_of
+from carmenta_lab.schema.base import APP, NAMING, SEARCH, Base, UserOwned, after_create, isolate, isolated, words_of
 from carmenta_lab.schema.vector import Codes, HalfVec
 
-UNITS = ("turn", "window", "conversation", "memory", "section")
+UNITS = ("turn", "memory", "section")
 """The views in which sources are searched; a strategy names those it wants."""
 
 TOKEN_BITS = 384
@@ -57,10 +57,10 @@ class Passage(UserOwned, Base):
         Index("ix_passages_message", "user_id", "message_id", postgresql_where=text("message_id IS NOT NULL")),
         Index("ix_passages_memory", "user_id", "memory_id", postgresql_where=text("memory_id IS NOT NULL")),
         Index("ix_passages_document", "user_id", "document_id", postgresql_where=text("document_id IS NOT NULL")),
-        {"comment": "A text that is searched, and the source it stands for; never updated."},
+        {"schema": SEARCH, "comment": "A text that is searched, and the source it stands for; never updated."},
     )
 
-    unit: Mapped[str] = mapped_column(comment="turn, window, conversation, memory or section.")
+    unit: Mapped[str] = mapped_column(comment="turn, memory or section.")
     ordinal: Mapped[int] = mapped_column(comment="Which piece of its source, from 0.")
     content: Mapped[str] = mapped_column(comment='The text as indexed: "[date] Author: text".')
     message_id: Mapped[UUID | None] = mapped_column(default=None)
@@ -78,7 +78,7 @@ class Passage(UserOwned, Base):
     )
     text_search: Mapped[str | None] = mapped_column(
         TSVECTOR,
-        Computed(tsvector_of("content"), persisted=True),
+        Computed(words_of("content"), persisted=True),
         init=False,
         repr=False,
         comment="No GIN index: under row-level security the planner cannot use one for @@.",
@@ -92,12 +92,13 @@ class TokenCodes(Base):
     __table_args__ = (
         ForeignKeyConstraint(
             ["user_id", "passage_id"],
-            ["carmenta.passages.user_id", "carmenta.passages.id"],
+            ["search.passages.user_id", "search.passages.id"],
             ondelete="CASCADE",
         ),
         {
+            "schema": SEARCH,
             "comment": "The tokens of a passage that carry meaning, each by the signs of its vector under the bundled "
-            "model. Written when a strategy needs them."
+            "model. Written when a strategy needs them.",
         },
     )
 
@@ -115,7 +116,7 @@ class EmbeddingModel(Base):
     __tablename__ = "embedding_models"
     __table_args__ = (
         CheckConstraint("dim BETWEEN 1 AND 4000", name="dim"),
-        {"comment": "A registered model, and the table that holds its vectors."},
+        {"schema": SEARCH, "comment": "A registered model, and the table that holds its vectors."},
     )
 
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -132,7 +133,7 @@ def embedding_table(name: str, dim: int | None, metadata: MetaData | None = None
     """
     return Table(
         name,
-        metadata if metadata is not None else MetaData(naming_convention=NAMING, schema=PRODUCT),
+        metadata if metadata is not None else MetaData(naming_convention=NAMING, schema=SEARCH),
         Column("user_id", UUIDType, primary_key=True),
         Column("passage_id", UUIDType, primary_key=True),
         Column("source_id", UUIDType, nullable=False),
@@ -140,7 +141,7 @@ def embedding_table(name: str, dim: int | None, metadata: MetaData | None = None
         Column("unit", Text, nullable=False),
         Column("embedding", HalfVec(dim), nullable=False),
         CheckConstraint("l2_norm(embedding) > 0", name="embedding"),
-        schema=PRODUCT,
+        schema=SEARCH,
         comment="The vectors of one embedding model.",
     )
 
@@ -148,10 +149,10 @@ def embedding_table(name: str, dim: int | None, metadata: MetaData | None = None
 def embedding_ddl(name: str) -> list[str]:
     """What follows CREATE TABLE for a table of vectors: storage, foreign key, isolation."""
     return [
-        f"ALTER TABLE {PRODUCT}.{name} ALTER COLUMN embedding SET STORAGE PLAIN",
-        f"ALTER TABLE {PRODUCT}.{name} ADD CONSTRAINT fk_{name}_passage FOREIGN KEY (user_id, passage_id) "
-        f"REFERENCES {PRODUCT}.passages (user_id, id) ON DELETE CASCADE",
-        *isolate(name),
+        f"ALTER TABLE {SEARCH}.{name} ALTER COLUMN embedding SET STORAGE PLAIN",
+        f"ALTER TABLE {SEARCH}.{name} ADD CONSTRAINT fk_{name}_passage FOREIGN KEY (user_id, passage_id) "
+        f"REFERENCES {SEARCH}.passages (user_id, id) ON DELETE CASCADE",
+        *isolate(f"{SEARCH}.{name}"),
     ]
 
 
@@ -163,8 +164,8 @@ isolated(token_codes)
 after_create(
     token_codes,
     *(
-        f"ALTER TABLE {PRODUCT}.token_codes ALTER COLUMN {name} SET STORAGE EXTERNAL"
+        f"ALTER TABLE {SEARCH}.token_codes ALTER COLUMN {name} SET STORAGE EXTERNAL"
         for name in ("codes", "question_codes")
     ),
 )
-after_create(embedding_models, f"GRANT SELECT ON {PRODUCT}.embedding_models TO {APP}")
+after_create(embedding_models, f"GRANT SELECT ON {SEARCH}.embedding_models TO {APP}")

@@ -14,8 +14,8 @@ from carmenta_lab.schema.base import (
     deleted_index,
     isolated,
     of,
-    tsvector_of,
     utc_offset_check,
+    words_of,
 )
 from carmenta_lab.schema.vector import Ltree
 
@@ -45,7 +45,7 @@ class Document(UserOwned, Base):
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
     utc_offset: Mapped[int | None] = mapped_column(SmallInteger, default=None, comment=UTC_OFFSET)
     text_search: Mapped[str | None] = mapped_column(
-        TSVECTOR, Computed(tsvector_of("content"), persisted=True), init=False, repr=False
+        TSVECTOR, Computed(words_of("content"), persisted=True), init=False, repr=False
     )
 
 

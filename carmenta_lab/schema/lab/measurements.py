@@ -48,7 +48,7 @@ class LabQuery(Base):
 
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey(f"{LAB}.datasets.id", ondelete="CASCADE"), primary_key=True)
     query_id: Mapped[str] = mapped_column(primary_key=True, comment="As the dataset gives it.")
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("carmenta.users.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID]
     content: Mapped[str]
     position: Mapped[int] = mapped_column(comment="Line in its file.")
     category: Mapped[str] = mapped_column(default="", server_default="")
@@ -85,7 +85,7 @@ class Loaded(Base):
 
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey(f"{LAB}.datasets.id", ondelete="CASCADE"), primary_key=True)
     place: Mapped[str] = mapped_column(primary_key=True, comment="The table, of the product.")
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("carmenta.users.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
     row_id: Mapped[UUID] = mapped_column(primary_key=True, comment="First column of its key after the user.")
     other_id: Mapped[UUID] = mapped_column(primary_key=True, comment="The second one; the first again where it is all.")
 

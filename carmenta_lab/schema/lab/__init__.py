@@ -1,0 +1,1 @@
+"""What is measured: the tables of the schema `lab`."""

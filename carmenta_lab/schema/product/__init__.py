@@ -1,0 +1,1 @@
+"""What goes to production: the tables of the schema `carmenta`, a file a domain."""

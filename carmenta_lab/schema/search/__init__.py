@@ -1,0 +1,1 @@
+"""What is searched, derived from the product: the tables of the schema `search`."""
