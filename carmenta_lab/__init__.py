@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from carmenta_lab.explorer import Explorer
     from carmenta_lab.extension import load_ipython_extension
     from carmenta_lab.ingest.load import LoadReport, load
-    from carmenta_lab.ingest.lookup import find_conversation, find_user
+    from carmenta_lab.names import find_conversation, find_user
     from carmenta_lab.postgres.connect import Database, as_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.postgres.migrate import migrate

@@ -125,7 +125,7 @@ def search(
 
     Example: `carmenta-lab search "which allergy does Saga have" --user nora --strategy vector_exact`
     """
-    from carmenta_lab.ingest.lookup import find_user
+    from carmenta_lab.names import find_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
     from carmenta_lab.retrieval.search import search as find
@@ -179,7 +179,7 @@ def context(
     Example: `carmenta-lab context --user nora --query "what did we decide about the roof" --budget 2000`
     """
     from carmenta_lab.context import assemble
-    from carmenta_lab.ingest.lookup import find_conversation, find_user
+    from carmenta_lab.names import find_conversation, find_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
 

@@ -40,7 +40,7 @@ def explain(
     from carmenta_lab import strategies as registry
     from carmenta_lab.experiment.explaining import explain as explained
     from carmenta_lab.experiment.explaining import judgements, loaded_query
-    from carmenta_lab.ingest.lookup import find_user
+    from carmenta_lab.names import find_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
 

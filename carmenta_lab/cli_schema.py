@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from carmenta_lab.queries.summary import Domain
+    from carmenta_lab.app.summary import Domain
 
 
 def schema(
@@ -23,8 +23,8 @@ def schema(
     Example: `carmenta-lab schema --domain memory --format mermaid`
     """
     if format == "table":
+        from carmenta_lab.app.summary import summary
         from carmenta_lab.postgres.lab import open_lab
-        from carmenta_lab.queries.summary import summary
 
         with open_lab() as lab, lab.owner_session() as session:
             Console().print(_counted(summary(session, domain)))

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Row, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
-from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.ids import Ids
 from carmenta_lab.ingest.staging import lock_key, sweep
 
 ELSEWHERE = (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from carmenta_lab.ingest.lookup import find_user
+from carmenta_lab.names import find_user
 from carmenta_lab.postgres.lab import find_way, prepare
 from carmenta_lab.schema.base import APP
 

@@ -25,8 +25,8 @@ from carmenta_lab.context.policy import rooms
 from carmenta_lab.context.reading import connection_of, read_said
 from carmenta_lab.context.repeats import Repeats
 from carmenta_lab.errors import UnknownName, UsageError
+from carmenta_lab.ids import Ids
 from carmenta_lab.ingest import load
-from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.records import Query
 

@@ -11,13 +11,13 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from carmenta_lab import find_conversation, find_user, load, strategies
+from carmenta_lab.app import artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.context import assemble
 from carmenta_lab.errors import UnknownName
-from carmenta_lab.ingest.cut import as_written, utc_offset
-from carmenta_lab.ingest.identity import Ids
-from carmenta_lab.ingest.reindex import index_lacking
+from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.lacking import index_lacking
+from carmenta_lab.indexing.passages import as_written, utc_offset
 from carmenta_lab.postgres import Database, migrate, prepare
-from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
 from carmenta_lab.schema.product.conversations import conversations as conversations_table

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from test_ingest import Lines, at, document, message, reasons, rows, write
 
 from carmenta_lab import resources
+from carmenta_lab.ids import Ids
 from carmenta_lab.ingest import load
-from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.postgres import Database
 
 IDS = Ids("tiny")

@@ -10,8 +10,8 @@ from sqlalchemy import insert, text
 
 from carmenta_lab.erasure import forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
-from carmenta_lab.ingest.embed import register
-from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.ingest.staging import Stage, lock_key
 from carmenta_lab.postgres import Database
 from carmenta_lab.schema.lab.measurements import datasets, hits, loaded, qrels, queries, runs, scores

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from carmenta_lab import indexes, strategies
+from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment import Comparison, compare
 from carmenta_lab.experiment.earlier import read_earlier, worse
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.questions import read_questions
 from carmenta_lab.experiment.running import execute
-from carmenta_lab.index_kinds import HNSW
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import HNSW
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.postgres import Database
 from carmenta_lab.retrieval.vector import VectorSearch
 
@@ -107,7 +108,7 @@ def test_every_route_says_the_indexes_of_its_plan(comparison: Comparison, sample
 
 def test_an_approximate_route_says_its_index_and_its_recall_of_exact(own_sample: Database, tmp_path: Path) -> None:
     table = table_name("all-MiniLM-L6-v2")
-    indexes.build(own_sample.owner, table, HNSW())
+    approximate.build(own_sample.owner, table, HNSW())
     fused = "ReciprocalRankFusion(parts=(('v', {}), ('w', FullTextSearch(match='any'))))"
     for name, made in (("alone", "{}"), ("fused", fused)):
         vector = "VectorSearch(index='hnsw', ef_search=10, exact_up_to=600)"

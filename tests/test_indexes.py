@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from carmenta_lab import indexes
 from carmenta_lab.bench.crossover import Crossover, crossings, crossover
 from carmenta_lab.errors import UsageError
-from carmenta_lab.index_kinds import HNSW, KINDS, IVFFlat, Kind, lists_for
-from carmenta_lab.indexes import MB, GraphMemoryWarning
-from carmenta_lab.ingest.embed import register
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.approximate import MB, GraphMemoryWarning
+from carmenta_lab.indexing.kinds import HNSW, KINDS, IVFFlat, Kind, lists_for
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.lab import prepare
 
@@ -72,39 +72,39 @@ def many(database: Database) -> tuple[str, UUID]:
 def sizes(database: Database, table: str) -> dict[Kind, int]:
     """Bytes of each kind."""
     with database.owner_session() as session:
-        return {kind: indexes.size_bytes(session, table, kind) for kind in KINDS}
+        return {kind: approximate.size_bytes(session, table, kind) for kind in KINDS}
 
 
 def test_every_kind_is_built_once_listed_and_dropped(database: Database, many: tuple[str, UUID]) -> None:
     table, _ = many
     for concurrently in (False, True):
         for index in KINDS.values():
-            indexes.build(database.owner, table, index, concurrently)
-            indexes.build(database.owner, table, index, concurrently)  # is there
+            approximate.build(database.owner, table, index, concurrently)
+            approximate.build(database.owner, table, index, concurrently)  # is there
         with database.owner_session() as session:
-            found = indexes.listed(session)
-        assert {index.name for index in found} == {indexes.name(table, kind) for kind in KINDS}
+            found = approximate.listed(session)
+        assert {index.name for index in found} == {approximate.name(table, kind) for kind in KINDS}
         assert [index.table for index in found] == [table] * 4
         assert {index.method for index in found} == {"hnsw", "ivfflat"}
         assert all(index.finished for index in found)
         for kind, size in sizes(database, table).items():
             assert size > 100_000, kind
-            indexes.drop(database.owner, table, kind)
-            indexes.drop(database.owner, table, kind)  # is gone
+            approximate.drop(database.owner, table, kind)
+            approximate.drop(database.owner, table, kind)  # is gone
         assert set(sizes(database, table).values()) == {0}
 
 
 def test_each_kind_indexes_an_expression_of_its_own(database: Database, many: tuple[str, UUID]) -> None:
     table, _ = many
     for index in KINDS.values():
-        indexes.build(database.owner, table, index)
+        approximate.build(database.owner, table, index)
     with database.owner_session() as session:
         found = session.scalars(
             text("SELECT pg_get_indexdef(indexrelid, 1, true) FROM pg_index WHERE indrelid = CAST(:t AS regclass)"),
             {"t": f"search.{table}"},
         ).all()
     for kind in KINDS:
-        indexes.drop(database.owner, table, kind)
+        approximate.drop(database.owner, table, kind)
     assert len(found) == len(KINDS) + 1  # and the key
     assert len({*found}) == len(found)
 
@@ -120,7 +120,7 @@ def test_half_precision_takes_little_more_than_half_the_size_of_floats_and_signs
             "FROM generate_series(1, 384) WHERE n > 0) AS v"
         )
     for kind in ("hnsw", "halfvec", "binary"):
-        indexes.build(database.owner, table, KINDS[kind])
+        approximate.build(database.owner, table, KINDS[kind])
     found = sizes(database, table)
     assert found["halfvec"] <= 0.6 * found["hnsw"]
     assert found["binary"] <= 0.2 * found["hnsw"]
@@ -131,18 +131,18 @@ def test_an_index_over_the_rows_of_one_user_is_smaller_and_another_one(
 ) -> None:
     table, user = many
     index = KINDS["halfvec"]
-    indexes.build(database.owner, table, index)
-    indexes.build(database.owner, table, index, user=user)
+    approximate.build(database.owner, table, index)
+    approximate.build(database.owner, table, index, user=user)
     with database.owner_session() as session:
-        common, own = (indexes.size_bytes(session, table, "halfvec", of) for of in (None, user))
-        assert indexes.present(session, table, "halfvec", user)
-        assert not indexes.present(session, table, "halfvec", uuid4())
+        common, own = (approximate.size_bytes(session, table, "halfvec", of) for of in (None, user))
+        assert approximate.present(session, table, "halfvec", user)
+        assert not approximate.present(session, table, "halfvec", uuid4())
     assert 0 < own < common / 1.5
-    indexes.drop(database.owner, table, "halfvec", user)
+    approximate.drop(database.owner, table, "halfvec", user)
     with database.owner_session() as session:
-        assert not indexes.present(session, table, "halfvec", user)
-        assert indexes.present(session, table, "halfvec")
-    indexes.drop(database.owner, table, "halfvec")
+        assert not approximate.present(session, table, "halfvec", user)
+        assert approximate.present(session, table, "halfvec")
+    approximate.drop(database.owner, table, "halfvec")
 
 
 def test_ivfflat_gets_the_memory_without_which_the_server_refuses_it(
@@ -156,8 +156,8 @@ def test_ivfflat_gets_the_memory_without_which_the_server_refuses_it(
             connection.exec_driver_sql(f"CREATE INDEX ON search.{table} {index.definition(ROWS, DIM)}")
     needs = int(str(refused.value).split("required is ")[1].split()[0])
     assert needs - 1 <= index.memory_bytes(ROWS, DIM) / MB  # of a whole sample, which is more than this table holds
-    indexes.build(database.owner, table, index, memory_mb=1)
-    indexes.drop(database.owner, table, "ivfflat")
+    approximate.build(database.owner, table, index, memory_mb=1)
+    approximate.drop(database.owner, table, "ivfflat")
 
 
 @pytest.mark.parametrize("index", [KINDS["hnsw"], KINDS["halfvec"], KINDS["binary"], HNSW(32, 64, "halfvec")], ids=repr)
@@ -185,15 +185,15 @@ def test_a_graph_that_does_not_fit_is_built_with_a_warning_that_says_what_would_
     needs = index.memory_bytes(ROWS, DIM) / MB
     for concurrently in (False, True):
         with pytest.warns(GraphMemoryWarning, match=r"4,000 rows .* maintenance_work_mem is 2 MB, .*: give it") as said:
-            indexes.build(database.owner, table, index, concurrently, memory_mb=2)
+            approximate.build(database.owner, table, index, concurrently, memory_mb=2)
         enough = int(re.search(r"give it (\d+) MB", str(said[0].message))[1])  # type: ignore[index]
         assert needs < enough < 1.3 * needs
-        indexes.drop(database.owner, table, "halfvec")
-        indexes.build(database.owner, table, index, concurrently, memory_mb=enough)  # a warning would be an error
-        indexes.drop(database.owner, table, "halfvec")
+        approximate.drop(database.owner, table, "halfvec")
+        approximate.build(database.owner, table, index, concurrently, memory_mb=enough)  # a warning would be an error
+        approximate.drop(database.owner, table, "halfvec")
     with pytest.warns(GraphMemoryWarning, match="over 2,000 rows"):
-        indexes.build(database.owner, table, index, user=user, memory_mb=1)
-    indexes.drop(database.owner, table, "halfvec", user)
+        approximate.build(database.owner, table, index, user=user, memory_mb=1)
+    approximate.drop(database.owner, table, "halfvec", user)
     with database.owner.connect() as connection:
         assert connection.scalar(text("SHOW maintenance_work_mem")) != "2MB"
 
@@ -213,13 +213,13 @@ def test_lists_out_of_range_are_refused(lists: int) -> None:
 
 def test_the_application_builds_no_index(database: Database, many: tuple[str, UUID]) -> None:
     with pytest.raises(DBAPIError, match="must be owner of table"):
-        indexes.build(database.app, many[0], KINDS["halfvec"])
+        approximate.build(database.app, many[0], KINDS["halfvec"])
 
 
 def test_names_fit_and_differ() -> None:
     table = "embeddings_" + "x" * 40
     users = [uuid4() for _ in range(3)]
-    found = [indexes.name(table, kind, user) for kind in KINDS for user in (None, *users)]
+    found = [approximate.name(table, kind, user) for kind in KINDS for user in (None, *users)]
     assert len({*found}) == len(found)
     assert all(len(name) <= 63 and name.startswith("ann_") for name in found)
 

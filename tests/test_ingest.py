@@ -19,10 +19,10 @@ from sqlalchemy import Engine, event, text
 from carmenta_lab.datasets import Reject
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DatasetError, DimensionMismatch, UsageError
-from carmenta_lab.indexes import name as index_name
+from carmenta_lab.ids import Ids, passage_key
+from carmenta_lab.indexing.approximate import name as index_name
+from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.ingest import LoadReport, apply, load, staging, stream
-from carmenta_lab.ingest.embed import register, table_name
-from carmenta_lab.ingest.identity import Ids, passage_key
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from planting import Planted, plant
 from sqlalchemy import Connection, exc, text
 
-from carmenta_lab.ingest.embed import register
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database, prepare
 
 ENTER = text("SELECT set_config('role', 'carmenta_app', true), set_config('carmenta.user_id', :user, true)")

@@ -136,7 +136,7 @@ def test_nothing_is_prepared_through_the_pooler(pooled: Database, two: tuple[UUI
 def test_a_search_works_through_the_pooler(pooled: Database, tmp_path: Path) -> None:
     from carmenta_lab import strategies
     from carmenta_lab.ingest import load
-    from carmenta_lab.ingest.lookup import find_user
+    from carmenta_lab.names import find_user
     from carmenta_lab.records import Query
     from carmenta_lab.retrieval import search
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy import insert, select, text
 
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
-from carmenta_lab.ingest.embed import register
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database, as_user, migrate, prepare
 from carmenta_lab.postgres.hosts import parse
 from carmenta_lab.postgres.lab import Way, way_by_url

@@ -11,11 +11,11 @@ from sqlalchemy import insert, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from carmenta_lab.app import artifacts, conversations, identity, knowledge, memory, operations
+from carmenta_lab.app.identity import Keys, Tokens, TokenUnreadable
 from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres import Database, as_user, prepare
-from carmenta_lab.queries import artifacts, conversations, identity, knowledge, memory, operations
-from carmenta_lab.queries.identity import Keys, Tokens, TokenUnreadable
 from carmenta_lab.schema.product import artifacts as made
 from carmenta_lab.schema.product import conversations as said
 from carmenta_lab.schema.product import knowledge as kept

@@ -17,16 +17,17 @@ from sqlalchemy import Select, TextualSelect, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from carmenta_lab import indexes, strategies
+from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
 from carmenta_lab.experiment.plans import fixed
-from carmenta_lab.index_kinds import HNSW, Kind
-from carmenta_lab.index_kinds import KINDS as INDEXES
-from carmenta_lab.ingest.embed import register, table_name
-from carmenta_lab.ingest.staging import copy
-from carmenta_lab.ingest.tokens import encode_lacking
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import HNSW, Kind
+from carmenta_lab.indexing.kinds import KINDS as INDEXES
+from carmenta_lab.indexing.token_codes import encode_lacking
+from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.postgres import Database, as_user
+from carmenta_lab.postgres.copying import copy
 from carmenta_lab.postgres.lab import Way, prepare
 from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.records import Query, Ranking
@@ -518,7 +519,7 @@ class Graph:
         self.questions = unit(centres[rng.integers(0, 60, 30)] + 0.7 * rng.normal(size=(30, DIM)))
         self.query = Query("many", self.user, "note")
         for index in INDEXES.values():
-            indexes.build(database.owner, TABLE, index)
+            approximate.build(database.owner, TABLE, index)
         with database.owner.begin() as connection:
             connection.execute(text(f"ANALYZE search.{TABLE}"))
 
@@ -551,7 +552,7 @@ def plan(graph: Graph, retriever: VectorSearch, route: str, user: UUID | None = 
 @pytest.mark.parametrize("kind", ROUTES)
 def test_a_route_uses_its_index_and_no_other_kind_and_the_exact_one_never_does(graph: Graph, kind: Kind) -> None:
     explained = plan(graph, ROUTES[kind], kind)
-    assert f"Index Scan using {indexes.name(TABLE, kind)}" in explained
+    assert f"Index Scan using {approximate.name(TABLE, kind)}" in explained
     assert explained.count("ann_") == 1
     assert "ann_" not in plan(graph, ROUTES[kind], "exact")
     assert "ann_" not in plan(graph, EXACT, "exact")
@@ -644,9 +645,9 @@ def test_an_index_of_the_users_own_is_used_by_that_user_alone_and_sooner(
     monkeypatch.setattr(module, "EXACT_UP_TO_OWN", 1_999)
     measured = VectorSearch(index="halfvec")
     assert graph.search(measured, 0).route == "exact"
-    indexes.build(graph.database.owner, TABLE, INDEXES["halfvec"], user=graph.user)
+    approximate.build(graph.database.owner, TABLE, INDEXES["halfvec"], user=graph.user)
     try:
-        own, shared = indexes.name(TABLE, "halfvec", graph.user), indexes.name(TABLE, "halfvec")
+        own, shared = approximate.name(TABLE, "halfvec", graph.user), approximate.name(TABLE, "halfvec")
         assert own in plan(graph, measured, "own_halfvec")
         ranking = graph.search(measured, 0)
         assert ranking.route == "own_halfvec"
@@ -659,7 +660,7 @@ def test_an_index_of_the_users_own_is_used_by_that_user_alone_and_sooner(
         routing.forget_all()
         assert graph.search(measured, 0).route == "exact"
     finally:
-        indexes.drop(graph.database.owner, TABLE, "halfvec", graph.user)
+        approximate.drop(graph.database.owner, TABLE, "halfvec", graph.user)
 
 
 def test_a_strategy_that_names_another_dimension_than_the_table_has_is_refused(graph: Graph) -> None:
@@ -759,10 +760,10 @@ def test_every_kind_of_index_is_an_approximate_route() -> None:
 
 
 def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
-    name = f"search.{indexes.name(TABLE, 'hnsw')}"
+    name = f"search.{approximate.name(TABLE, 'hnsw')}"
     owner = graph.database.owner
-    called, definition = f"{indexes.name(TABLE, 'hnsw')} ON search.{TABLE}", HNSW().definition(3_000, DIM)
-    indexes.drop(owner, TABLE, "hnsw")
+    called, definition = f"{approximate.name(TABLE, 'hnsw')} ON search.{TABLE}", HNSW().definition(3_000, DIM)
+    approximate.drop(owner, TABLE, "hnsw")
     try:
         assert graph.search(GRAPH, 0).route == "exact"
         with owner.connect() as writer, owner.connect() as connection:
@@ -776,22 +777,25 @@ def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
             builder.exec_driver_sql("RESET ROLE")
         with graph.database.app_session() as session:
             assert session.scalar(text("SELECT to_regclass(:n) IS NOT NULL"), {"n": name})
-            assert not indexes.present(session, TABLE, "hnsw")
+            assert not approximate.present(session, TABLE, "hnsw")
         assert graph.search(GRAPH, 0).route == "exact"
     finally:
-        indexes.build(owner, TABLE, HNSW(), concurrently=True)
+        approximate.build(owner, TABLE, HNSW(), concurrently=True)
     with graph.database.app_session() as session:
-        assert indexes.present(session, TABLE, "hnsw")
-        assert indexes.size_bytes(session, TABLE, "hnsw") > 100_000
+        assert approximate.present(session, TABLE, "hnsw")
+        assert approximate.size_bytes(session, TABLE, "hnsw") > 100_000
     assert graph.search(GRAPH, 0).route == "hnsw"
-    indexes.build(owner, TABLE, HNSW())  # there already
+    approximate.build(owner, TABLE, HNSW())  # there already
 
 
 def test_an_index_over_a_table_that_is_not_there_is_refused(database: Database) -> None:
     with pytest.raises(UsageError, match=r"there is no table carmenta\.nothing to index"):
-        indexes.build(database.owner, "nothing", HNSW())
+        approximate.build(database.owner, "nothing", HNSW())
     with database.app_session() as session:
-        assert (indexes.present(session, "nothing", "hnsw"), indexes.size_bytes(session, "nothing", "hnsw")) == (
+        assert (
+            approximate.present(session, "nothing", "hnsw"),
+            approximate.size_bytes(session, "nothing", "hnsw"),
+        ) == (
             False,
             0,
         )

@@ -15,11 +15,11 @@ from planting import NOBODYS, plant, user_tables
 from sqlalchemy import exc, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from carmenta_lab.app import knowledge
 from carmenta_lab.errors import DatabaseUnavailable
 from carmenta_lab.postgres import Database, migrate, prepare
 from carmenta_lab.postgres.migrate import head, offline_sql
 from carmenta_lab.postgres.roles import connect, set_up
-from carmenta_lab.queries import knowledge
 from carmenta_lab.schema import DOMAINS, metadata
 from carmenta_lab.schema.product.artifacts import artifact_tags, artifacts, suggestions
 from carmenta_lab.schema.product.conversations import tags

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from carmenta_lab.app.summary import helpers, summary
 from carmenta_lab.cli import app
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.postgres import Database, migrate
-from carmenta_lab.queries.summary import helpers, summary
 from carmenta_lab.schema import DOMAINS, metadata
 from carmenta_lab.schema.diagram import mermaid, tables_of
 from carmenta_lab.schema.export import dbml, sql

@@ -10,7 +10,7 @@ import pytest
 from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.ingest.load import load
-from carmenta_lab.ingest.lookup import find_user
+from carmenta_lab.names import find_user
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval import search

@@ -1,9 +1,9 @@
 """What does building an approximate index cost beyond the bare CREATE INDEX?"""
 
-from carmenta_lab import indexes
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import filled
-from carmenta_lab.index_kinds import KINDS, Declared, Kind
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import KINDS, Declared, Kind
 from carmenta_lab.postgres.connect import Database
 
 MEMORY_MB = 512
@@ -24,10 +24,10 @@ def building(database: Database, rows: int, repeats: int, seed: int) -> list[Res
             def empty(kind: Kind = kind) -> None:
                 with database.owner.begin() as connection:
                     connection.exec_driver_sql("DROP INDEX IF EXISTS carmenta.ann_bare")
-                indexes.drop(database.owner, table, kind)
+                approximate.drop(database.owner, table, kind)
 
             def ours(index: Declared = index) -> None:
-                indexes.build(database.owner, table, index, memory_mb=MEMORY_MB)
+                approximate.build(database.owner, table, index, memory_mb=MEMORY_MB)
 
             limit, spent = alternate(bare, ours, repeats, before=empty, warm_up=0)
             empty()

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import sql
 
-from carmenta_lab import indexes
 from carmenta_lab.bench.filling import VECTOR_COLUMNS
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.index_kinds import KINDS, Declared, Kind
-from carmenta_lab.indexes import MB
-from carmenta_lab.ingest.embed import register
-from carmenta_lab.ingest.staging import copy
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.approximate import MB
+from carmenta_lab.indexing.kinds import KINDS, Declared, Kind
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.copying import copy
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
@@ -70,7 +70,7 @@ class _Table:
         with database.owner.begin() as connection:
             connection.exec_driver_sql("TRUNCATE carmenta.users CASCADE")
         for kind in KINDS:
-            indexes.drop(database.owner, self.name, kind)
+            approximate.drop(database.owner, self.name, kind)
         for number, user in enumerate(self.users):
             self._fill(user, self.draw(number, self.sizes[number]))
         with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -110,14 +110,14 @@ class _Table:
     def build(self, index: Declared, rows: int, user: UUID | None = None) -> None:
         """Build with the memory that the graph needs."""
         enough = max(64, math.ceil(1.2 * index.memory_bytes(rows, DIM) / MB))
-        indexes.build(self.database.owner, self.name, index, user=user, memory_mb=enough)
+        approximate.build(self.database.owner, self.name, index, user=user, memory_mb=enough)
 
     def size(self, name: str, user: UUID) -> int:
         """Bytes of the index of that route."""
         with self.database.owner_session() as session:
             if name == "own":
-                return indexes.size_bytes(session, self.name, "halfvec", user)
-            return indexes.size_bytes(session, self.name, "halfvec" if name == "fused" else cast("Kind", name))
+                return approximate.size_bytes(session, self.name, "halfvec", user)
+            return approximate.size_bytes(session, self.name, "halfvec" if name == "fused" else cast("Kind", name))
 
 
 def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
@@ -134,10 +134,10 @@ def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Re
             found += _measure(table, number, asked, common, repeats)
             table.build(KINDS["halfvec"], table.sizes[number], table.users[number])
             found += _measure(table, number, asked, {"own": VectorSearch(index="halfvec", exact_up_to=0)}, repeats)
-            indexes.drop(database.owner, table.name, "halfvec", table.users[number])
+            approximate.drop(database.owner, table.name, "halfvec", table.users[number])
     finally:
         for kind in KINDS:
-            indexes.drop(database.owner, table.name, kind)
+            approximate.drop(database.owner, table.name, kind)
         with database.owner.begin() as connection:
             connection.exec_driver_sql("TRUNCATE carmenta.users CASCADE")
     return [*found, *crossings(found)]

@@ -14,18 +14,19 @@ from pgvector import Bit
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from carmenta_lab import indexes, strategies
+from carmenta_lab import strategies
 from carmenta_lab.bench.generate import texts, vectors, write_folder
 from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.experiment.plans import fixed
-from carmenta_lab.index_kinds import KINDS
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import KINDS
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.ingest.load import load
-from carmenta_lab.ingest.staging import copy
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.copying import copy
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.question import Question
 from carmenta_lab.retrieval.retriever import Retriever
@@ -62,7 +63,7 @@ def _measure(database: Database, rows: int, repeats: int, seed: int) -> list[Res
         _write_codes(database, seed)
         found = _compared(database, rows, repeats, seed)
         if rows > FEW:
-            indexes.build(database.owner, table_name(DEFAULT_MODEL), KINDS["halfvec"], memory_mb=512)
+            approximate.build(database.owner, table_name(DEFAULT_MODEL), KINDS["halfvec"], memory_mb=512)
             found += _through_the_graph(database, rows, repeats, seed)
         return found
     finally:

@@ -17,8 +17,8 @@ from carmenta_lab.bench.scale import RECALL, Scale
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.context import assemble
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.index_kinds import KINDS
-from carmenta_lab.ingest.embed import register
+from carmenta_lab.indexing.kinds import KINDS
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query

@@ -14,10 +14,10 @@ from psycopg import sql
 
 from carmenta_lab.bench.generate import MINUTES, START, favourites, near, said, sentence
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.ingest.embed import register
-from carmenta_lab.ingest.staging import copy
-from carmenta_lab.ingest.words import LATER
+from carmenta_lab.indexing.vectors import register
+from carmenta_lab.indexing.words import LATER
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.copying import copy
 from carmenta_lab.schema import home
 
 DIM = 384

@@ -10,10 +10,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import ClauseElement
 
+from carmenta_lab.app import artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.queries import artifacts, conversations, knowledge, memory, operations
 
 CALLS = 1
 """Calls a measurement: one, so that what else the machine does meets few of them, and the median none."""

@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 
 from carmenta_lab.bench.generate import vectors, write_folder
 from carmenta_lab.bench.measure import Result, medians
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.indexing.vectors import table_name
+from carmenta_lab.indexing.words import LATER
 from carmenta_lab.ingest.load import load
-from carmenta_lab.ingest.staging import copy
-from carmenta_lab.ingest.words import LATER
 from carmenta_lab.postgres.connect import Database, engine
+from carmenta_lab.postgres.copying import copy
 from carmenta_lab.postgres.lab import embedded_way
 from carmenta_lab.schema import home
 from carmenta_lab.settings import read_settings

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from carmenta_lab import indexes
 from carmenta_lab.bench.exponents import exponent
 from carmenta_lab.bench.generate import write_folder
 from carmenta_lab.bench.growth import STEPS, Grew
 from carmenta_lab.bench.ingest import DIM, MODEL, write_vectors
 from carmenta_lab.bench.measure import Result
 from carmenta_lab.bench.scratch import scratch
-from carmenta_lab.index_kinds import KINDS
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import KINDS
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way, prepare
@@ -65,14 +65,14 @@ def _result(name: str, more: str, sizes: Sequence[int], spent: Sequence[float]) 
 
 def _measured(name: str, folder: Path, rows: int) -> tuple[float, float, float, float]:
     """Milliseconds of the load, of the words and of the graph, and the megabytes this process has held at most."""
-    memory_mb = math.ceil(GRAPH.memory_bytes(rows, DIM) * SPARE / indexes.MB)
+    memory_mb = math.ceil(GRAPH.memory_bytes(rows, DIM) * SPARE / approximate.MB)
     with prepare(embedded_way(read_settings().home_folder, name)) as database:
         at = [time.perf_counter()]
         load(database, folder, models=(), words=False)
         at.append(time.perf_counter())
         load(database, folder, models=())  # nothing is new, the words are still to be indexed
         at.append(time.perf_counter())
-        indexes.build(database.owner, table_name(MODEL), GRAPH, memory_mb=memory_mb)
+        approximate.build(database.owner, table_name(MODEL), GRAPH, memory_mb=memory_mb)
         at.append(time.perf_counter())
     loaded, words, graph = ((end - start) * 1000 for start, end in pairwise(at))
     return loaded, words, graph, _held() / 2**20

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from carmenta_lab import indexes
 from carmenta_lab.bench.filling import questions, user_id, vectors_of
 from carmenta_lab.bench.generate import texts, write_folder
 from carmenta_lab.bench.ingest import write_vectors
@@ -24,7 +23,8 @@ from carmenta_lab.bench.peer_run import BREADTHS, EF_CONSTRUCTION, RECALL, K, M
 from carmenta_lab.bench.scratch import scratch
 from carmenta_lab.bench.searching import filled
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.index_kinds import HNSW
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way, prepare
@@ -140,7 +140,7 @@ def _chosen(
                 found.append({places[source] for source in ranking.sources()})
         return spent, found
 
-    indexes.build(database.owner, table, GRAPH, memory_mb=1_024)
+    approximate.build(database.owner, table, GRAPH, memory_mb=1_024)
     breadth, recall = 0, 0.0
     for breadth in BREADTHS:
         finds = [len(found & {*best}) / K for found, best in zip(ask(breadth)[1], true.tolist(), strict=True)]

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from carmenta_lab import indexes, resources
+from carmenta_lab import resources
 from carmenta_lab.bench.asking import per_second, timed
 from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.searching import Asker, empty
 from carmenta_lab.experiment.circumstances import server_circumstances
-from carmenta_lab.index_kinds import KINDS, Kind, lists_for
-from carmenta_lab.indexes import MB
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.approximate import MB
+from carmenta_lab.indexing.kinds import KINDS, Kind, lists_for
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.bm25 import BM25
 from carmenta_lab.retrieval.fulltext import FullTextSearch
@@ -158,13 +159,13 @@ def measure(
             progress(f"{kind} over {total:,} rows")
             start = time.perf_counter()
             enough = max(64, math.ceil(1.2 * KINDS[kind].memory_bytes(total, 384) / MB))
-            indexes.build(database.owner, table, KINDS[kind], memory_mb=enough)
+            approximate.build(database.owner, table, KINDS[kind], memory_mb=enough)
             spent = time.perf_counter() - start
-            stored.append(Stored(total, kind, spent, _megabytes(database, [indexes.name(table, kind)])))
+            stored.append(Stored(total, kind, spent, _megabytes(database, [approximate.name(table, kind)])))
             some = {number: size for number, size in asked.items() if size >= total / 1_000}
             wider = [_indexed(kind, total, times) for times in WIDER]
             _method(database, total, some, clients, seed, kind, wider, true, searched, served)
-            indexes.drop(database.owner, table, kind)
+            approximate.drop(database.owner, table, kind)
     empty(database)
     busy.append(round(os.getloadavg()[0], 1))  # our own work included
     found = {"seed": seed, "clients_are": "threads", "hits": 10, "asked": ASKED, "load_average": busy}

@@ -13,12 +13,12 @@ from pgvector import HalfVector
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from carmenta_lab import indexes
 from carmenta_lab.bench.filling import fill, questions, user_id
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.index_kinds import KINDS
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import KINDS
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, Retriever
@@ -108,7 +108,7 @@ def empty(database: Database) -> None:
     with database.owner.begin() as connection:
         connection.exec_driver_sql("TRUNCATE carmenta.users, lab.datasets CASCADE")
     for kind in KINDS:
-        indexes.drop(database.owner, table_name(DEFAULT_MODEL), kind)
+        approximate.drop(database.owner, table_name(DEFAULT_MODEL), kind)
 
 
 def asker(database: Database, number: int, seed: int) -> Asker:
@@ -124,7 +124,7 @@ def searching(database: Database, rows: int, repeats: int, seed: int) -> list[Re
     """Top 10 of a user with `rows` vectors, who are all there are: exact and through a graph; and of one with 600."""
     found = []
     with filled(database, [(0, 600), (1, rows)], seed) as table:
-        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
+        approximate.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
         for number, size, name, retriever in (
             (0, 600, "search_600", EXACT),
             (1, rows, "search_exact", EXACT),
@@ -145,7 +145,7 @@ def filtered(database: Database, rows: int, repeats: int, seed: int) -> list[Res
     """A user with 1 % of the rows among users of as many: exact against bare, and against an iterative index scan."""
     size = max(10, rows // 100)
     with filled(database, [(number, size) for number in range(100)], seed) as table:
-        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
+        approximate.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
         one = asker(database, 50, seed)
         with one.bare(table, EXACT) as limit, one.ours(EXACT) as ours, one.ours(GRAPH) as graph:
             first = _result("filtered", alternate(limit, ours, repeats, warm_up=3), size, repeats)

@@ -13,11 +13,12 @@ from dataclasses import replace
 import psycopg
 from sqlalchemy.orm import Session
 
-from carmenta_lab import indexes, strategies
+from carmenta_lab import strategies
 from carmenta_lab.bench.filling import asked, questions
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import SEARCHES, Asker, filled
-from carmenta_lab.index_kinds import KINDS
+from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing.kinds import KINDS
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
@@ -45,7 +46,7 @@ def bm25(database: Database, rows: int, repeats: int, seed: int) -> list[Result]
 def hybrid(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     """The fused strategies that are there, of a user alone beside a graph, against it fused with `ts_rank_cd`."""
     with filled(database, [(0, rows)], seed, words=True) as table:
-        indexes.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
+        approximate.build(database.owner, table, KINDS["halfvec"], memory_mb=512)
         one = _asker(database, 0, seed)
         there = [name for name in HYBRIDS if name in strategies.names()]
         return [

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from sqlalchemy import insert, text
 
-from carmenta_lab.ingest.staging import copy, jsonb
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.copying import copy, jsonb
 from carmenta_lab.schema.lab.measurements import LabRun
 
 if TYPE_CHECKING:

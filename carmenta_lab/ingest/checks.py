@@ -6,7 +6,7 @@ import psycopg
 
 from carmenta_lab.datasets import Message, Reject
 from carmenta_lab.datasets.kinds import Document, Judgement, Memory, Profile, QueryLine
-from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.ids import Ids
 from carmenta_lab.schema.base import INDEXED_CHARACTERS, words_of
 
 DUPLICATES = """

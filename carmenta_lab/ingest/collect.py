@@ -17,10 +17,11 @@ from carmenta_lab.datasets import (
     Reject,
     read,
 )
-from carmenta_lab.ingest.cut import Row, Uncut, header, passages, short, utc_offset
-from carmenta_lab.ingest.identity import Ids, passage_key
-from carmenta_lab.ingest.staging import Stage, jsonb
+from carmenta_lab.ids import Ids, passage_key
+from carmenta_lab.indexing.passages import Row, Uncut, header, passages, short, utc_offset
+from carmenta_lab.ingest.staging import Stage
 from carmenta_lab.ingest.stream import Stream
+from carmenta_lab.postgres.copying import jsonb
 
 T = TypeVar("T", bound=Record)
 

@@ -9,9 +9,9 @@ import psycopg
 from psycopg import sql
 
 from carmenta_lab.datasets import Artifact, Conversation, Feedback, Record, Reject, Tag, Vote, read
+from carmenta_lab.ids import Ids
 from carmenta_lab.ingest.checks import DUPLICATES
-from carmenta_lab.ingest.identity import Ids
-from carmenta_lab.ingest.staging import copy, jsonb
+from carmenta_lab.postgres.copying import copy, jsonb
 
 T = TypeVar("T", bound=Record)
 

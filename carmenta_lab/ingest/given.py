@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from psycopg import Connection, Cursor
 
 from carmenta_lab.datasets import GivenVectors
-from carmenta_lab.ingest.cut import Row
-from carmenta_lab.ingest.packed import BLOCK_ROWS, Columns, write_vectors
+from carmenta_lab.indexing.packed import BLOCK_ROWS, Columns, write_vectors
+from carmenta_lab.indexing.passages import Row
 from carmenta_lab.ingest.whole import CREATED_AT, ID, LINE, PASSAGE, USER
 
 _SINGLE = """

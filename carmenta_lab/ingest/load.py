@@ -13,15 +13,15 @@ from sqlalchemy import Connection
 from carmenta_lab.datasets import GivenVectors, Scan, content_hash, find, given_vectors, scan, write_rejects
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import UsageError
-from carmenta_lab.ingest import cut
-from carmenta_lab.ingest.embed import embed_lacking, lacking, register
+from carmenta_lab.ids import Ids
+from carmenta_lab.indexing import passages as cut
+from carmenta_lab.indexing.token_codes import encode
+from carmenta_lab.indexing.vectors import embed_lacking, lacking, register
+from carmenta_lab.indexing.words import AT_ONCE, LATER, index_words
 from carmenta_lab.ingest.given import Given
-from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.report import LoadReport
 from carmenta_lab.ingest.rows import Progress, commit, load_rows
 from carmenta_lab.ingest.staging import lock_key
-from carmenta_lab.ingest.tokens import encode
-from carmenta_lab.ingest.words import AT_ONCE, LATER, index_words
 from carmenta_lab.postgres.connect import Database
 
 __all__ = ["LoadReport", "load"]

@@ -9,17 +9,17 @@ from sqlalchemy import Connection, Engine
 
 from carmenta_lab.datasets import Scan
 from carmenta_lab.errors import DatasetError
+from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.words import LATER
 from carmenta_lab.ingest import domains
 from carmenta_lab.ingest.apply import apply
 from carmenta_lab.ingest.checks import NO_PARENT, check
 from carmenta_lab.ingest.collect import Collector
 from carmenta_lab.ingest.domain_rows import apply_domains
 from carmenta_lab.ingest.given import Given
-from carmenta_lab.ingest.identity import Ids
 from carmenta_lab.ingest.report import LoadReport
 from carmenta_lab.ingest.staging import Stage, in_schema, sweep
 from carmenta_lab.ingest.stream import Stream
-from carmenta_lab.ingest.words import LATER
 from carmenta_lab.ingest.writer import Writer
 
 Progress = Callable[[str, int, int | None], object]

@@ -1,14 +1,14 @@
 """Staging tables that a folder streams into, by binary COPY, before anything is decided."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
+
+from carmenta_lab.postgres.copying import copy
 
 BATCH_ROWS = 5_000
 
@@ -37,27 +37,10 @@ TABLES = {
 """Name without its prefix `stage_` -> columns."""
 
 
-def jsonb(value: object) -> Jsonb | None:
-    """A value for a jsonb column."""
-    return None if value is None else Jsonb(value, dumps=msgspec.json.encode)
-
-
 def columns_of(name: str) -> list[tuple[str, str]]:
     """Name and type of the columns of a staging table that are copied; a uuid travels as its 16 bytes."""
     pairs = [column.split() for column in TABLES[name].split(", ")]
     return [(column, "bytea" if kind == "uuid" else kind) for column, kind in pairs if column != "batch"]
-
-
-def copy(
-    connection: psycopg.Connection[Any], table: sql.Composable, columns: Sequence[tuple[str, str]], rows: Iterable[Any]
-) -> None:
-    """Binary COPY of rows into (name, type) columns of a table."""
-    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)
-    with connection.cursor() as cursor, cursor.copy(statement) as stream:
-        stream.set_types([kind for _, kind in columns])
-        for row in rows:
-            stream.write_row(row)
 
 
 class Stage:

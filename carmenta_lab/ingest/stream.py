@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from carmenta_lab.datasets import Message, Scan
 from carmenta_lab.errors import DatasetError
-from carmenta_lab.ingest.cut import Row, Uncut
+from carmenta_lab.indexing.passages import Row, Uncut
 from carmenta_lab.ingest.whole import CONTENT, USER, placed
 from carmenta_lab.ingest.writer import Batch, Writer
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from carmenta_lab.datasets.kinds import MAX_INT
-from carmenta_lab.ingest.cut import Row
+from carmenta_lab.indexing.passages import Row
 from carmenta_lab.ingest.staging import TABLES
 
 _NAMES = [column.split()[0] for column in TABLES["messages"].split(", ")]

@@ -15,10 +15,11 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from carmenta_lab.indexing.passages import Row, Uncut, passages
+from carmenta_lab.indexing.words import LATER
 from carmenta_lab.ingest.apply import Changes
-from carmenta_lab.ingest.cut import Row, Uncut, passages
 from carmenta_lab.ingest.given import Given, of_messages
-from carmenta_lab.ingest.staging import TABLES, columns_of, copy
+from carmenta_lab.ingest.staging import TABLES, columns_of
 from carmenta_lab.ingest.statements import (
     ATTACHMENTS,
     CONVERSATIONS,
@@ -27,7 +28,7 @@ from carmenta_lab.ingest.statements import (
     TURNS_IN_PLACE,
     insert_new,
 )
-from carmenta_lab.ingest.words import LATER
+from carmenta_lab.postgres.copying import copy
 
 WORKERS = 2
 

@@ -11,7 +11,7 @@ from sqlalchemy import BindParameter, Connection
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 
-from carmenta_lab.ingest.embed import table_name
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.postgres.late import Setting, late_connection
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.schema.base import SEARCH

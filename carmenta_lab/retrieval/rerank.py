@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.embedding.embedder import Vectors
-from carmenta_lab.ingest.tokens import QUESTION
+from carmenta_lab.indexing.token_codes import QUESTION
 from carmenta_lab.records import Hit, Query
 from carmenta_lab.retrieval.evidence import BESIDE
 from carmenta_lab.retrieval.question import WORD, Question

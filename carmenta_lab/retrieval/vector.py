@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import DimensionMismatch, UsageError
-from carmenta_lab.index_kinds import KINDS, Kind
-from carmenta_lab.indexes import FOUND, names_for
-from carmenta_lab.ingest.embed import table_name
-from carmenta_lab.ingest.packed import UNITS
+from carmenta_lab.indexing.approximate import FOUND, names_for
+from carmenta_lab.indexing.kinds import KINDS, Kind
+from carmenta_lab.indexing.packed import UNITS
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME, OWN, SEARCHED, USER, VECTOR, Limit, at_most, visible
 from carmenta_lab.schema.search.passages import embedding_table

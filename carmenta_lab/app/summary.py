@@ -17,12 +17,12 @@ class Domain(NamedTuple):
 
     domain: str
     rows: dict[str, int]  # table -> rows, of all users when the owner asks
-    helpers: tuple[str, ...]  # names in carmenta_lab.queries.<domain>
+    helpers: tuple[str, ...]  # names in carmenta_lab.app.<domain>
 
 
 def helpers(domain: str) -> tuple[str, ...]:
     """Names of the query helpers of a domain, sorted; statements are built by functions of their own."""
-    name = f"carmenta_lab.queries.{domain}"
+    name = f"carmenta_lab.app.{domain}"
     if find_spec(name) is None:
         return ()
     functions = getmembers(import_module(name), isfunction)

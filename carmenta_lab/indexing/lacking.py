@@ -9,11 +9,11 @@ import psycopg
 from pgvector import HalfVector
 
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
-from carmenta_lab.ingest.cut import as_written, header, pieces
-from carmenta_lab.ingest.embed import register
-from carmenta_lab.ingest.identity import passage_key
-from carmenta_lab.ingest.packed import UNITS
-from carmenta_lab.ingest.tokens import encode_lacking, has_codes
+from carmenta_lab.ids import passage_key
+from carmenta_lab.indexing.packed import UNITS
+from carmenta_lab.indexing.passages import as_written, header, pieces
+from carmenta_lab.indexing.token_codes import encode_lacking, has_codes
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres.connect import Database
 
 BLOCK = 500

@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
-from carmenta_lab.index_kinds import Declared, IVFFlat, Kind
+from carmenta_lab.indexing.kinds import Declared, IVFFlat, Kind
 from carmenta_lab.schema.base import OWNER, SEARCH
 
 MB = 1 << 20

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Select, Text, Uuid, cast, func, select
 from sqlalchemy.orm import Session
 
-from carmenta_lab.queries.prepared import Prepared, given
+from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.schema.product.knowledge import Document
 from carmenta_lab.schema.vector import Ltree
 

@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Select, Update, Uuid, any_, func, or_, select, u
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
-from carmenta_lab.queries.prepared import Prepared, bound, given
+from carmenta_lab.app.prepared import Prepared, bound, given
 from carmenta_lab.schema.product.memory import Memory
 
 

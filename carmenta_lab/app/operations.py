@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Interval, Select, Text, Update, Uuid, case, func, null, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from carmenta_lab.queries.prepared import Prepared, bound, given
+from carmenta_lab.app.prepared import Prepared, bound, given
 from carmenta_lab.schema.product.conversations import Conversation
 from carmenta_lab.schema.product.operations import BackgroundQuery
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Delete, Integer, Select, Uuid, and_, colum
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
-from carmenta_lab.queries.prepared import Prepared, given
+from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.product.artifacts import Artifact
 from carmenta_lab.schema.product.conversations import Conversation, Message

@@ -9,7 +9,7 @@ from unicodedata import category
 from carmenta_lab.datasets import Document, Memory, Message
 from carmenta_lab.embedding import Embedder, load_embedder
 from carmenta_lab.embedding.plain import fits
-from carmenta_lab.ingest.identity import passage_key
+from carmenta_lab.ids import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 
 VERSION = "2"

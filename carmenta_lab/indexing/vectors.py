@@ -12,8 +12,8 @@ from sqlalchemy.schema import CreateTable
 
 from carmenta_lab.embedding import Embedder
 from carmenta_lab.errors import DimensionMismatch
-from carmenta_lab.ingest.packed import UNITS, Columns, write_vectors
-from carmenta_lab.ingest.tokens import write_codes
+from carmenta_lab.indexing.packed import UNITS, Columns, write_vectors
+from carmenta_lab.indexing.token_codes import write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
 from carmenta_lab.schema.base import SEARCH
 from carmenta_lab.schema.search.passages import embedding_ddl, embedding_models, embedding_table

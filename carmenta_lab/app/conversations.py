@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
-from carmenta_lab.queries.prepared import Prepared, bound, given
+from carmenta_lab.app.prepared import Prepared, bound, given
 from carmenta_lab.schema.product.conversations import Conversation, Message, votes
 
 

@@ -12,8 +12,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import CursorResult, LargeBinary, Select, Text, Uuid, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
+from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.errors import CarmentaError, UsageError
-from carmenta_lab.queries.prepared import Prepared, given
 from carmenta_lab.schema.product.identity import ServiceConnection, SignInSession
 
 

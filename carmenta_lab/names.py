@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 
 from carmenta_lab.errors import UnknownName, UsageError
-from carmenta_lab.ingest.identity import Ids
+from carmenta_lab.ids import Ids
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.schema.product.conversations import conversations
 from carmenta_lab.schema.product.identity import users

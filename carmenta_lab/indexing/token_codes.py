@@ -12,8 +12,8 @@ from psycopg import sql
 
 from carmenta_lab.embedding import DEFAULT_MODEL, Embedder, load_embedder
 from carmenta_lab.embedding.embedder import TokenEmbeddings
-from carmenta_lab.ingest.cut import header
-from carmenta_lab.ingest.staging import copy
+from carmenta_lab.indexing.passages import header
+from carmenta_lab.postgres.copying import copy
 from carmenta_lab.schema.base import LANGUAGES
 
 BLOCK_PASSAGES = 1_024
