@@ -120,10 +120,10 @@ def test_an_approximate_route_says_its_index_and_its_recall_of_exact(own_sample:
     result = compare(own_sample, "sample", paths, ["recall@10"], 10, keep=False)
     assert set(result.routes.route) == {"hnsw", "exact", "hnsw+fulltext", "exact+fulltext"}
     for row in result.routes.itertuples():
-        approximate = row.route.startswith("hnsw")
-        assert (f"ann_hnsw_{table}" in row.indexes.split(", ")) == approximate
-        assert pd.isna(row.recall_of_exact) != approximate
-        assert not approximate or 0.5 < row.recall_of_exact <= 1
+        through_index = row.route.startswith("hnsw")
+        assert (f"ann_hnsw_{table}" in row.indexes.split(", ")) == through_index
+        assert pd.isna(row.recall_of_exact) != through_index
+        assert not through_index or 0.5 < row.recall_of_exact <= 1
     assert result.to_json()["strategies"]["alone"]["recall_of_exact"] > 0.5
 
 

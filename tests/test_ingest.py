@@ -25,6 +25,7 @@ from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.ingest import LoadReport, apply, load, staging, stream
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
+from carmenta_lab.schema import home
 
 Lines = list[dict[str, Any]]
 
@@ -92,7 +93,7 @@ def marks(database: Database, table: str, key: str = "id") -> dict[Any, tuple[st
 
 def all_marks(database: Database) -> dict[str, list[Any]]:
     """The marks of every row of every table a load writes to."""
-    names = (table if "." in table else f"carmenta.{table}" for table in TABLES)
+    names = (table if "." in table else f"{home(table)}.{table}" for table in TABLES)
     there = [name for name in names if rows(database, "SELECT to_regclass(:name) IS NOT NULL", name=name)[0]]
     return {name: rows(database, f"SELECT xmin::text, ctid::text FROM {name} ORDER BY 2") for name in there}
 

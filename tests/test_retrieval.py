@@ -789,7 +789,7 @@ def test_without_a_finished_index_the_search_is_exact(graph: Graph) -> None:
 
 
 def test_an_index_over_a_table_that_is_not_there_is_refused(database: Database) -> None:
-    with pytest.raises(UsageError, match=r"there is no table carmenta\.nothing to index"):
+    with pytest.raises(UsageError, match=r"there is no table search\.nothing to index"):
         approximate.build(database.owner, "nothing", HNSW())
     with database.app_session() as session:
         assert (

@@ -42,7 +42,8 @@ def test_the_sql_makes_the_tables_that_the_migrations_make(database: Database) -
         migrated = [tuple(row) for row in connection.exec_driver_sql(CATALOGUE)]
     migrate(database.owner, "base")
     with database.owner.begin() as connection:
-        connection.exec_driver_sql("CREATE SCHEMA lab")
+        for schema in ("search", "lab"):
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
         for statement in sql().split(";\n\n"):
             connection.exec_driver_sql(statement.rstrip(";\n").replace("%", "%%"))
     with database.owner.connect() as connection:

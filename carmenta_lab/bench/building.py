@@ -23,7 +23,7 @@ def building(database: Database, rows: int, repeats: int, seed: int) -> list[Res
 
             def empty(kind: Kind = kind) -> None:
                 with database.owner.begin() as connection:
-                    connection.exec_driver_sql("DROP INDEX IF EXISTS carmenta.ann_bare")
+                    connection.exec_driver_sql("DROP INDEX IF EXISTS search.ann_bare")
                 approximate.drop(database.owner, table, kind)
 
             def ours(index: Declared = index) -> None:

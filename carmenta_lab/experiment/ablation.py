@@ -196,6 +196,6 @@ def sizes(database: Database, whole: Evidence) -> pd.DataFrame:
         passages = max(1, session.scalar(text("SELECT count(*) FROM search.passages")) or 0)
         for table, parts in serves.items():
             if parts:
-                size = session.scalar(text("SELECT pg_total_relation_size(:t)"), {"t": f'carmenta."{table}"'}) or 0
+                size = session.scalar(text("SELECT pg_total_relation_size(:t)"), {"t": f'search."{table}"'}) or 0
                 rows.append((table, ", ".join(parts), size / 1e6, size / passages))
     return pd.DataFrame(rows, columns=["table", "serves", "megabytes", "bytes_a_passage"])

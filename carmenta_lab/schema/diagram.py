@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.schema import DOMAINS, Base
-from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.base import LAB
 
 _SHORT = {"timestamp with time zone": "timestamptz", "double precision": "float8"}
 
@@ -55,7 +55,7 @@ def shows(key: ForeignKeyConstraint, tables: list[Table]) -> bool:
 
 
 def _shown(table: Table) -> "list[Column[object]]":
-    return [column for column in table.columns if table.schema != PRODUCT or column.name != "user_id"]
+    return [column for column in table.columns if table.schema == LAB or column.name != "user_id"]
 
 
 def _column(column: "Column[object]") -> str:
