@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from sqlalchemy import text
 
+from carmenta_lab import embedded
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.indexing.approximate import build, drop, listed
@@ -16,7 +17,6 @@ from carmenta_lab.indexing.approximate import name as index_name
 from carmenta_lab.indexing.kinds import KINDS, Kind
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.names import find_user
-from carmenta_lab.postgres import embedded
 from carmenta_lab.postgres.lab import find_way, open_lab, prepare, revisions, way_by_url
 from carmenta_lab.postgres.migrate import BRANCHES, heads, migrate, offline_sql, targets
 from carmenta_lab.postgres.roles import set_up

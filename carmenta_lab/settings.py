@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import platformdirs
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,8 +17,7 @@ def default_home() -> Path:
     root = resources.clone()
     if root is not None and os.access(root, os.W_OK):
         return root / ".carmenta"
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "carmenta"
+    return platformdirs.user_data_path("carmenta")
 
 
 class Settings(BaseSettings):

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from carmenta_lab import embedded
 from carmenta_lab.ingest import load
-from carmenta_lab.postgres import Database, embedded
+from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.lab import Way, embedded_way, prepare, way_by_url
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.settings import Settings

@@ -7,25 +7,25 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from carmenta_lab import resources
+from carmenta_lab import embedded, resources
+from carmenta_lab.embedded import Server, bundle, cluster, home, postmaster
+from carmenta_lab.embedded import folder as folders
+from carmenta_lab.embedded.account import caller, server_account
+from carmenta_lab.embedded.lock import locked
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
-from carmenta_lab.postgres import bundle, cluster, embedded, home, place, postmaster
-from carmenta_lab.postgres.account import caller, server_account
-from carmenta_lab.postgres.embedded import Server
-from carmenta_lab.postgres.lock import locked
 
 AS_ROOT = os.geteuid() == 0
 START = """
 import sys
 from pathlib import Path
-from carmenta_lab.postgres import embedded
+from carmenta_lab import embedded
 print(embedded.start(Path(sys.argv[1])).pid)
 """
 
@@ -175,7 +175,7 @@ def test_processes_of_a_killed_server_are_waited_for(its_home: Path, server: Ser
 def test_a_left_over_pid_of_something_else_is_no_obstacle(its_home: Path, server: Server, ended: bool) -> None:
     left = (server.data_folder / "postmaster.pid").read_bytes()
     assert embedded.stop(its_home)
-    owner = place.owner(server.data_folder.parent)
+    owner = folders.owner(server.data_folder.parent)
     other = owner.uid if os.geteuid() != owner.uid else None
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=other) as process:
         assert process.stdin is not None
@@ -251,31 +251,31 @@ def test_a_long_path_gets_a_short_socket_folder(folder: Path) -> None:
 def test_a_socket_folder_in_the_hands_of_another_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = server_account(os.geteuid())
     far = folder / ("far" * 40)
-    monkeypatch.setattr(place, "TEMPORARY", (folder,))
-    taken = place.socket_folder(far, account)
+    monkeypatch.setattr(folders, "TEMPORARY", (folder,))
+    taken = folders.socket_folder(far, account)
     taken.chmod(0o777)
     with pytest.raises(DatabaseUnavailable, match="CARMENTA_HOME to a shorter path"):
-        place.socket_folder(far, account)
-    monkeypatch.setattr(place, "TEMPORARY", (folder / ("deep" * 30),))
+        folders.socket_folder(far, account)
+    monkeypatch.setattr(folders, "TEMPORARY", (folder / ("deep" * 30),))
     with pytest.raises(DatabaseUnavailable, match="too long"):
-        place.socket_folder(far, account)
+        folders.socket_folder(far, account)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root serves by another account")
 def test_a_home_out_of_reach_points_to_a_folder_in_reach(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    made = place.make_instance(home.prepare(closed / "home"))
+    made = folders.make_instance(home.prepare(closed / "home"))
     try:
         assert made.parent.name == "carmenta"
-        assert place.instance(closed / "home") == made
+        assert folders.instance(closed / "home") == made
         assert (made / "home").read_text() == f"{closed / 'home' / 'postgres'}\n"
-        assert place.owner(made) == server_account(0)
+        assert folders.owner(made) == server_account(0)
         assert mode(made) == 0o700
     finally:
-        place.remove_instance(closed / "home", made)
+        folders.remove_instance(closed / "home", made)
     assert not made.exists()
-    assert place.instance(closed / "home") is None
+    assert folders.instance(closed / "home") is None
 
 
 def test_a_link_to_nowhere_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_link_to_nowhere_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
 @pytest.mark.skipif(not AS_ROOT, reason="only root can give a folder away")
 def test_root_does_not_run_a_server_of_its_own_folder(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match="belongs to the user id 0"):
-        place.owner(tmp_path)
+        folders.owner(tmp_path)
 
 
 def test_the_status_of_nothing_creates_nothing(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_read_only_home_is_named(tmp_path: Path) -> None:
 
 
 def test_data_of_another_major_version_are_refused(tmp_path: Path) -> None:
-    made = place.make_instance(home.prepare(tmp_path))
+    made = folders.make_instance(home.prepare(tmp_path))
     (made / "data").mkdir()
     (made / "data" / "PG_VERSION").write_text("14\n")
     with pytest.raises(DatabaseUnsuitable, match=r"written by PostgreSQL 14; .*pg_dumpall of version 14"):
@@ -323,7 +323,7 @@ def test_a_failed_initialisation_leaves_nothing_half_made(new_home: Path, monkey
     monkeypatch.setattr(cluster, "LOCALE", "xx_YY")
     with pytest.raises(DatabaseUnavailable, match=r"could not be created in .*locale"):
         embedded.start(new_home)
-    made = place.instance(new_home)
+    made = folders.instance(new_home)
     assert made is not None
     assert [part.name for part in made.iterdir() if part.name != "home"] == []
 
@@ -396,10 +396,8 @@ def test_a_lock_excludes_others_until_it_is_given_back(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("command_of", [postmaster._command, postmaster._command_by_ps])
-def test_a_process_is_known_by_its_command_line(command_of: Callable[[int], str]) -> None:
-    if command_of is postmaster._command_by_ps and shutil.which("ps") is None:
-        pytest.skip("ps is not installed")
+def test_a_process_is_known_by_its_command_line() -> None:
+    command_of = postmaster._command
     command = ["/bin/sh", "-c", "echo; read line", "-D", "/a b", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -442,7 +442,7 @@ def test_a_backfill_of_the_owner_sees_every_row_in_spite_of_forced_policies(data
 
 def test_what_the_owner_dumps_and_restores_is_all_of_it(database: Database, cluster: Any, tmp_path: Path) -> None:
     """With the programs of the bundle, as the owner and no superuser; row security is on and hides nothing."""
-    from carmenta_lab.postgres.bundle import default_cache, unpacked
+    from carmenta_lab.embedded.bundle import default_cache, unpacked
 
     way = cluster.way(database.name)
     url = way.owner.url

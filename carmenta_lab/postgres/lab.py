@@ -9,9 +9,9 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, UniqueViolation
 from sqlalchemy import URL, text
 
+from carmenta_lab.embedded import secret, start
 from carmenta_lab.errors import DatabaseUnsuitable
 from carmenta_lab.postgres.connect import Database, open_database
-from carmenta_lab.postgres.embedded import secret, start
 from carmenta_lab.postgres.hosts import Host, parse
 from carmenta_lab.postgres.migrate import BRANCHES, heads, known_revision, migrate
 from carmenta_lab.postgres.roles import connect, set_up

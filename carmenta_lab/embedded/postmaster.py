@@ -2,10 +2,11 @@
 
 import os
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from carmenta_lab.errors import DatabaseUnavailable
 
@@ -63,16 +64,8 @@ def forget(data: Path) -> None:
 
 
 def _command(pid: int) -> str:
-    """The command line of the process `pid`; empty for a zombie and for no process."""
-    if not Path("/proc/self/cmdline").exists():
-        return _command_by_ps(pid)
+    """The command line of the process `pid`; empty for a zombie, for no process, and for one that hides it."""
     try:
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "))
-    except OSError:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
         return ""
-
-
-def _command_by_ps(pid: int) -> str:
-    done = subprocess.run(["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, check=False)
-    state, _, command = os.fsdecode(done.stdout).strip().partition(" ")
-    return "" if state.startswith("Z") else command

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import psycopg
 
+from carmenta_lab.embedded import folder as folders
+from carmenta_lab.embedded import postmaster
+from carmenta_lab.embedded.account import Account, server_account, state_folder
+from carmenta_lab.embedded.bundle import Bundle, default_cache, unpacked
+from carmenta_lab.embedded.cluster import PATIENCE_S, initialise, launch
+from carmenta_lab.embedded.home import kept_secret, lock_file, prepare, secret
+from carmenta_lab.embedded.lock import locked
+from carmenta_lab.embedded.postmaster import Postmaster
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable
-from carmenta_lab.postgres import place, postmaster
-from carmenta_lab.postgres.account import Account, server_account, state_folder
-from carmenta_lab.postgres.bundle import Bundle, default_cache, unpacked
-from carmenta_lab.postgres.cluster import PATIENCE_S, initialise, launch
-from carmenta_lab.postgres.home import kept_secret, lock_file, prepare, secret
-from carmenta_lab.postgres.lock import locked
-from carmenta_lab.postgres.postmaster import Postmaster
 
 __all__ = ["Server", "destroy", "secret", "start", "status", "stop"]
 
@@ -43,8 +44,8 @@ def start(home: Path) -> Server:
     if running is not None:
         return running
     with locked(lock_file(home), PATIENCE_S * 2):
-        folder = place.instance(home) or place.make_instance(home)
-        account = place.owner(folder)
+        folder = folders.instance(home) or folders.make_instance(home)
+        account = folders.owner(folder)
         password = secret(home, "postgres")
         bundle = unpacked(state_folder() if os.geteuid() == 0 else default_cache())
         if not (folder / "data").is_dir():
@@ -60,10 +61,10 @@ def start(home: Path) -> Server:
 
 def status(home: Path) -> Server | None:
     """The server of `home` if it answers; None when it does not run. Starts and creates nothing."""
-    folder = place.instance(home)
+    folder = folders.instance(home)
     if folder is None:
         return None
-    place.owner(folder)
+    folders.owner(folder)
     last = postmaster.last_started(folder / "data")
     password = kept_secret(Path(os.path.abspath(home)), "postgres")
     if last is None or not _answers(last, password or ""):
@@ -76,7 +77,7 @@ def stop(home: Path, immediate: bool = False) -> bool:
 
     `immediate` leaves the checkpoint to the recovery at the next start.
     """
-    folder = place.instance(home)
+    folder = folders.instance(home)
     if folder is None:
         return False
     home = Path(os.path.abspath(home))
@@ -86,13 +87,13 @@ def stop(home: Path, immediate: bool = False) -> bool:
 
 def destroy(home: Path) -> None:
     """End the server of `home` at once and remove its data and passwords; the unpacked programs stay."""
-    folder = place.instance(home)
+    folder = folders.instance(home)
     if folder is None:
         return
     home = Path(os.path.abspath(home))
     with locked(lock_file(home)):
         _stop(home, folder, immediate=True)
-        place.remove_instance(home, folder)
+        folders.remove_instance(home, folder)
         shutil.rmtree(home / "secrets", ignore_errors=True)
 
 
@@ -115,7 +116,7 @@ def _running(folder: Path, account: Account, bundle: Bundle, password: str) -> S
 
 
 def _stop(home: Path, folder: Path, immediate: bool) -> bool:
-    place.owner(folder)
+    folders.owner(folder)
     last = postmaster.last_started(folder / "data")
     if last is None or not last.lives():
         if last is not None and _answers(last, kept_secret(home, "postgres") or ""):

@@ -6,8 +6,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from carmenta_lab.embedded.lock import locked
 from carmenta_lab.errors import DatabaseUnavailable, UsageError
-from carmenta_lab.postgres.lock import locked
 
 
 def prepare(home: Path) -> Path:

@@ -11,8 +11,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from carmenta_lab.embedded.account import Account, server_account, state_folder
 from carmenta_lab.errors import DatabaseUnavailable
-from carmenta_lab.postgres.account import Account, server_account, state_folder
 
 TEMPORARY = (Path(tempfile.gettempdir()), Path("/tmp"))  # noqa: S108 - owner and mode are checked
 LONGEST_SOCKET_PATH = 103  # bytes; Linux allows 107, macOS 103
