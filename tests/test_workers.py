@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from carmenta_lab import runner, strategies
 from carmenta_lab.bench.generate import write_folder
-from carmenta_lab.cli_workers import read_grid
+from carmenta_lab.cli.workers import read_grid
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.experiment import Comparison, compare
 from carmenta_lab.experiment.workers import executor

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from carmenta_lab.cli_progress import loading, steps
+from carmenta_lab.cli.progress import loading, steps
 from carmenta_lab.errors import UsageError
 
 if TYPE_CHECKING:

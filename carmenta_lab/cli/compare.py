@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from carmenta_lab.cli_progress import loading, steps
-from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
+from carmenta_lab.cli.progress import loading, steps
+from carmenta_lab.cli.workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import UsageError, WorseThanBaseline
 
 
@@ -46,7 +46,7 @@ def compare(
     As a gate: `carmenta-lab compare --baseline result.json --fail-if-worse 0.02`
     """
     from carmenta_lab import strategies as registry
-    from carmenta_lab.cli_tables import comparison_tables
+    from carmenta_lab.cli.tables import comparison_tables
     from carmenta_lab.experiment.compare import compare as measure
     from carmenta_lab.experiment.earlier import worse
     from carmenta_lab.experiment.questions import vectors_needed

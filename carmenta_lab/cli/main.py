@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from carmenta_lab.cli_compare import compare
-from carmenta_lab.cli_contexts import compare_contexts
-from carmenta_lab.cli_db import app as db_app
-from carmenta_lab.cli_explain import explain
-from carmenta_lab.cli_import import import_set
-from carmenta_lab.cli_progress import loading, steps
-from carmenta_lab.cli_schema import schema
-from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
+from carmenta_lab.cli.compare import compare
+from carmenta_lab.cli.contexts import compare_contexts
+from carmenta_lab.cli.db import app as db_app
+from carmenta_lab.cli.explain import explain
+from carmenta_lab.cli.importing import import_set
+from carmenta_lab.cli.progress import loading, steps
+from carmenta_lab.cli.schema import schema
+from carmenta_lab.cli.workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
 
@@ -153,7 +153,7 @@ def search(
         ]
         typer.echo(json.dumps({"strategy": strategy, "route": ranking.route, "note": ranking.note, "hits": hits}))
         return
-    from carmenta_lab.cli_tables import hits_table
+    from carmenta_lab.cli.tables import hits_table
 
     Console().print(hits_table(shown))
     typer.echo(f"{len(shown)} hits, route {ranking.route}" + (f"; {ranking.note}" if ranking.note else ""))
@@ -205,7 +205,7 @@ def bench(
     Example: `carmenta-lab bench search --rows 5000`
     """
     from carmenta_lab.bench import run as measure
-    from carmenta_lab.cli_tables import bench_table
+    from carmenta_lab.cli.tables import bench_table
     from carmenta_lab.experiment.workers import executor
 
     with executor(workers, dask) as spread, steps("measuring"):
