@@ -6,10 +6,6 @@ from uuid import UUID
 
 import psycopg
 
-LATER = "SELECT set_config('search.index_later', 'on', %s)"
-"""Keeps the triggers of `passages` from indexing; the parameter says whether for this transaction alone."""
-AT_ONCE = "SELECT set_config('search.index_later', '', false)"
-
 _OWED = """
     SELECT DISTINCT coalesce(p.user_id, f.user_id) AS user_id
     FROM (SELECT * FROM search.passages WHERE user_id = ANY (%(users)s) AND unit IN ('turn', 'memory', 'section')) p
