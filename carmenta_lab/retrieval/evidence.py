@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
+from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most, share
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
@@ -164,18 +164,13 @@ class Evidence:
 def _statement(retriever: Evidence, route: str, limit: Limit) -> Any:
     depth = AtLeast(retriever.depth)
     nearest = retriever.vector.statement(route, depth).cte("nearest")
-    worded = text(ranked(retriever.words, depth, share(retriever.words)))
+    worded = text(ranked(retriever.words, depth, share()))
     known = worded.columns(*COLUMNS).cte("worded")
     sql = text(_sql(retriever, limit))
     used = [p for p in PARAMETERS if f":{p.key}" in sql.text]
     parts = [column(prefix + signal.name, Double) for prefix in ("", "z:") for signal in retriever.signals]
     bound = sql.bindparams(*(bindparam(p.key, type_=p.type) for p in used))
     return bound.columns(*COLUMNS, *parts).add_cte(nearest, known)
-
-
-def share(words: BM25) -> str:
-    """BM25 as a share of what the question's words could reach at the most."""
-    return "s.score / (SELECT greatest(sum(idf), 1e-9) FROM word)"
 
 
 def _sql(retriever: Evidence, limit: Limit) -> str:
