@@ -142,7 +142,8 @@ def rows_at_most(limit: Limit) -> str:
 def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
     """The whole statement as text; `score` is an expression over `s` (slot, score) and `word`.
 
-    Passages that went with their source, and are still in the index of words, are not returned.
+    Of passages with equal scores those with the lowest ids are returned, not those indexed first: a conversation ranks
+    the same whether it was written message by message or loaded.
     """
     return f"""
     WITH {words(retriever)}, {_scored(retriever)}, top AS (
@@ -155,7 +156,6 @@ def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
     SELECT f.passage_id, f.source_id, f.unit, top.score FROM top CROSS JOIN LATERAL (
         SELECT passage_id, source_id, unit FROM search.passage_features
         WHERE user_id = :user_id AND slot = top.slot LIMIT 1) f
-    CROSS JOIN LATERAL (SELECT FROM search.passages WHERE user_id = :user_id AND id = f.passage_id LIMIT 1) p
     ORDER BY top.score DESC, f.passage_id LIMIT {rows_at_most(limit)}"""
 
 

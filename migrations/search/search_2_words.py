@@ -29,12 +29,12 @@ def upgrade() -> None:
         )
         """
     )
+    op.execute("CREATE UNIQUE INDEX uq_passage_features_slot ON search.passage_features (user_id, slot)")
     op.execute(
         r"""
         CREATE INDEX ix_passage_features_place ON search.passage_features (user_id, conversation_id, place) WHERE conversation_id IS NOT NULL
         """
     )
-    op.execute("CREATE UNIQUE INDEX uq_passage_features_slot ON search.passage_features (user_id, slot)")
     op.execute(
         r"""
         COMMENT ON TABLE search.passage_features IS 'A passage without its text: its number, its place in a conversation, its lengths.'
@@ -159,17 +159,15 @@ def upgrade() -> None:
                 IF first < next THEN
                     RETURN QUERY SELECT a.n, array_agg(a.base + (least(255, a.tf) << 28)
                         + (least(255, a.asked_tf) << 20)) FROM (
-                        SELECT w.n, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, sum(u.tf) AS tf, sum(u.asked_tf) AS asked_tf
-                        FROM generate_series(first, next - 1) s CROSS JOIN LATERAL (
-                            SELECT * FROM search.passage_features o WHERE o.user_id = person AND o.slot = s LIMIT 1
+                        SELECT w.n, f.base, sum(u.tf) AS tf, sum(u.asked_tf) AS asked_tf FROM (
+                            SELECT (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, p.text_search, f.asked FROM search.passage_features f CROSS JOIN LATERAL (
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p
+                            WHERE f.user_id = person AND f.slot >= first
+                            AND (length(ts_delete(p.text_search, words)) < length(p.text_search) OR length(ts_delete(f.asked, words)) < length(f.asked)) OFFSET 0
                         ) f CROSS JOIN LATERAL (
-                            SELECT o.text_search FROM search.passages o WHERE o.user_id = person AND o.id = f.passage_id
-                            LIMIT 1
-                        ) p CROSS JOIN LATERAL (
-                            SELECT lexeme, cardinality(positions) AS tf, 0 AS asked_tf FROM unnest(ts_delete(p.text_search, tsvector_to_array(ts_delete(p.text_search, words))))
-                            UNION ALL SELECT lexeme, 0, cardinality(positions) FROM unnest(ts_delete(f.asked, tsvector_to_array(ts_delete(f.asked, words))))
-                        ) u JOIN unnest(words) WITH ORDINALITY w (lexeme, n) ON w.lexeme = u.lexeme
-                        GROUP BY w.n, f.slot, f.unit, f.length, f.asked_length
+                            SELECT lexeme, cardinality(positions) AS tf, 0 AS asked_tf FROM unnest(f.text_search)
+                            UNION ALL SELECT lexeme, 0, cardinality(positions) FROM unnest(f.asked)
+                        ) u JOIN unnest(words) WITH ORDINALITY w (lexeme, n) ON w.lexeme = u.lexeme GROUP BY w.n, f.base
                     ) a GROUP BY a.n;
                 END IF;
             END $$
@@ -195,21 +193,19 @@ def upgrade() -> None:
                 WITH fresh AS MATERIALIZED (
                     SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM (
                 SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length + (least(255, cardinality(w.positions))::bigint << 28) AS entry
-                FROM search.passage_features f
-                JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
-                CROSS JOIN unnest(p.text_search) w
+                FROM search.passage_features f CROSS JOIN LATERAL (
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= first AND f.asked IS NULL
                 UNION ALL
                 SELECT lexeme, base + (least(255, sum(tf))::bigint << 28) + (least(255, sum(asked_tf))::bigint << 20)
                 FROM (
                     SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, cardinality(w.positions) AS tf, 0 AS asked_tf
-                FROM search.passage_features f
-                JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
-                CROSS JOIN unnest(p.text_search) w
+                FROM search.passage_features f CROSS JOIN LATERAL (
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= first AND f.asked IS NOT NULL
                     UNION ALL
-                    SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length, 0, cardinality(w.positions) FROM search.passage_features f
-                    JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
+                    SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length, 0, cardinality(w.positions) FROM search.passage_features f CROSS JOIN LATERAL (
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p
                     CROSS JOIN unnest(f.asked) w WHERE f.user_id = person AND f.slot >= first
                 ) said GROUP BY lexeme, base) every GROUP BY lexeme
                 ), place AS MATERIALIZED (
@@ -272,21 +268,16 @@ def upgrade() -> None:
                 SELECT person, lexeme, (entries[n] >> 38)::int, entries[n:n + 127] FROM (
                     SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM (
                 SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length + (least(255, cardinality(w.positions))::bigint << 28) AS entry
-                FROM search.passage_features f
-                JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
-                CROSS JOIN unnest(p.text_search) w
+                FROM search.passage_features f JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= 0 AND f.asked IS NULL
                 UNION ALL
                 SELECT lexeme, base + (least(255, sum(tf))::bigint << 28) + (least(255, sum(asked_tf))::bigint << 20)
                 FROM (
                     SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, cardinality(w.positions) AS tf, 0 AS asked_tf
-                FROM search.passage_features f
-                JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
-                CROSS JOIN unnest(p.text_search) w
+                FROM search.passage_features f JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= 0 AND f.asked IS NOT NULL
                     UNION ALL
-                    SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length, 0, cardinality(w.positions) FROM search.passage_features f
-                    JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
+                    SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length, 0, cardinality(w.positions) FROM search.passage_features f JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
                     CROSS JOIN unnest(f.asked) w WHERE f.user_id = person AND f.slot >= 0
                 ) said GROUP BY lexeme, base) every GROUP BY lexeme
                 ) w CROSS JOIN generate_series(1, cardinality(entries), 128) n;
@@ -335,7 +326,7 @@ def upgrade() -> None:
                 SELECT person, unit, role, author, count(*), sum(length), sum(asked_length) FROM added GROUP BY 2, 3, 4
                 ON CONFLICT (user_id, unit, role, author) DO UPDATE SET passages = t.passages + excluded.passages,
                     length = t.length + excluded.length, asked_length = t.asked_length + excluded.asked_length;
-                IF next - posted >= 256 THEN
+                IF next - posted >= 128 THEN
                     PERFORM search.merge_words(person);
                 END IF;
             END $$

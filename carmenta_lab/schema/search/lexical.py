@@ -27,7 +27,7 @@ UNIT_CODES = {"turn": 0, "memory": 1, "section": 2}
 CAPACITY = 128
 """Entries a row of postings has at the most."""
 
-TAIL = 256
+TAIL = 128
 """Passages that are added before their words are merged into postings."""
 
 
@@ -144,6 +144,12 @@ _UNITS = ", ".join(f"'{unit}'" for unit in UNIT_CODES)
 _UNIT_CODE = "CASE f.unit " + " ".join(f"WHEN '{unit}' THEN {code}" for unit, code in UNIT_CODES.items()) + " END"
 _BASE = f"(f.slot::bigint << {SLOT}) + (({_UNIT_CODE})::bigint << {UNIT}) + (f.length << {LENGTH}) + f.asked_length"
 
+_ALL_TEXTS = f"JOIN {SEARCH}.passages p ON p.user_id = person AND p.id = f.passage_id"
+_FEW_TEXTS = f"""CROSS JOIN LATERAL (
+            SELECT t.text_search FROM {SEARCH}.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p"""
+"""The passages of features `f`: joined as the planner sees fit, or looked up one by one. It does not know that few are
+meant where those from a number on are, and would read all of the user's."""
+
 _QUESTIONS = f"""
     SELECT {SEARCH}.asked_lexemes(b.language, b.content) AS asked FROM {PRODUCT}.messages b
     WHERE b.user_id = person AND b.conversation_id = m.conversation_id AND b.position < m.position
@@ -155,9 +161,9 @@ def _length(vector: str) -> str:
     return f"least(1023, (SELECT coalesce(sum(cardinality(w.positions)), 0) FROM unnest({vector}) w))"
 
 
-def _shared(vector: str) -> str:
-    """A tsvector without the words that are not among `words`, by functions that make no row of each."""
-    return f"ts_delete({vector}, tsvector_to_array(ts_delete({vector}, words)))"
+def _has(vector: str) -> str:
+    """The condition that a tsvector has one of `words`, by functions that make no row of each of its own."""
+    return f"length(ts_delete({vector}, words)) < length({vector})"
 
 
 def _features(chosen: str, first: str) -> str:
@@ -182,12 +188,10 @@ def _features(chosen: str, first: str) -> str:
             length = t.length + excluded.length, asked_length = t.asked_length + excluded.asked_length"""
 
 
-def _entries(first: str) -> str:
+def _entries(first: str, texts: str) -> str:
     """Rows (lexeme, entry) of the passages numbered from `first` on; those without questions need no grouping."""
     own = f"""
-        FROM {SEARCH}.passage_features f
-        JOIN {SEARCH}.passages p ON p.user_id = person AND p.id = f.passage_id
-        CROSS JOIN unnest(p.text_search) w
+        FROM {SEARCH}.passage_features f {texts} CROSS JOIN unnest(p.text_search) w
         WHERE f.user_id = person AND f.slot >= {first} AND f.asked IS"""
     return f"""
         SELECT w.lexeme, {_BASE} + (least(255, cardinality(w.positions))::bigint << {TF}) AS entry {own} NULL
@@ -196,8 +200,7 @@ def _entries(first: str) -> str:
         FROM (
             SELECT w.lexeme, {_BASE} AS base, cardinality(w.positions) AS tf, 0 AS asked_tf {own} NOT NULL
             UNION ALL
-            SELECT w.lexeme, {_BASE}, 0, cardinality(w.positions) FROM {SEARCH}.passage_features f
-            JOIN {SEARCH}.passages p ON p.user_id = person AND p.id = f.passage_id
+            SELECT w.lexeme, {_BASE}, 0, cardinality(w.positions) FROM {SEARCH}.passage_features f {texts}
             CROSS JOIN unnest(f.asked) w WHERE f.user_id = person AND f.slot >= {first}
         ) said GROUP BY lexeme, base"""
 
@@ -224,17 +227,14 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         IF first < next THEN
             RETURN QUERY SELECT a.n, array_agg(a.base + (least(255, a.tf) << {TF})
                 + (least(255, a.asked_tf) << {ASKED_TF})) FROM (
-                SELECT w.n, {_BASE} AS base, sum(u.tf) AS tf, sum(u.asked_tf) AS asked_tf
-                FROM generate_series(first, next - 1) s CROSS JOIN LATERAL (
-                    SELECT * FROM {SEARCH}.passage_features o WHERE o.user_id = person AND o.slot = s LIMIT 1
+                SELECT w.n, f.base, sum(u.tf) AS tf, sum(u.asked_tf) AS asked_tf FROM (
+                    SELECT {_BASE} AS base, p.text_search, f.asked FROM {SEARCH}.passage_features f {_FEW_TEXTS}
+                    WHERE f.user_id = person AND f.slot >= first
+                    AND ({_has("p.text_search")} OR {_has("f.asked")}) OFFSET 0
                 ) f CROSS JOIN LATERAL (
-                    SELECT o.text_search FROM {SEARCH}.passages o WHERE o.user_id = person AND o.id = f.passage_id
-                    LIMIT 1
-                ) p CROSS JOIN LATERAL (
-                    SELECT lexeme, cardinality(positions) AS tf, 0 AS asked_tf FROM unnest({_shared("p.text_search")})
-                    UNION ALL SELECT lexeme, 0, cardinality(positions) FROM unnest({_shared("f.asked")})
-                ) u JOIN unnest(words) WITH ORDINALITY w (lexeme, n) ON w.lexeme = u.lexeme
-                GROUP BY w.n, f.slot, f.unit, f.length, f.asked_length
+                    SELECT lexeme, cardinality(positions) AS tf, 0 AS asked_tf FROM unnest(f.text_search)
+                    UNION ALL SELECT lexeme, 0, cardinality(positions) FROM unnest(f.asked)
+                ) u JOIN unnest(words) WITH ORDINALITY w (lexeme, n) ON w.lexeme = u.lexeme GROUP BY w.n, f.base
             ) a GROUP BY a.n;
         END IF;
     END $$
@@ -253,7 +253,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
             RETURN;
         END IF;
         WITH fresh AS MATERIALIZED (
-            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("first")}) every GROUP BY lexeme
+            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("first", _FEW_TEXTS)}) every GROUP BY lexeme
         ), place AS MATERIALIZED (
             SELECT f.lexeme, f.entries, l.first_slot, coalesce(greatest(0, {capacity} - l.held), 0) AS room
             FROM fresh f LEFT JOIN LATERAL (
@@ -286,7 +286,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         SELECT coalesce(sum(passages), 0) INTO total FROM {SEARCH}.lexical_statistics WHERE user_id = person;
         INSERT INTO {SEARCH}.postings (user_id, lexeme, first_slot, entries)
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}] FROM (
-            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("0")}) every GROUP BY lexeme
+            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("0", _ALL_TEXTS)}) every GROUP BY lexeme
         ) w CROSS JOIN generate_series(1, cardinality(entries), {capacity}) n;
         UPDATE {SEARCH}.word_index SET next_slot = total, posted_slot = total WHERE user_id = person;
     END $$
