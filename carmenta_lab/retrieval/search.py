@@ -159,24 +159,28 @@ def _routed(
 def _hits(
     connection: Connection, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
 ) -> tuple[tuple[Hit, ...], str]:
-    """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come."""
+    """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come.
+
+    What the index may hold in an old form is left out, as other clients have changed or deleted it since.
+    """
     statement = prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
     limit = k + (k // 5 if route in APPROXIMATE else k // 2 + 2)  # a row that an index gives costs ten of a sort
     while True:
         rows, indexes = execute(connection, statement, statement.values(parameters, limit))
         best: dict[UUID, Row] = {}
         for row in rows:
-            best.setdefault(row[1], row)
+            if row[-1] is None:
+                best.setdefault(row[1], row)
             if len(best) == k:
                 break
-        if len(best) == k or len(rows) < limit:
+        if len(best) == k or len(rows) < limit or rows[0][-1] == "user":
             break
         limit *= 4
     return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(best.values(), start=1)), indexes
 
 
 def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
-    passage, source, unit, score, *found = row
+    passage, source, unit, score, *found, _ = row
     scores = (
         {name: float(value) for name, value in zip(parts, found, strict=True) if value is not None} if parts else {}
     )
