@@ -20,7 +20,7 @@ FLOORS = (
     {"experiment"},
     {"bench"},
     {"figures"},
-    {"explorer", "runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_workers", "cli_tables"},
+    {"explorer", "runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_worker", "cli_workers", "cli_tables"},
     {"cli_compare", "cli_contexts", "cli_explain", "cli_import"},
     {"cli"},
     {"__init__"},

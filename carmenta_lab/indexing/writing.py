@@ -19,7 +19,6 @@ from carmenta_lab.indexing.token_codes import insert_codes
 from carmenta_lab.postgres.late import LateConnection
 from carmenta_lab.schema.search.outbox import AT_ONCE, SETTING
 
-
 UNNOTED = f"SELECT set_config('{SETTING}', '{AT_ONCE}', %s)"
 """Nothing is noted from here on, by whoever indexes what it writes; the parameter says whether in this transaction alone."""
 NOTED = f"SELECT set_config('{SETTING}', '', false)"

@@ -144,6 +144,18 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
+        CREATE FUNCTION search.notes_held() RETURNS boolean
+            LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+            BEGIN ATOMIC
+                SELECT EXISTS (SELECT FROM search.outbox o WHERE o.lease_until IS NOT NULL);
+            END
+        """
+    )
+    op.execute("REVOKE ALL ON FUNCTION search.notes_held() FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION search.notes_held() TO carmenta_app")
+    op.execute("COMMENT ON FUNCTION search.notes_held() IS 'Whether any worker has notes under way.'")
+    op.execute(
+        r"""
         CREATE TRIGGER note_update AFTER UPDATE OF content, role, author, created_at, utc_offset, language, position, conversation_id, deleted_at ON carmenta.messages FOR EACH ROW WHEN (current_setting('carmenta.indexing', true) IS DISTINCT FROM 'at_once' AND (OLD.content, OLD.role, OLD.author, OLD.created_at, OLD.utc_offset, OLD.language, OLD.position, OLD.conversation_id, OLD.deleted_at) IS DISTINCT FROM (NEW.content, NEW.role, NEW.author, NEW.created_at, NEW.utc_offset, NEW.language, NEW.position, NEW.conversation_id, NEW.deleted_at)) EXECUTE FUNCTION search.note_row('message')
         """
     )
@@ -211,6 +223,7 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER note_delete ON carmenta.documents")
     op.execute("DROP TRIGGER note_update ON carmenta.conversations")
     op.execute("DROP TRIGGER note_update ON carmenta.users")
+    op.execute("DROP FUNCTION search.notes_held()")
     op.execute("DROP FUNCTION search.users_with_notes(integer)")
     op.execute("DROP FUNCTION search.noted(uuid, uuid)")
     op.execute("DROP TABLE search.outbox")

@@ -111,6 +111,16 @@ FUNCTIONS = (
     f"GRANT EXECUTE ON FUNCTION {SEARCH}.users_with_notes(integer) TO {APP}",
     f"COMMENT ON FUNCTION {SEARCH}.users_with_notes(integer) IS "
     "'For whom a worker should act next, longest waiting first: ids and nothing else.'",
+    f"""
+    CREATE FUNCTION {SEARCH}.notes_held() RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER {_SAFE}
+    BEGIN ATOMIC
+        SELECT EXISTS (SELECT FROM {SEARCH}.outbox o WHERE o.lease_until IS NOT NULL);
+    END
+    """,
+    f"REVOKE ALL ON FUNCTION {SEARCH}.notes_held() FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION {SEARCH}.notes_held() TO {APP}",
+    f"COMMENT ON FUNCTION {SEARCH}.notes_held() IS 'Whether any worker has notes under way.'",
 )
 
 _NOTED = {
