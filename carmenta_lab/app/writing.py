@@ -148,8 +148,8 @@ def write_message(
             "offset": utc_offset(at),
             "position": line.position,
         }
-        known = raw.known(models)
         with raw.together():
+            known = raw.asked(models)
             raw.run(_SPOKEN, row)
             written = raw.run(_MESSAGE, row)
             place = written.fetchone()
@@ -157,7 +157,7 @@ def write_message(
                 raise UsageError(f"there is no conversation {conversation_id} to write into: make it, or undelete it.")
             for file in attachments:
                 raw.run(_ATTACHMENT, {"user": raw.user, "id": uuid4(), "message": key, **_file(file)})
-            writing.add(raw.raw, raw.user, ready, known)
+            writing.add(raw.raw, raw.user, ready, known())
         return Written(key, place[0])
 
 
@@ -196,14 +196,14 @@ def write_memory(
             "at": at,
             "offset": utc_offset(at),
         }
-        known = raw.known(models)
         with raw.together():
+            known = raw.asked(models)
             raw.run(_MEMORY, row)
             if supersedes is not None:
                 replaced = raw.run(_SUPERSEDE, {"user": raw.user, "id": supersedes, "by": key})
                 if not replaced.fetchone():
                     raise UsageError(f"there is no memory {supersedes} that still holds, so it cannot be superseded.")
-            writing.add(raw.raw, raw.user, ready, known)
+            writing.add(raw.raw, raw.user, ready, known())
     return Written(key)
 
 
@@ -422,6 +422,10 @@ class _Open:
     def known(self, models: Sequence[str]) -> writing.State:
         """What is written for this user."""
         return writing.state(self.raw, self.user, models)
+
+    def asked(self, models: Sequence[str]) -> Callable[[], writing.State]:
+        """The same, asked now and known when called."""
+        return writing.asked_state(self.raw, self.user, models)
 
     def unindex(self, passages: str, values: Mapping[str, Any]) -> None:
         """Take out of the index what a statement names."""

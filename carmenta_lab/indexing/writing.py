@@ -4,7 +4,7 @@ As the application for one user, or as the owner. Whoever writes an index locks 
 a circle: conversations, then their messages (memories, documents), then the user's index of words, then notes.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,7 +20,7 @@ from carmenta_lab.postgres.late import LateConnection
 from carmenta_lab.schema.search.outbox import AT_ONCE, SETTING
 
 UNNOTED = f"SELECT set_config('{SETTING}', '{AT_ONCE}', %s)"
-"""Nothing is noted from here on, by whoever indexes what it writes; the parameter says whether in this transaction alone."""
+"""Nothing is noted from here on, by whoever indexes what it writes; the parameter: whether in this transaction alone."""
 NOTED = f"SELECT set_config('{SETTING}', '', false)"
 
 
@@ -76,9 +76,19 @@ def _set(raw: psycopg.Connection[Any], value: str) -> None:
 
 def state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str]) -> State:
     """What is to be written for a user."""
-    row = raw.execute(_STATE, {"user": user, "models": list(models)}, binary=True).fetchone()
-    assert row is not None
-    return State(dict(pair.rsplit(" ", 1) for pair in row[0]), row[1])
+    return asked_state(raw, user, models)()
+
+
+def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str]) -> Callable[[], State]:
+    """The same in two steps, so that within a pipeline it travels with other statements: asked now, known when called."""
+    cursor = raw.execute(_STATE, {"user": user, "models": list(models)}, prepare=prepares(raw), binary=True)
+
+    def known() -> State:
+        row = cursor.fetchone()
+        assert row is not None
+        return State(dict(pair.rsplit(" ", 1) for pair in row[0]), row[1])
+
+    return known
 
 
 def add(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) -> None:
