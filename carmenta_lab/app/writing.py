@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
-from psycopg.errors import UniqueViolation
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from sqlalchemy.orm import Session
 
 from carmenta_lab.datasets import kinds as checked
@@ -196,13 +196,14 @@ def write_memory(
             "at": at,
             "offset": utc_offset(at),
         }
+        replaced = {"user": raw.user, "id": supersedes, "by": key}
+        if supersedes is not None and raw.run(_HOLDS, replaced).fetchone() is None:
+            raise UsageError(f"there is no memory {supersedes} that still holds, so it cannot be superseded.")
         with raw.together():
             known = raw.asked(models)
             raw.run(_MEMORY, row)
             if supersedes is not None:
-                replaced = raw.run(_SUPERSEDE, {"user": raw.user, "id": supersedes, "by": key})
-                if not replaced.fetchone():
-                    raise UsageError(f"there is no memory {supersedes} that still holds, so it cannot be superseded.")
+                raw.run(_SUPERSEDE, replaced)
             writing.add(raw.raw, raw.user, ready, known())
     return Written(key)
 
@@ -375,10 +376,11 @@ _MEMORY = """
         (user_id, id, category, content, confidence, source_message_id, language, created_at, utc_offset)
     VALUES (%(user)s, %(id)s, %(category)s, %(content)s, %(confidence)s, %(source)s, %(language)s, %(at)s, %(offset)s)
 """
-_SUPERSEDE = """
-    UPDATE carmenta.memories SET superseded_by = %(by)s
-    WHERE user_id = %(user)s AND id = %(id)s AND superseded_by IS NULL AND deleted_at IS NULL RETURNING id
+_HOLDS = """
+    SELECT FROM carmenta.memories
+    WHERE user_id = %(user)s AND id = %(id)s AND superseded_by IS NULL AND deleted_at IS NULL FOR NO KEY UPDATE
 """
+_SUPERSEDE = "UPDATE carmenta.memories SET superseded_by = %(by)s WHERE user_id = %(user)s AND id = %(id)s"
 _DOCUMENT = """
     INSERT INTO carmenta.documents
         (user_id, id, path, name, content, tags, source_type, language, created_at, utc_offset)
@@ -443,11 +445,16 @@ def _reading(where: Where) -> Iterator[_Open]:
 
 @contextmanager
 def _writing(where: Where) -> Iterator[_Open]:
-    """A transaction in which nothing is noted, as the index follows; after it the caller's notes again."""
+    """A transaction in which nothing is noted, as the index follows; after it the caller's writes are noted again."""
     with _reading(where) as opened:
         writing.at_once(opened.raw)
-        yield opened
-        writing.noted_again(opened.raw)
+        try:
+            yield opened
+        except (ForeignKeyViolation, UniqueViolation) as error:
+            found = error.diag.message_detail or str(error)
+            raise UsageError(f"what is written does not fit what is there: {found}") from error
+        finally:
+            writing.noted_again(opened.raw)
 
 
 @contextmanager
@@ -599,5 +606,7 @@ def _undelete(where: Where, kind: Kind | Literal["conversation"], id: UUID, mode
                 writing.replace(raw.raw, raw.user, wanted, ready, known)
                 writing.forget_notes(raw.raw, raw.user, [id])
                 return True
-        except UniqueViolation:
-            raise UsageError(f"another document has the path of {id} now: move or delete that one first.") from None
+        except UsageError as error:
+            if isinstance(error.__cause__, UniqueViolation):
+                raise UsageError(f"another document has the path of {id} now: move or delete that one first.") from None
+            raise

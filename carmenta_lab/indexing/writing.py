@@ -20,7 +20,7 @@ from carmenta_lab.postgres.late import LateConnection
 from carmenta_lab.schema.search.outbox import AT_ONCE, SETTING
 
 UNNOTED = f"SELECT set_config('{SETTING}', '{AT_ONCE}', %s)"
-"""Nothing is noted from here on, by whoever indexes what it writes; the parameter: whether in this transaction alone."""
+"""Nothing is noted from here on, by whoever indexes what it writes: the parameter says whether until the commit."""
 NOTED = f"SELECT set_config('{SETTING}', '', false)"
 
 
@@ -68,7 +68,7 @@ def noted_again(raw: psycopg.Connection[Any]) -> None:
 
 def _set(raw: psycopg.Connection[Any], value: str) -> None:
     setting = f"set_config('{SETTING}', '{value}', true)"
-    if isinstance(raw, LateConnection) and raw.prepare_threshold is not None:
+    if isinstance(raw, LateConnection):
         raw.late.append((setting, ()))  # with the next statement, or never if there is none
     else:
         raw.execute(f"SELECT {setting}")
@@ -80,7 +80,7 @@ def state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str]) -> St
 
 
 def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str]) -> Callable[[], State]:
-    """The same in two steps, so that within a pipeline it travels with other statements: asked now, known when called."""
+    """The same in two steps, to travel with other statements of a pipeline: asked now, known when called."""
     cursor = raw.execute(_STATE, {"user": user, "models": list(models)}, prepare=prepares(raw), binary=True)
 
     def known() -> State:
