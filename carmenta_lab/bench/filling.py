@@ -15,14 +15,13 @@ from psycopg import sql
 from carmenta_lab.bench.generate import MINUTES, START, favourites, near, said, sentence
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing.vectors import register
-from carmenta_lab.indexing.words import LATER
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.schema import home
 
 DIM = 384
 BLOCK = 5_000
-WORDS = ("postings", "passage_features", "lexical_statistics")
+WORDS = ("postings", "word_index", "passage_features", "lexical_statistics")
 Saying: TypeAlias = Callable[[np.random.Generator, int], str]
 VECTOR_COLUMNS = (
     ("user_id", "uuid"),
@@ -112,11 +111,10 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
 
 @contextmanager
 def _writing(database: Database) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """A transaction of the owner that leaves the index of words for later."""
+    """A transaction of the owner."""
     with database.owner.begin() as connection:
         raw = connection.connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
-        raw.execute(LATER, (True,))
         yield raw
 
 
