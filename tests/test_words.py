@@ -511,7 +511,7 @@ def test_the_index_of_words_is_not_much_larger_than_a_gin_index(own_sample: Data
     with own_sample.owner_session() as session:
         session.execute(text("CREATE INDEX gin_words ON search.passages USING gin (text_search)"))
         gin, ours = session.execute(
-            text("SELECT pg_relation_size('carmenta.gin_words'), pg_total_relation_size('search.postings')")
+            text("SELECT pg_relation_size('search.gin_words'), pg_total_relation_size('search.postings')")
         ).one()
     assert ours < 8 * gin
 

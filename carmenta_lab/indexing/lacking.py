@@ -10,6 +10,7 @@ from pgvector import HalfVector
 
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.ids import passage_key
+from carmenta_lab.indexing import words
 from carmenta_lab.indexing.packed import UNITS
 from carmenta_lab.indexing.passages import as_written, header, pieces
 from carmenta_lab.indexing.token_codes import encode_lacking, has_codes
@@ -117,6 +118,7 @@ def _cut(database: Database, user_id: UUID, unit: str, table: str, source: str, 
             ]
             with raw.cursor() as cursor:
                 cursor.executemany(_INSERT.format(source=source), values)
+            words.add(raw, user_id, [row[1] for row in values])
         after = rows[-1][0]
         made += len(values)
 
