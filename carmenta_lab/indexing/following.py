@@ -71,13 +71,13 @@ def follow(
     last: Callable[[psycopg.Connection[Any]], object] = lambda raw: None,
     *,
     tokens: bool = False,
-    words: bool = True,
+    indexed: bool = True,
 ) -> Followed:
     """Make the index hold what these sources say now, and nothing of those that live no more.
 
     Read in one transaction, embedded outside of any, written in another together with what `last` does; what changed
-    in between is read again. Doing it twice changes nothing. `tokens` makes codes for a user who has none; without
-    `words` the index of words is the caller's to build.
+    in between is read again. Doing it twice changes nothing. `tokens` makes codes for a user who has none; unless
+    `indexed` the words are the caller's to index.
     """
     while True:
         with opens() as raw:
@@ -87,7 +87,7 @@ def follow(
             at_once(raw)
             if not settled(raw, user, wanted, ready, what):
                 continue
-            changes = replace(raw, user, wanted, ready, what, removed, words)
+            changes = replace(raw, user, wanted, ready, what, removed, indexed)
             last(raw)
         return Followed(len(ready.sources), changes)
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
+from carmenta_lab.indexing import words
 from carmenta_lab.indexing.following import Opens, follow
 from carmenta_lab.indexing.sources import KINDS, TABLES, UNITS, Kind, below, in_blocks
 from carmenta_lab.indexing.vectors import register
@@ -156,11 +157,11 @@ def rebuild(
         with opens() as raw:
             wanted = below(raw, user, "user", user)
         for block in in_blocks(wanted, BLOCK):
-            made = follow(opens, user, block, models, tokens=tokens, words=False)
+            made = follow(opens, user, block, models, tokens=tokens, indexed=False)
             sources, changes = sources + made.sources, changes + made.changes
             progress(len(block), total)
         with opens() as raw:
-            raw.execute("SELECT search.rebuild_words(%s)", (user,))
+            words.rebuild(raw, user)
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for table in ("passages", "passage_features", "postings"):
             connection.exec_driver_sql(f"ANALYZE search.{table}")

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import PipelineStatus
 
+from carmenta_lab.indexing import words
 from carmenta_lab.indexing.packed import Columns, write_vectors
 from carmenta_lab.indexing.ready import Passage, Ready
 from carmenta_lab.indexing.sources import KINDS, UNITS, Kind, by_kind
@@ -40,7 +41,6 @@ _INSERT = """
         (user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
-_WORDS = "SELECT search.index_words(%s, %s)"
 _FOUND = """
     SELECT p.id, f.passage_id IS NOT NULL AND p.unit <> 'turn' OR f.role = m.role
         AND f.conversation_id = m.conversation_id AND f.place = (m.position::bigint << 16) + p.ordinal AS right
@@ -95,7 +95,7 @@ def add(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) ->
     """Write passages of sources that have none."""
     insert(raw, user, ready.passages)
     add_vectors(raw, user, ready, known)
-    index_words(raw, user, [passage.id for passage in ready.passages])
+    words.add(raw, user, [passage.id for passage in ready.passages])
 
 
 def insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage]) -> None:
@@ -131,29 +131,16 @@ def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: S
         insert_codes(raw, user, passages, ready.tokens)
 
 
-def index_words(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> None:
-    """The words of passages that are not in the index of words, and anew the answers to what they ask."""
+def remove(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> None:
+    """Take passages out of the index, with their words, vectors and codes."""
     if ids:
-        raw.execute(_WORDS, (user, list(ids)), prepare=prepares(raw))
+        with words.removed(raw, user, ids):
+            _delete(raw, user, ids)
 
 
-def remove(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID], left: Collection[UUID] = ()) -> None:
-    """Take passages out of the index, with their words, vectors and codes; the passages `left` keep all but words.
-
-    Their answers are indexed anew, as what they answer has gone.
-    """
-    if not ids:
-        return
-    row = raw.execute("SELECT search.answers_to(%s, %s)", (user, list(ids)), prepare=prepares(raw)).fetchone()
-    assert row is not None
-    raw.execute("SELECT search.remove_words(%s, %s)", (user, list(ids)), prepare=prepares(raw))
-    gone = [id for id in ids if id not in left]
-    if gone:
-        raw.execute(
-            "DELETE FROM search.passages WHERE user_id = %s AND id = ANY(%s)", (user, gone), prepare=prepares(raw)
-        )
-    if row[0]:
-        raw.execute("SELECT search.index_answers(%s, %s)", (user, row[0]), prepare=prepares(raw))
+def _delete(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> None:
+    statement = "DELETE FROM search.passages WHERE user_id = %s AND id = ANY(%s)"
+    raw.execute(statement, (user, list(ids)), prepare=prepares(raw))
 
 
 def found(raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[Kind, UUID]]) -> dict[UUID, bool]:
@@ -173,25 +160,27 @@ def replace(
     ready: Ready,
     known: State,
     removed: Collection[UUID] = (),
-    words: bool = True,
+    indexed: bool = True,
 ) -> int:
     """The index of these sources becomes what is ready, and nothing for those that are not; returns what changed.
 
-    Their rows are held (`read_living`). `removed` are those whose words may have outlasted their passages. Without
-    `words` the index of words is the caller's to build, by `search.rebuild_words`.
+    Their rows are held (`read_living`). `removed` are those whose words may have outlasted their passages. Unless
+    `indexed` the words are the caller's to index, by `words.rebuild`.
     """
     there = found(raw, user, wanted)
     made = {passage.id for passage in ready.passages}
-    stale = [id for id, right in there.items() if id not in made or (words and not right)]
+    stale = [id for id, right in there.items() if id not in made or (indexed and not right)]
     if removed:
         lost = raw.execute(_OUTLASTING, {"user": user, "ids": list(removed)}, binary=True)
         stale += [row[0] for row in lost.fetchall()]
-    remove(raw, user, stale, left=made & there.keys())
     new = [passage for passage in ready.passages if passage.id not in there]
-    insert(raw, user, new)
-    add_vectors(raw, user, ready, known)
-    if words:
-        index_words(raw, user, [p.id for p in ready.passages if p.id not in there or not there[p.id]])
+    with words.removed(raw, user, stale) if stale else nullcontext():
+        if gone := [id for id in stale if id not in made]:
+            _delete(raw, user, gone)
+        insert(raw, user, new)
+        add_vectors(raw, user, ready, known)
+        if indexed:
+            words.add(raw, user, [p.id for p in ready.passages if p.id not in there or not there[p.id]])
     return len(new) + len(stale)
 
 

@@ -17,8 +17,25 @@ from carmenta_lab.schema.search.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT,
 View: TypeAlias = Literal["own", "answer"]
 """What stands for a passage: its own text; that and the questions of the message before it."""
 
-LEXEMES = "tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :text))"
-"""The words of the question."""
+
+def lexemes(content: str = ":text") -> str:
+    """The words of the question, or of a part of it, as an array."""
+    return f"tsvector_to_array(to_tsvector(CAST(:config AS regconfig), {content}))"
+
+
+def entries_of(words: str) -> str:
+    """Rows (n, entries) of an array of words, by number: their postings, row by row, and the entries of the tail.
+
+    `words` is an expression that reads no row. Each word is looked up by the table's key, whatever the planner's
+    statistics say of a user; nothing is looked for in the tail when there is none.
+    """
+    return f"""
+        SELECT w.n, t.entries FROM unnest({words}) WITH ORDINALITY w (lexeme, n)
+        CROSS JOIN LATERAL (
+            SELECT entries FROM search.postings WHERE user_id = :user_id AND lexeme = w.lexeme OFFSET 0) t
+        UNION ALL SELECT u.n, u.entries FROM search.word_index i
+        CROSS JOIN LATERAL search.unmerged_words(:user_id, {words}) u
+        WHERE i.user_id = :user_id AND i.posted_slot < i.next_slot"""
 
 
 @dataclass(frozen=True)
@@ -58,11 +75,10 @@ class BM25:
 def words(retriever: BM25) -> str:
     """CTEs `entry` (n, entries), `word` (n, idf), `total` (n, average): the question's words by number, and statistics.
 
-    The entries of a word are those of its postings, row by row, and those of passages that are not merged into postings
-    yet. Wherever a statement reads the question or its time, it does so in a subquery of its own. Else the planner
-    would see how many words there are, and a connection that began with short questions would plan every one anew, for
-    ever; that takes longer than the search. So it would if it expected other numbers of rows of a user than of users on
-    the average; hence what is looked up by word and slot is looked up in subqueries that nothing is pulled out of.
+    Wherever a statement reads the question or its time, it does so in a subquery of its own. Else the planner would see
+    how many words there are, and a connection that began with short questions would plan every one anew, for ever;
+    that takes longer than the search. It would do the same if the number of the user's passages showed in its costs;
+    hence the subqueries that end in OFFSET 0.
     """
     asked = " + asked_length" if retriever.view == "answer" else ""
     used = _used(retriever)
@@ -72,14 +88,8 @@ def words(retriever: BM25) -> str:
         SELECT coalesce(sum(passages), 0)::float8 AS n,
             greatest(1, sum(length{asked})::float8 / sum(passages)) AS average
         FROM search.lexical_statistics WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
-    ), asked AS MATERIALIZED (SELECT {LEXEMES} AS lexemes
-    ), entry AS MATERIALIZED (
-        SELECT w.n, t.entries FROM unnest((SELECT lexemes FROM asked)) WITH ORDINALITY w (lexeme, n)
-        CROSS JOIN LATERAL (
-            SELECT entries FROM search.postings WHERE user_id = :user_id AND lexeme = w.lexeme OFFSET 0) t
-        UNION ALL SELECT u.n, u.entries FROM search.word_index i
-        CROSS JOIN LATERAL search.unmerged_words(:user_id, (SELECT lexemes FROM asked)) u
-        WHERE i.user_id = :user_id AND i.posted_slot < i.next_slot
+    ), asked AS MATERIALIZED (SELECT {lexemes()} AS lexemes
+    ), entry AS MATERIALIZED ({entries_of("(SELECT lexemes FROM asked)")}
     ), word AS MATERIALIZED (
         SELECT n, {_rarity("sum(df)::float8")} AS idf FROM (SELECT n, {df} AS df FROM entry) held GROUP BY n
     )"""

@@ -122,8 +122,8 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_sessions_user ON carmenta.sessions (user_id, expires_at)")
     op.execute("CREATE INDEX ix_sessions_token ON carmenta.sessions (token_sha256)")
+    op.execute("CREATE INDEX ix_sessions_user ON carmenta.sessions (user_id, expires_at)")
     op.execute("COMMENT ON TABLE carmenta.sessions IS 'A browser or program that is signed in.'")
     op.execute(
         r"""

@@ -29,12 +29,12 @@ def upgrade() -> None:
         )
         """
     )
+    op.execute("CREATE UNIQUE INDEX uq_passage_features_slot ON search.passage_features (user_id, slot)")
     op.execute(
         r"""
         CREATE INDEX ix_passage_features_place ON search.passage_features (user_id, conversation_id, place) WHERE conversation_id IS NOT NULL
         """
     )
-    op.execute("CREATE UNIQUE INDEX uq_passage_features_slot ON search.passage_features (user_id, slot)")
     op.execute(
         r"""
         COMMENT ON TABLE search.passage_features IS 'A passage without its text: its number, its place in a conversation, its lengths.'
@@ -124,6 +124,7 @@ def upgrade() -> None:
         COMMENT ON COLUMN search.postings.entries IS 'In any order. From the highest bits: slot 24, unit 2 (turn, memory, section), frequency 8, frequency in the questions of the message before 8, length 10, length of those questions 10.'
         """
     )
+    op.execute("ALTER TABLE search.postings SET (fillfactor = 85, toast_tuple_target = 8160)")
     op.execute("ALTER TABLE search.postings ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE search.postings FORCE ROW LEVEL SECURITY")
     op.execute("CREATE POLICY owner_all ON search.postings TO carmenta_owner USING (true) WITH CHECK (true)")
@@ -161,7 +162,8 @@ def upgrade() -> None:
                         + (least(255, a.asked_tf) << 20)) FROM (
                         SELECT w.n, f.base, sum(u.tf) AS tf, sum(u.asked_tf) AS asked_tf FROM (
                             SELECT (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, p.text_search, f.asked FROM search.passage_features f CROSS JOIN LATERAL (
-                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
+                ) p
                             WHERE f.user_id = person AND f.slot >= first
                             AND (length(ts_delete(p.text_search, words)) < length(p.text_search) OR length(ts_delete(f.asked, words)) < length(f.asked)) OFFSET 0
                         ) f CROSS JOIN LATERAL (
@@ -194,20 +196,24 @@ def upgrade() -> None:
                     SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM (
                 SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length + (least(255, cardinality(w.positions))::bigint << 28) AS entry
                 FROM search.passage_features f CROSS JOIN LATERAL (
-                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p CROSS JOIN unnest(p.text_search) w
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
+                ) p CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= first AND f.asked IS NULL
                 UNION ALL
                 SELECT lexeme, base + (least(255, sum(tf))::bigint << 28) + (least(255, sum(asked_tf))::bigint << 20)
                 FROM (
                     SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, cardinality(w.positions) AS tf, 0 AS asked_tf
-                FROM search.passage_features f CROSS JOIN LATERAL (
-                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p CROSS JOIN unnest(p.text_search) w
+                    FROM search.passage_features f CROSS JOIN LATERAL (
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
+                ) p CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= first AND f.asked IS NOT NULL
                     UNION ALL
                     SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length, 0, cardinality(w.positions) FROM search.passage_features f CROSS JOIN LATERAL (
-                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
+                ) p
                     CROSS JOIN unnest(f.asked) w WHERE f.user_id = person AND f.slot >= first
-                ) said GROUP BY lexeme, base) every GROUP BY lexeme
+                ) said GROUP BY lexeme, base
+                    ) every GROUP BY lexeme
                 ), place AS MATERIALIZED (
                     SELECT f.lexeme, f.entries, l.first_slot, coalesce(greatest(0, 128 - l.held), 0) AS room
                     FROM fresh f LEFT JOIN LATERAL (
@@ -220,6 +226,7 @@ def upgrade() -> None:
                 UNION ALL
                 SELECT person, lexeme, (entries[n] >> 38)::int, entries[n:n + 127]
                 FROM place CROSS JOIN generate_series(room + 1, cardinality(entries), 128) n
+                -- in front, so that what follows is the same in both versions of the row, and is not logged again
                 ON CONFLICT (user_id, lexeme, first_slot) DO UPDATE SET entries = excluded.entries || t.entries;
                 UPDATE search.word_index SET posted_slot = next WHERE user_id = person;
             END $$
@@ -274,13 +281,14 @@ def upgrade() -> None:
                 SELECT lexeme, base + (least(255, sum(tf))::bigint << 28) + (least(255, sum(asked_tf))::bigint << 20)
                 FROM (
                     SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length AS base, cardinality(w.positions) AS tf, 0 AS asked_tf
-                FROM search.passage_features f JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id CROSS JOIN unnest(p.text_search) w
+                    FROM search.passage_features f JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id CROSS JOIN unnest(p.text_search) w
                 WHERE f.user_id = person AND f.slot >= 0 AND f.asked IS NOT NULL
                     UNION ALL
                     SELECT w.lexeme, (f.slot::bigint << 38) + ((CASE f.unit WHEN 'turn' THEN 0 WHEN 'memory' THEN 1 WHEN 'section' THEN 2 END)::bigint << 36) + (f.length << 10) + f.asked_length, 0, cardinality(w.positions) FROM search.passage_features f JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
                     CROSS JOIN unnest(f.asked) w WHERE f.user_id = person AND f.slot >= 0
-                ) said GROUP BY lexeme, base) every GROUP BY lexeme
-                ) w CROSS JOIN generate_series(1, cardinality(entries), 128) n;
+                ) said GROUP BY lexeme, base
+                    ) every GROUP BY lexeme
+                ) w CROSS JOIN generate_series(1, cardinality(entries), 128) n ORDER BY hashtext(lexeme);
                 UPDATE search.word_index SET next_slot = total, posted_slot = total WHERE user_id = person;
             END $$
         """
@@ -343,31 +351,36 @@ def upgrade() -> None:
             LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
             DECLARE
                 posted int;
+                word text;
+                place int;
+                slots int[];
                 lost int[];
             BEGIN
                 SELECT posted_slot INTO posted FROM search.word_index WHERE user_id = person FOR UPDATE;
                 IF NOT FOUND THEN
                     RETURN;
                 END IF;
-                WITH known AS MATERIALIZED (
-                    SELECT f.slot, w.lexeme FROM search.passage_features f
-                    JOIN search.passages p ON p.user_id = person AND p.id = f.passage_id
-                    CROSS JOIN LATERAL (SELECT lexeme FROM unnest(p.text_search) UNION SELECT lexeme FROM unnest(f.asked)) w
-                    WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted
-                ), hit AS MATERIALIZED (
-                    SELECT k.lexeme, r.first_slot, array_agg(k.slot) AS slots FROM known k CROSS JOIN LATERAL (
+                FOR word, place, slots IN
+                    SELECT k.lexeme, r.first_slot, array_agg(k.slot) FROM (
+                        SELECT f.slot, w.lexeme FROM search.passage_features f CROSS JOIN LATERAL (
+                    SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
+                ) p
+                        CROSS JOIN LATERAL (SELECT lexeme FROM unnest(p.text_search) UNION SELECT lexeme FROM unnest(f.asked)) w
+                        WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted
+                    ) k CROSS JOIN LATERAL (
                         SELECT t.first_slot FROM search.postings t
                         WHERE t.user_id = person AND t.lexeme = k.lexeme AND t.first_slot <= k.slot
                         ORDER BY t.first_slot DESC LIMIT 1
                     ) r GROUP BY 1, 2
-                ), emptied AS (
-                    DELETE FROM search.postings t USING hit h WHERE t.user_id = person AND t.lexeme = h.lexeme
-                    AND t.first_slot = h.first_slot AND cardinality(t.entries) = cardinality(h.slots)
-                )
-                UPDATE search.postings t SET entries =
-                    ARRAY(SELECT e FROM unnest(t.entries) e WHERE (e >> 38) <> ALL (h.slots))
-                FROM hit h WHERE t.user_id = person AND t.lexeme = h.lexeme AND t.first_slot = h.first_slot
-                AND cardinality(t.entries) > cardinality(h.slots);
+                LOOP
+                    UPDATE search.postings SET entries =
+                        ARRAY(SELECT e FROM unnest(entries) e WHERE (e >> 38) <> ALL (slots))
+                    WHERE user_id = person AND lexeme = word AND first_slot = place
+                    AND cardinality(entries) > cardinality(slots);
+                    IF NOT FOUND THEN
+                        DELETE FROM search.postings WHERE user_id = person AND lexeme = word AND first_slot = place;
+                    END IF;
+                END LOOP;
                 lost := ARRAY(SELECT f.slot FROM search.passage_features f
                     WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted AND NOT EXISTS (
                         SELECT FROM search.passages p WHERE p.user_id = person AND p.id = f.passage_id));

@@ -27,6 +27,9 @@ UNIT_CODES = {"turn": 0, "memory": 1, "section": 2}
 CAPACITY = 128
 """Entries a row of postings has at the most."""
 
+FILL = 85
+"""How full pages of postings are at first, in percent: a row that finds room beside itself takes a third of the WAL."""
+
 TAIL = 128
 """Passages that are added before their words are merged into postings."""
 
@@ -146,7 +149,8 @@ _BASE = f"(f.slot::bigint << {SLOT}) + (({_UNIT_CODE})::bigint << {UNIT}) + (f.l
 
 _ALL_TEXTS = f"JOIN {SEARCH}.passages p ON p.user_id = person AND p.id = f.passage_id"
 _FEW_TEXTS = f"""CROSS JOIN LATERAL (
-            SELECT t.text_search FROM {SEARCH}.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0) p"""
+            SELECT t.text_search FROM {SEARCH}.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
+        ) p"""
 """The passages of features `f`: joined as the planner sees fit, or looked up one by one. It does not know that few are
 meant where those from a number on are, and would read all of the user's."""
 
@@ -190,15 +194,16 @@ def _features(chosen: str, first: str) -> str:
 
 def _entries(first: str, texts: str) -> str:
     """Rows (lexeme, entry) of the passages numbered from `first` on; those without questions need no grouping."""
-    own = f"""
-        FROM {SEARCH}.passage_features f {texts} CROSS JOIN unnest(p.text_search) w
+    own = f"""FROM {SEARCH}.passage_features f {texts} CROSS JOIN unnest(p.text_search) w
         WHERE f.user_id = person AND f.slot >= {first} AND f.asked IS"""
     return f"""
-        SELECT w.lexeme, {_BASE} + (least(255, cardinality(w.positions))::bigint << {TF}) AS entry {own} NULL
+        SELECT w.lexeme, {_BASE} + (least(255, cardinality(w.positions))::bigint << {TF}) AS entry
+        {own} NULL
         UNION ALL
         SELECT lexeme, base + (least(255, sum(tf))::bigint << {TF}) + (least(255, sum(asked_tf))::bigint << {ASKED_TF})
         FROM (
-            SELECT w.lexeme, {_BASE} AS base, cardinality(w.positions) AS tf, 0 AS asked_tf {own} NOT NULL
+            SELECT w.lexeme, {_BASE} AS base, cardinality(w.positions) AS tf, 0 AS asked_tf
+            {own} NOT NULL
             UNION ALL
             SELECT w.lexeme, {_BASE}, 0, cardinality(w.positions) FROM {SEARCH}.passage_features f {texts}
             CROSS JOIN unnest(f.asked) w WHERE f.user_id = person AND f.slot >= {first}
@@ -253,7 +258,8 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
             RETURN;
         END IF;
         WITH fresh AS MATERIALIZED (
-            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("first", _FEW_TEXTS)}) every GROUP BY lexeme
+            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("first", _FEW_TEXTS)}
+            ) every GROUP BY lexeme
         ), place AS MATERIALIZED (
             SELECT f.lexeme, f.entries, l.first_slot, coalesce(greatest(0, {capacity} - l.held), 0) AS room
             FROM fresh f LEFT JOIN LATERAL (
@@ -266,6 +272,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         UNION ALL
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}]
         FROM place CROSS JOIN generate_series(room + 1, cardinality(entries), {capacity}) n
+        -- in front, so that what follows is the same in both versions of the row, and is not logged again
         ON CONFLICT (user_id, lexeme, first_slot) DO UPDATE SET entries = excluded.entries || t.entries;
         UPDATE {SEARCH}.word_index SET posted_slot = next WHERE user_id = person;
     END $$
@@ -286,8 +293,9 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         SELECT coalesce(sum(passages), 0) INTO total FROM {SEARCH}.lexical_statistics WHERE user_id = person;
         INSERT INTO {SEARCH}.postings (user_id, lexeme, first_slot, entries)
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}] FROM (
-            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("0", _ALL_TEXTS)}) every GROUP BY lexeme
-        ) w CROSS JOIN generate_series(1, cardinality(entries), {capacity}) n;
+            SELECT lexeme, array_agg(entry ORDER BY entry) AS entries FROM ({_entries("0", _ALL_TEXTS)}
+            ) every GROUP BY lexeme
+        ) w CROSS JOIN generate_series(1, cardinality(entries), {capacity}) n ORDER BY hashtext(lexeme);
         UPDATE {SEARCH}.word_index SET next_slot = total, posted_slot = total WHERE user_id = person;
     END $$
     """,
@@ -329,31 +337,34 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
     LANGUAGE plpgsql {_SAFE} AS $$
     DECLARE
         posted int;
+        word text;
+        place int;
+        slots int[];
         lost int[];
     BEGIN
         SELECT posted_slot INTO posted FROM {SEARCH}.word_index WHERE user_id = person FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
         END IF;
-        WITH known AS MATERIALIZED (
-            SELECT f.slot, w.lexeme FROM {SEARCH}.passage_features f
-            JOIN {SEARCH}.passages p ON p.user_id = person AND p.id = f.passage_id
-            CROSS JOIN LATERAL (SELECT lexeme FROM unnest(p.text_search) UNION SELECT lexeme FROM unnest(f.asked)) w
-            WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted
-        ), hit AS MATERIALIZED (
-            SELECT k.lexeme, r.first_slot, array_agg(k.slot) AS slots FROM known k CROSS JOIN LATERAL (
+        FOR word, place, slots IN
+            SELECT k.lexeme, r.first_slot, array_agg(k.slot) FROM (
+                SELECT f.slot, w.lexeme FROM {SEARCH}.passage_features f {_FEW_TEXTS}
+                CROSS JOIN LATERAL (SELECT lexeme FROM unnest(p.text_search) UNION SELECT lexeme FROM unnest(f.asked)) w
+                WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted
+            ) k CROSS JOIN LATERAL (
                 SELECT t.first_slot FROM {SEARCH}.postings t
                 WHERE t.user_id = person AND t.lexeme = k.lexeme AND t.first_slot <= k.slot
                 ORDER BY t.first_slot DESC LIMIT 1
             ) r GROUP BY 1, 2
-        ), emptied AS (
-            DELETE FROM {SEARCH}.postings t USING hit h WHERE t.user_id = person AND t.lexeme = h.lexeme
-            AND t.first_slot = h.first_slot AND cardinality(t.entries) = cardinality(h.slots)
-        )
-        UPDATE {SEARCH}.postings t SET entries =
-            ARRAY(SELECT e FROM unnest(t.entries) e WHERE (e >> {SLOT}) <> ALL (h.slots))
-        FROM hit h WHERE t.user_id = person AND t.lexeme = h.lexeme AND t.first_slot = h.first_slot
-        AND cardinality(t.entries) > cardinality(h.slots);
+        LOOP
+            UPDATE {SEARCH}.postings SET entries =
+                ARRAY(SELECT e FROM unnest(entries) e WHERE (e >> {SLOT}) <> ALL (slots))
+            WHERE user_id = person AND lexeme = word AND first_slot = place
+            AND cardinality(entries) > cardinality(slots);
+            IF NOT FOUND THEN
+                DELETE FROM {SEARCH}.postings WHERE user_id = person AND lexeme = word AND first_slot = place;
+            END IF;
+        END LOOP;
         lost := ARRAY(SELECT f.slot FROM {SEARCH}.passage_features f
             WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted AND NOT EXISTS (
                 SELECT FROM {SEARCH}.passages p WHERE p.user_id = person AND p.id = f.passage_id));
@@ -433,6 +444,7 @@ passage_features: Table = PassageFeatures.__table__  # type: ignore[assignment]
 word_index: Table = WordIndex.__table__  # type: ignore[assignment]
 postings: Table = Postings.__table__  # type: ignore[assignment]
 lexical_statistics: Table = LexicalStatistics.__table__  # type: ignore[assignment]
+after_create(postings, f"ALTER TABLE {postings.fullname} SET (fillfactor = {FILL}, toast_tuple_target = 8160)")
 for _table in (passage_features, word_index, postings, lexical_statistics):
     isolated(_table)
 after_create(postings, *functions())
