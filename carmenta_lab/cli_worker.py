@@ -1,6 +1,7 @@
 """`carmenta-lab worker`: have the index follow what other clients wrote, until it is stopped."""
 
 import signal
+from datetime import timedelta
 from threading import Event
 from types import FrameType
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 def worker(
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
     name: Annotated[str | None, typer.Option(help="Its name in the leases; host and process unless given.")] = None,
+    lease: Annotated[float, typer.Option(help="Seconds that a block may take before others may take it.", min=1)] = 300,
     model: Annotated[list[str] | None, typer.Option(help="Whose vectors are written; the bundled model.")] = None,
 ) -> None:
     """Index what other clients wrote, changed or deleted; any number of workers may run at once.
@@ -37,7 +39,8 @@ def worker(
         told = len(done.errors)
 
     with open_lab() as lab:
-        done = run(lab, once=once, name=name, models=model or [DEFAULT_MODEL], stop=stop, progress=tell)
+        models = model or [DEFAULT_MODEL]
+        done = run(lab, once=once, name=name, models=models, stop=stop, progress=tell, lease=timedelta(seconds=lease))
     tell(done)
     typer.echo(
         f"{done.notes} notes done, {done.sources} sources indexed, {done.passages} passages came or went, "
