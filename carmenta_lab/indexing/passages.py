@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeAlias
-from unicodedata import category
+from unicodedata import category, normalize
 
 from carmenta_lab.datasets import Document, Memory, Message
 from carmenta_lab.embedding import Embedder, load_embedder
@@ -12,11 +12,14 @@ from carmenta_lab.embedding.plain import fits
 from carmenta_lab.ids import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 
-VERSION = "2"
+VERSION = "3"
 """Changes whenever the same text would be cut otherwise; a folder loaded under another version is cut anew."""
 
 OVERLAP_TOKENS = 32
 SURE_CHARACTERS = 250
+
+DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
+"""What the text of a passage whose source has a time begins with."""
 
 _WORD = re.compile(r"\w")
 _UNREAD = ("Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs")  # encoders drop controls, blanks and bare accents
@@ -66,9 +69,25 @@ def as_written(at: datetime | None, offset: int | None) -> datetime | None:
     return None if at is None else at.astimezone(timezone(timedelta(minutes=offset or 0)))
 
 
+def readable(text: str) -> str:
+    """A text as it is indexed and embedded: composed characters (NFC), no NUL, no half of a character.
+
+    Whoever makes a passage's text has it pass here: a load, a live write, a repair.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    whole = text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return normalize("NFC", whole)
+
+
 def short(head: str, text: str) -> bool:
     """Whether a passage fits the encoder for sure: a token is at least a character, a common word one token."""
     return len(head) + len(text) <= SURE_CHARACTERS or fits(head + text)
+
+
+def as_they_stand(head: str, text: str) -> bool:
+    """Whether head and text are one passage as they are: most are, and so need not be gathered to be cut."""
+    return short(head, text) and readable(text) == text and readable(head) == head
 
 
 def pieces(texts: Sequence[tuple[str, str]]) -> list[list[str]]:
@@ -77,7 +96,8 @@ def pieces(texts: Sequence[tuple[str, str]]) -> list[list[str]]:
     A piece in which nothing can be read, such as zero-width spaces alone, becomes no passage. Only the
     first 200,000 characters of a text are cut into passages; the rest is stored and not searched.
     """
-    whole = [head + text[:INDEXED_CHARACTERS] for head, text in texts]
+    texts = [(readable(head), readable(text[:INDEXED_CHARACTERS])) for head, text in texts]
+    whole = [head + text for head, text in texts]
     long = [row for row, (head, text) in enumerate(texts) if not short(head, text)]
     found = [[text] for text in whole]
     if long:
@@ -92,7 +112,7 @@ def _split(embedder: Embedder, head: str, text: str) -> list[str]:
     room = embedder.max_tokens - embedder.count_tokens([head])[0]
     if room < 2 * OVERLAP_TOKENS:  # a name longer than anybody's
         head, room = "", embedder.max_tokens
-    return [head + chunk for chunk in embedder.split(text[:INDEXED_CHARACTERS], room, OVERLAP_TOKENS)]
+    return [head + chunk for chunk in embedder.split(text, room, OVERLAP_TOKENS)]
 
 
 def _readable(text: str) -> bool:
