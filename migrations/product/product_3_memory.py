@@ -53,8 +53,8 @@ def upgrade() -> None:
             utc_offset SMALLINT,
             CONSTRAINT pk_memories PRIMARY KEY (user_id, id),
             CONSTRAINT fk_memories_user_id FOREIGN KEY(user_id) REFERENCES carmenta.users (id) ON DELETE CASCADE,
-            CONSTRAINT fk_memories_user_id_source_message_id FOREIGN KEY(user_id, source_message_id) REFERENCES carmenta.messages (user_id, id) ON DELETE SET NULL (source_message_id),
-            CONSTRAINT fk_memories_user_id_superseded_by FOREIGN KEY(user_id, superseded_by) REFERENCES carmenta.memories (user_id, id) ON DELETE SET NULL (superseded_by),
+            CONSTRAINT fk_memories_user_id_source_message_id FOREIGN KEY(user_id, source_message_id) REFERENCES carmenta.messages (user_id, id),
+            CONSTRAINT fk_memories_user_id_superseded_by FOREIGN KEY(user_id, superseded_by) REFERENCES carmenta.memories (user_id, id),
             CONSTRAINT ck_memories_category CHECK (category IN ('personal', 'project', 'preference', 'decision', 'knowledge')),
             CONSTRAINT ck_memories_confidence CHECK (confidence BETWEEN 0 AND 1),
             CONSTRAINT ck_memories_review_status CHECK (review_status IN ('unreviewed', 'confirmed', 'rejected')),
@@ -64,11 +64,6 @@ def upgrade() -> None:
             CONSTRAINT ck_memories_use_count CHECK (use_count >= 0),
             CONSTRAINT ck_memories_utc_offset CHECK (utc_offset BETWEEN -1439 AND 1439)
         )
-        """
-    )
-    op.execute(
-        r"""
-        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
         """
     )
     op.execute(
@@ -84,6 +79,11 @@ def upgrade() -> None:
     op.execute(
         r"""
         CREATE INDEX ix_memories_superseded_by ON carmenta.memories (user_id, superseded_by) WHERE superseded_by IS NOT NULL
+        """
+    )
+    op.execute(
+        r"""
+        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.memories IS 'A fact extracted from a conversation.'")
