@@ -184,12 +184,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_feedback_signals_message ON carmenta.feedback_signals (user_id, message_id) WHERE message_id IS NOT NULL
+        CREATE INDEX ix_feedback_signals_conversation ON carmenta.feedback_signals (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_feedback_signals_conversation ON carmenta.feedback_signals (user_id, conversation_id) WHERE conversation_id IS NOT NULL
+        CREATE INDEX ix_feedback_signals_message ON carmenta.feedback_signals (user_id, message_id) WHERE message_id IS NOT NULL
         """
     )
     op.execute(
