@@ -45,7 +45,8 @@ CHOSEN: dict[str, list[dict[str, Any]]] = {
     "artifact_references": [
         {"relation": "cites", **dict.fromkeys(sorted(TARGETS - set(one)))}
         for one in (
-            ("target_artifact_id", "target_artifact_created_at"), ("conversation_id",), ("message_id",), ("document_id",)
+            ("target_artifact_id", "target_artifact_created_at"),
+            *(("conversation_id",), ("message_id",), ("document_id",)),
         )
     ],
     "background_queries": [

@@ -66,7 +66,8 @@ def test_every_table_and_view_has_a_comment_in_the_database(shared: Database) ->
         silent = session.scalars(
             text(
                 "SELECT DISTINCT relname FROM pg_class "
-                "WHERE relnamespace::regnamespace::text IN ('carmenta', 'search', 'lab') AND relkind IN ('r', 'v', 'p', 'm') AND obj_description(oid) IS NULL"
+                "WHERE relnamespace::regnamespace::text IN ('carmenta', 'search', 'lab') "
+                "AND relkind IN ('r', 'v', 'p', 'm') AND obj_description(oid) IS NULL"
             )
         ).all()
     assert silent == ["alembic_version"]
