@@ -6,11 +6,11 @@ SELECT * FROM (
             col_description(c.oid, a.attnum)) AS definition
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE c.relkind IN ('r', 'v')
+    WHERE c.relkind IN ('r', 'v', 'p')
     UNION ALL
     SELECT 'table', c.oid::regclass::text, '', concat_ws(' ', c.relrowsecurity, c.relforcerowsecurity,
         pg_get_userbyid(c.relowner), c.relacl::text, obj_description(c.oid), c.reloptions::text)
-    FROM pg_class c WHERE c.relkind IN ('r', 'v')
+    FROM pg_class c WHERE c.relkind IN ('r', 'v', 'p')
     UNION ALL
     SELECT 'view', c.oid::regclass::text, '', pg_get_viewdef(c.oid) FROM pg_class c WHERE c.relkind = 'v'
     UNION ALL

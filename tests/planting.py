@@ -1,4 +1,4 @@
-"""Rows for one user in every table of the product, made from the metadata: a new table is tested by existing."""
+"""Rows for one user in every table of users, made from the metadata: a new table is tested by existing."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,13 +10,14 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Session
 
 from carmenta_lab.schema import metadata
-from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.base import PRODUCT, SEARCH
+from carmenta_lab.schema.product.identity import sign_ins
 from carmenta_lab.schema.search.passages import embedding_table
 from carmenta_lab.schema.vector import Ltree
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NOBODYS = {"embedding_models"}
-"""Tables of the product that hold nothing of any user."""
+NOBODYS = {"embedding_models", "sign_ins"}
+"""Tables whose rows belong to no user; a sign-in is planted all the same, as an account needs one."""
 
 DERIVED = ("passage_features", "postings", "lexical_statistics")
 """Tables that triggers fill from passages."""
@@ -24,7 +25,7 @@ DERIVED = ("passage_features", "postings", "lexical_statistics")
 LAST = object()
 """Stands for the parent's last row."""
 
-TARGETS = {"target_artifact_id", "conversation_id", "message_id", "document_id"}
+TARGETS = {"target_artifact_id", "target_artifact_created_at", "conversation_id", "message_id", "document_id"}
 
 CHOSEN: dict[str, list[dict[str, Any]]] = {
     "users": [{"kind": "registered"}],
@@ -38,11 +39,15 @@ CHOSEN: dict[str, list[dict[str, Any]]] = {
     ],
     "feedback_signals": [{"kind": "session_duration"}, {"kind": "copy", "duration_s": None}],
     "artifacts": [
-        {"kind": "ag-ui", "version": 1},
-        {"kind": "text", "version": 1, "component_tree": None, "data_bindings": None, "ui_state": None},
+        {"kind": "ag-ui"},
+        {"kind": "text", "component_tree": None, "data_bindings": None, "ui_state": None},
     ],
     "artifact_references": [
-        {"relation": "cites", **dict.fromkeys(TARGETS - {one})} for one in sorted(TARGETS)
+        {"relation": "cites", **dict.fromkeys(sorted(TARGETS - set(one)))}
+        for one in (
+            ("target_artifact_id", "target_artifact_created_at"),
+            *(("conversation_id",), ("message_id",), ("document_id",)),
+        )
     ],
     "background_queries": [
         {"status": "completed", "worker": None, "lease_until": None},
@@ -62,8 +67,8 @@ Planted = dict[str, list[dict[str, Any]]]
 
 
 def user_tables() -> list[Table]:
-    """Every table of the product whose rows belong to a user, parents first."""
-    return [t for t in metadata.sorted_tables if t.schema == PRODUCT and t.name not in NOBODYS]
+    """Every table of the product, and of what is searched, whose rows belong to a user, parents first."""
+    return [t for t in metadata.sorted_tables if t.schema in (PRODUCT, SEARCH) and t.name not in NOBODYS]
 
 
 def plant(session: Session, user: UUID, secret: str, vectors: str | None = None, dim: int = 3) -> Planted:
@@ -72,7 +77,7 @@ def plant(session: Session, user: UUID, secret: str, vectors: str | None = None,
     Children refer to their parent's first row, targets are its last, and a row of the same table is the one before.
     """
     made: Planted = {}
-    for table in user_tables():
+    for table in (sign_ins, *user_tables()):
         if table.name in DERIVED:
             continue
         for chosen in CHOSEN.get(table.name, [{}]):

@@ -770,25 +770,37 @@ def test_a_plain_tail_is_what_going_back_along_the_branch_finds(loaded: Loaded) 
                 assert [one.ids[0] for one in read.said] == [row[0] for row in sorted(along, key=lambda row: row[10])]
 
 
-def test_tokens_are_counted_once_and_forgotten_with_the_text(loaded: Loaded) -> None:
-    counted = "SELECT count(*) FROM carmenta.token_counts WHERE message_id = :id"
+def test_tokens_are_counted_once_and_again_when_the_text_is_another(loaded: Loaded) -> None:
+    """No trigger: a count says of which text it is, and is none of any other, however the text came to be changed."""
+    change = "UPDATE carmenta.messages SET content = '{}' WHERE id = :id"
 
-    def count(key: str) -> int:
+    def kept(key: str) -> list[int]:
         with loaded.database.owner_session() as session:
-            return session.scalar(text(counted), {"id": loaded.id("message", key)}) or 0
+            statement = text("SELECT tokens FROM carmenta.token_counts WHERE message_id = :id")
+            return list(session.scalars(statement, {"id": loaded.id("message", key)}))
 
-    assert count("b7") == 0
+    def asked() -> set[str]:
+        counter = Counting()
+        counter.asked.clear()  # which all of them share
+        loaded.context(budget_tokens=500, counter=counter)
+        return set(counter.asked)
+
+    assert kept("b7") == []
     first = loaded.context(budget_tokens=500)
-    assert count("b7") == 1
-    counter = Counting()
-    assert loaded.context(budget_tokens=500, counter=counter) == first
-    assert "Thanks a lot!" not in counter.asked
-    loaded.execute("UPDATE carmenta.messages SET content = 'Many thanks!' WHERE id = :id", "message", "b7")
-    assert count("b7") == 0
-    loaded.context(budget_tokens=500)
-    assert count("b7") == 1
+    (tokens,) = kept("b7")
+    assert "Thanks a lot!" not in asked()
+    assert loaded.context(budget_tokens=500) == first
+    loaded.execute(change.format("Thanks a thousand times, and once more!"), "message", "b7")
+    assert kept("b7") == [tokens]
+    assert "Thanks a thousand times, and once more!" in asked()
+    (more,) = kept("b7")
+    assert more > tokens
+    assert "Thanks a thousand times, and once more!" not in asked()
+    loaded.execute(change.format("Thanks a lot!"), "message", "b7")
+    assert "Thanks a lot!" in asked()
+    assert kept("b7") == [tokens]
     loaded.execute("DELETE FROM carmenta.messages WHERE id = :id", "message", "b7")
-    assert count("b7") == 0
+    assert kept("b7") == []
 
 
 def test_a_transaction_that_may_not_write_keeps_no_counts(loaded: Loaded) -> None:

@@ -65,9 +65,14 @@ FILES: dict[str, Lines] = {
 }  # fmt: skip
 
 SAID = {
-    "artifacts": "SELECT external_id, version, created_at, kind, title, content, component_tree, ui_state, "
+    "artifacts": "SELECT external_id, row_number() OVER (PARTITION BY id ORDER BY created_at) AS version, created_at, "
+    "kind, title, content, component_tree, ui_state, "
     "conversation_id IS NOT NULL FROM carmenta.artifacts",
     "references": "SELECT artifact_id::text, relation, message_id::text FROM carmenta.artifact_references",
+    "what hangs on the first": "SELECT h.artifact_id::text, h.artifact_created_at = (SELECT min(a.created_at) "
+    "FROM carmenta.artifacts a WHERE a.id = h.artifact_id) FROM (SELECT artifact_id, artifact_created_at "
+    "FROM carmenta.artifact_references UNION ALL SELECT artifact_id, artifact_created_at FROM carmenta.artifact_tags "
+    "UNION ALL SELECT artifact_id, artifact_created_at FROM carmenta.artifact_folders) h",
     "votes": "SELECT message_id::text, is_upvoted, voted_at FROM carmenta.votes",
     "feedback": "SELECT message_id::text, kind, weight, duration_s, detail, created_at FROM carmenta.feedback_signals",
     "tags": "SELECT name FROM carmenta.tags",
@@ -193,12 +198,13 @@ def test_what_the_application_added_stays(database: Database, folder: Path) -> N
         "INSERT INTO carmenta.conversation_tags (user_id, conversation_id, tag_id) "
         "VALUES (:u, :c2, :money), (:u, :c2, :id)",
         "INSERT INTO carmenta.folders (user_id, id, path, name) VALUES (:u, :id, 'own', 'own')",
-        "INSERT INTO carmenta.artifact_folders (user_id, artifact_id, folder_id) VALUES (:u, :a1, :home)",
+        "INSERT INTO carmenta.artifact_folders (user_id, artifact_id, folder_id, artifact_created_at) "
+        "VALUES (:u, :a1, :home, :first)",
         "INSERT INTO carmenta.suggestions "
         "(user_id, id, artifact_id, artifact_created_at, original_text, suggested_text) "
         "VALUES (:u, :id, :a1, :first, 'x', 'y')",
-        "INSERT INTO carmenta.artifacts (user_id, id, created_at, version, kind, title, content) "
-        "VALUES (:u, :a1, :own, 3, 'text', 'a1', 'own')",
+        "INSERT INTO carmenta.artifacts (user_id, id, created_at, kind, title, content) "
+        "VALUES (:u, :a1, :own, 'text', 'a1', 'own')",
         "INSERT INTO carmenta.feedback_signals (user_id, id, kind, weight, message_id) "
         "VALUES (:u, :id, 'copy', 1, :m3)",
     )
@@ -215,8 +221,9 @@ def test_what_the_application_added_stays(database: Database, folder: Path) -> N
     assert found["filed"] == [("c1", None), ("c2", None), ("c9", None)]
     assert len(found["feedback"]) == 1
     assert sorted((row[1], row[5]) for row in found["artifacts"] if row[4] == "a1") == [
-        (1, "earliest"), (2, "first"), (3, "second"), (4, "own"),
+        (1, "earliest"), (2, "first"), (3, "own"), (4, "second"),
     ]  # fmt: skip
+    assert {row[1] for row in found["what hangs on the first"]} == {True}
     assert rows(database, "SELECT artifact_created_at = CAST(:t AS timestamptz) FROM carmenta.suggestions", t=at(1)) == [True]  # fmt: skip  # noqa: E501
 
 

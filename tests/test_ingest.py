@@ -34,8 +34,8 @@ NOON = datetime(2025, 3, 14, 12, tzinfo=UTC)
 VECTORS = f"search.{table_name(DEFAULT_MODEL)}"
 
 TABLES = (
-    *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles", "passages"),
-    *("lab.datasets", "lab.queries", "lab.qrels", table_name(DEFAULT_MODEL)),
+    *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles"),
+    *("search.passages", "lab.datasets", "lab.queries", "lab.qrels", VECTORS),
 )
 
 
@@ -518,6 +518,61 @@ def test_what_the_application_wrote_is_not_the_folders_to_delete(database: Datab
     assert rows(database, "SELECT content FROM carmenta.memories WHERE external_id IS NULL") == ["learned"]
     assert rows(database, "SELECT content FROM search.passages WHERE content = 'learned'") == ["learned"]
     assert content(database)["profiles"] == ["Nora, 42"]
+
+
+def test_what_refers_to_lines_that_went_stays_without_them(database: Database, folder: Path) -> None:
+    """References that may be null stand against a deletion: the loader clears them, whoever made them."""
+    load_rows(database, folder)
+    of = Ids("tiny").of
+    values = {"u": of("user", "u1"), "c1": of("conversation", "c1"), "c2": of("conversation", "c2")}
+    m1, m2, m4 = (of("message", key) for key in ("m1", "m2", "m4"))
+    values |= {"m1": m1, "m2": m2, "m4": m4, "k1": of("memory", "k1")}
+    said = (
+        "INSERT INTO carmenta.messages (user_id, id, conversation_id, role, content, parent_id) "
+        "VALUES (:u, gen_random_uuid(), :{}, 'user', '{}', :{})"
+    )
+    learned = (
+        "INSERT INTO carmenta.memories (user_id, id, category, content, source_message_id, superseded_by) "
+        "VALUES (:u, gen_random_uuid(), 'personal', '{}', {}, {})"
+    )
+    with database.user_session(values["u"]) as session:
+        for statement in (
+            said.format("c1", "an answer to m2", "m2"),
+            said.format("c1", "an answer to m4", "m4"),
+            said.format("c2", "said in c2", "m1"),
+            learned.format("of m2", ":m2", "NULL"),
+            learned.format("of m4", ":m4", "NULL"),
+            learned.format("before k1", "NULL", ":k1"),
+            "INSERT INTO carmenta.background_queries (user_id, id, kind, input, conversation_id) "
+            "VALUES (:u, gen_random_uuid(), 'k', '{}', :c2)",
+            "INSERT INTO carmenta.artifacts (user_id, id, created_at, kind, title, conversation_id) "
+            "VALUES (:u, gen_random_uuid(), now(), 'text', 't', :c2)",
+        ):
+            session.execute(text(statement), values)
+        session.execute(
+            text(
+                learned.format(
+                    "of what was said in c2", "(SELECT id FROM carmenta.messages WHERE content = 'said in c2')", "NULL"
+                )
+            ),
+            values,
+        )
+    write(folder, messages=[message("m1"), message("m3")], memories=[])
+
+    load_rows(database, folder)
+
+    there = "SELECT content, {} FROM carmenta.{} WHERE external_id IS NULL ORDER BY 1"
+    assert rows(database, there.format("parent_id", "messages")) == [
+        ("an answer to m2", None),
+        ("an answer to m4", None),
+    ]
+    kept = ["before k1", "of m2", "of m4", "of what was said in c2"]
+    assert rows(database, there.format("source_message_id, superseded_by", "memories")) == [
+        (c, None, None) for c in kept
+    ]
+    for table in ("background_queries", "artifacts"):
+        assert rows(database, f"SELECT conversation_id FROM carmenta.{table}") == [None]
+    assert rows(database, "SELECT external_id FROM carmenta.conversations WHERE user_id = :u", u=values["u"]) == ["c1"]
 
 
 def test_a_path_that_the_application_took_is_rejected_and_the_rest_loads(database: Database, folder: Path) -> None:

@@ -29,7 +29,7 @@ class Pair:
     bobs: Planted
 
     def owned(self) -> list[tuple[str, str]]:
-        """From the catalogue: each table and view of the product that has a user, and the column that names it."""
+        """From the catalogue: each table and view of a user's rows, and the column that names the user."""
         return self._relations("true")
 
     def tables(self) -> list[tuple[str, str]]:
@@ -42,7 +42,8 @@ class Pair:
                 text(
                     "SELECT c.oid::regclass::text, a.attname::text FROM pg_class c JOIN pg_attribute a "
                     "ON a.attrelid = c.oid AND a.attname = CASE c.relname WHEN 'users' THEN 'id' ELSE 'user_id' END "
-                    "WHERE c.relnamespace = 'carmenta'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') "
+                    "WHERE c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) "
+                    "AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND c.relname <> 'sign_ins' "
                     f"AND {which} ORDER BY 1"
                 )
             )
@@ -169,7 +170,7 @@ def _references(pair: Pair) -> list[str]:
                 "FROM pg_constraint c JOIN LATERAL unnest(c.conkey, c.confkey) AS k(own, other) ON true "
                 "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.own "
                 "JOIN pg_attribute p ON p.attrelid = c.confrelid AND p.attnum = k.other "
-                "WHERE c.contype = 'f' AND c.connamespace = 'carmenta'::regnamespace "
+                "WHERE c.contype = 'f' AND c.connamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) "
                 "AND p.attname = 'id' AND c.confrelid <> 'carmenta.users'::regclass ORDER BY 1, 4"
             )
         ).all()
@@ -177,7 +178,7 @@ def _references(pair: Pair) -> list[str]:
     with pair.database.app.connect() as connection, connection.begin() as outer:
         connection.execute(ENTER, {"user": str(pair.ann)})
         for key in keys:
-            other = pair.bobs[key.parent.removeprefix("carmenta.")][0]["id"]
+            other = pair.bobs[key.parent.partition(".")[2]][0]["id"]
             statement = (
                 f'UPDATE {key.child} SET "{key.column}" = :other WHERE user_id = :me AND "{key.column}" IS NOT NULL'
             )
@@ -201,7 +202,7 @@ def test_nothing_the_application_may_read_lacks_a_policy_or_its_users_rights(pai
         open_ones = session.scalars(
             text(
                 f"SELECT c.oid::regclass::text FROM pg_class c WHERE {VISIBLE} "
-                "AND c.relnamespace = 'carmenta'::regnamespace AND NOT CASE c.relkind "
+                "AND c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) AND NOT CASE c.relkind "
                 "WHEN 'v' THEN coalesce('security_invoker=true' = ANY (c.reloptions), false) WHEN 'm' THEN false "
                 "ELSE c.relrowsecurity AND c.relforcerowsecurity END ORDER BY 1"
             )
@@ -216,11 +217,30 @@ def test_a_key_that_another_has_tells_nothing(pair: Pair) -> None:
             text(
                 "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid "
                 "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] "
-                "WHERE i.indisunique AND c.relnamespace = 'carmenta'::regnamespace AND a.attname <> 'user_id' "
-                "AND c.relname NOT IN ('alembic_version', 'embedding_models') ORDER BY 1"
+                "WHERE i.indisunique AND c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) "
+                "AND a.attname <> 'user_id' "
+                "AND c.relname NOT IN ('alembic_version', 'embedding_models', 'sign_ins') ORDER BY 1"
             )
         ).all()
     assert global_keys == ["carmenta.pk_users", "carmenta.uq_users_source_external_id"]
+
+
+def test_nobodys_table_and_the_partitions_are_closed_to_the_application(own_pair: Pair) -> None:
+    """Whose account it is, functions say; and a policy on a parent does not bind who may read a partition itself."""
+    with own_pair.database.owner_session() as session:
+        session.execute(text("SELECT * FROM carmenta.make_event_partitions(1)"))
+        partitions = session.scalars(
+            text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'carmenta.events'::regclass")
+        ).all()
+        moved = session.scalar(text("SELECT count(*) FROM carmenta.events_2026_03"))
+    assert len(partitions) == 4
+    assert moved == 2
+    with own_pair.database.app.connect() as connection, connection.begin() as outer:
+        connection.execute(ENTER, {"user": str(own_pair.ann)})
+        for name in ("carmenta.sign_ins", *partitions):
+            for statement in (f"SELECT FROM {name}", f"DELETE FROM {name}", f"INSERT INTO {name} SELECT * FROM {name}"):
+                assert _attempt(connection, statement, {})[2] == "42501", statement
+        outer.rollback()
 
 
 MUTATIONS: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
@@ -230,12 +250,12 @@ MUTATIONS: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
     ),
     "a policy that shows everything": (
         "DROP POLICY app_own_rows ON carmenta.memories; CREATE POLICY app_own_rows ON carmenta.memories "
-        "TO carmenta_app USING (true) WITH CHECK (user_id = (SELECT carmenta.current_user_id()))",
+        "TO carmenta_app USING (true) WITH CHECK (user_id = carmenta.current_user_id())",
         lambda found: {"read carmenta.memories", "read carmenta.memory_tiers"} <= set(found),
     ),
     "a policy without a check": (
         "DROP POLICY app_own_rows ON carmenta.folders; CREATE POLICY app_own_rows ON carmenta.folders "
-        "TO carmenta_app USING (user_id = (SELECT carmenta.current_user_id())) WITH CHECK (true)",
+        "TO carmenta_app USING (user_id = carmenta.current_user_id()) WITH CHECK (true)",
         lambda found: "insert carmenta.folders" in found,
     ),
     "an additional policy for everybody": (
@@ -254,7 +274,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
     ),
     "a policy that opens when nobody is named": (
         "DROP POLICY app_own_rows ON carmenta.events; CREATE POLICY app_own_rows ON carmenta.events TO carmenta_app "
-        "USING (user_id = (SELECT carmenta.current_user_id()) OR carmenta.current_user_id() IS NULL)",
+        "USING (user_id = carmenta.current_user_id() OR carmenta.current_user_id() IS NULL)",
         lambda found: "anonymous carmenta.events" in found,
     ),
     "a policy that hides everything": (
@@ -284,7 +304,8 @@ def _shuffled(pair: Pair) -> dict[str, list[str]]:
             text(
                 "SELECT c.oid::regclass::text, a.attname::text FROM pg_class c JOIN pg_attribute a "
                 "ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' "
-                "WHERE c.relnamespace = 'carmenta'::regnamespace AND c.relkind = 'r' ORDER BY 1, a.attnum"
+                "WHERE c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) "
+                "AND c.relkind IN ('r', 'p') ORDER BY 1, a.attnum"
             )
         )
         columns: dict[str, list[str]] = {}

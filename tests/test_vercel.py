@@ -14,7 +14,7 @@ GENERATIONS = {"first": ("vercel_first.sql", "vercel_both.sql"), "second": ("ver
 
 COLUMNS = text(
     "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
-    "AND NOT a.attisdropped WHERE c.relkind = 'r' AND c.relnamespace = CAST(:schema AS regnamespace)"
+    "AND NOT a.attisdropped WHERE c.relkind IN ('r', 'p') AND c.relnamespace = CAST(:schema AS regnamespace)"
 )
 TYPES = text(
     "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c JOIN pg_attribute a "
@@ -63,7 +63,7 @@ def test_a_conversation_from_there_fits_into_the_places(database: Database) -> N
         "messages": {"id": message, "conversation_id": chat, "role": "user", "content": "x", "position": 0},
         "attachments": {"id": uuid4(), "message_id": message, "name": "n", "media_type": "image/png", "key": "https://x"},
         "votes": {"message_id": message, "is_upvoted": True},
-        "artifacts": {"id": document, "created_at": "2025-01-01Z", "version": 1, "kind": "sheet", "title": "t"},
+        "artifacts": {"id": document, "created_at": "2025-01-01Z", "kind": "sheet", "title": "t"},
         "suggestions": {"id": uuid4(), "artifact_id": document, "artifact_created_at": "2025-01-01Z",
                         "original_text": "a", "suggested_text": "b", "is_resolved": True},
         "streams": {"id": uuid4(), "conversation_id": chat},
@@ -73,6 +73,9 @@ def test_a_conversation_from_there_fits_into_the_places(database: Database) -> N
         for table, row in values.items():
             if table != "users":
                 row["user_id"] = user
+            if table == "accounts":  # which goes through a function, so that no two users have one
+                session.execute(text(f"SELECT set_config('carmenta.user_id', '{user}', true)"))
+                session.execute(text("SELECT carmenta.claim_account('password', 'a@b.c')"))
             names = ", ".join(row)
             bound = ", ".join(f":{name}" for name in row)
             session.execute(text(f"INSERT INTO carmenta.{table} ({names}) VALUES ({bound})"), row)

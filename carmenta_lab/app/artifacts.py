@@ -2,16 +2,33 @@
 
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Delete, Integer, Select, Uuid, and_, column, delete, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.schema.base import PRODUCT
-from carmenta_lab.schema.product.artifacts import Artifact
-from carmenta_lab.schema.product.conversations import Conversation, Message
+from carmenta_lab.schema.product.artifacts import Artifact, ArtifactFolder, ArtifactTag, Suggestion
+from carmenta_lab.schema.product.conversations import Conversation, Message, Tag
 from carmenta_lab.schema.product.knowledge import Document
 
 RELATIONS = table(
@@ -27,12 +44,30 @@ class Version(NamedTuple):
     """One version of an artifact."""
 
     created_at: datetime
-    version: int
+    version: int  # from 1
     kind: str
     title: str
     content: str | None
     component_tree: dict[str, Any] | None
     summary_for_llm: str | None
+
+
+class ArtifactLine(NamedTuple):
+    """An artifact as a list shows it: its newest version."""
+
+    id: UUID
+    created_at: datetime
+    kind: str
+    title: str
+
+
+class SuggestionLine(NamedTuple):
+    """A proposed change of one version."""
+
+    id: UUID
+    original_text: str
+    suggested_text: str
+    description: str | None
 
 
 class Relation(NamedTuple):
@@ -45,11 +80,11 @@ class Relation(NamedTuple):
 
 
 def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
-    """Newest first, by the moment that tells versions apart."""
+    """Newest first, by the moment that tells versions apart; their numbers are counted from the first."""
     return (
         select(
             Artifact.created_at,
-            Artifact.version,
+            func.row_number().over(order_by=Artifact.created_at),
             Artifact.kind,
             Artifact.title,
             Artifact.content,
@@ -95,24 +130,28 @@ _DELETE_FROM = Prepared(lambda: delete_versions_from_statement(_USER, _ARTIFACT,
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
     """Both directions; what was deleted neither refers nor is referred to, be it the conversation around a message."""
-    here, there, around = aliased(Artifact), aliased(Artifact), aliased(Conversation)
-    found = RELATIONS.c
+    around, found = aliased(Conversation), RELATIONS.c
     return (
         select(found.to_kind, found.to_id, found.relation, found.direction)
         .where(found.user_id == user_id, found.from_id == artifact_id, found.from_kind == "artifact")
-        .join(
-            here,
-            (here.user_id == user_id) & (here.id == artifact_id) & (here.version == 1) & here.deleted_at.is_(None),
-        )
-        .outerjoin(there, _end(found, there, "artifact") & (there.version == 1))
         .outerjoin(Conversation, _end(found, Conversation, "conversation"))
         .outerjoin(Message, _end(found, Message, "message"))
         .outerjoin(around, (around.user_id == Message.user_id) & (around.id == Message.conversation_id))
         .outerjoin(Document, _end(found, Document, "document"))
-        .where(*(end.deleted_at.is_(None) for end in (there, Conversation, Message, around, Document)))
+        .where(
+            _lives(user_id, artifact_id),
+            or_(found.to_kind != "artifact", _lives(user_id, found.to_id)),
+            *(end.deleted_at.is_(None) for end in (Conversation, Message, around, Document)),
+        )
         .order_by(found.direction, found.to_kind, found.to_id)
         .limit(limit)
     )
+
+
+def _lives(user_id: UUID, artifact_id: Any) -> ColumnElement[bool]:
+    """Whether an artifact is there and not deleted, which it is in all its versions at once."""
+    version = aliased(Artifact)
+    return exists().where(version.user_id == user_id, version.id == artifact_id, version.deleted_at.is_(None))
 
 
 def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
@@ -127,3 +166,133 @@ def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 1
 
 
 _RELATIONS = Prepared(lambda: relations_statement(_USER, _ARTIFACT, _LIMIT))
+
+
+def recent_statement(user_id: UUID, limit: int) -> Select[UUID, datetime, str, str]:
+    """By the newest version, newest first."""
+    return _newest(user_id).order_by(Artifact.created_at.desc(), Artifact.id.desc()).limit(limit)
+
+
+def recent(session: Session, user_id: UUID, limit: int) -> list[ArtifactLine]:
+    """The artifacts that were changed last."""
+    return list(map(ArtifactLine._make, _RECENT.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_RECENT = Prepared(lambda: recent_statement(_USER, _LIMIT))
+
+
+def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, datetime, str, str]:
+    """By the newest version, newest first."""
+    return (
+        _newest(user_id)
+        .join(ArtifactTag, (ArtifactTag.user_id == user_id) & (ArtifactTag.artifact_id == Artifact.id))
+        .join(Tag, (Tag.user_id == user_id) & (Tag.id == ArtifactTag.tag_id) & (Tag.name == name))
+        .order_by(Artifact.created_at.desc(), Artifact.id.desc())
+        .limit(limit)
+    )
+
+
+def tagged(session: Session, user_id: UUID, name: str, limit: int) -> list[ArtifactLine]:
+    """The artifacts that have a tag."""
+    values = {"user_id": user_id, "name": name, "limit": limit}
+    return list(map(ArtifactLine._make, _TAGGED.rows(session, values)))
+
+
+_TAGGED = Prepared(lambda: tagged_statement(_USER, given("name", Text()), _LIMIT))
+
+
+def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UUID, datetime, str, str]:
+    """By the newest version, newest first."""
+    filed = (
+        (ArtifactFolder.user_id == user_id)
+        & (ArtifactFolder.artifact_id == Artifact.id)
+        & (ArtifactFolder.folder_id == folder_id)
+    )
+    found = _newest(user_id).join(ArtifactFolder, filed)
+    return found.order_by(Artifact.created_at.desc(), Artifact.id.desc()).limit(limit)
+
+
+def in_folder(session: Session, user_id: UUID, folder_id: UUID, limit: int) -> list[ArtifactLine]:
+    """The artifacts that lie in a folder."""
+    values = {"user_id": user_id, "folder_id": folder_id, "limit": limit}
+    return list(map(ArtifactLine._make, _IN_FOLDER.rows(session, values)))
+
+
+_IN_FOLDER = Prepared(lambda: in_folder_statement(_USER, given("folder_id", Uuid()), _LIMIT))
+
+
+def _newest(user_id: UUID) -> Select[UUID, datetime, str, str]:
+    later = aliased(Artifact)
+    return select(Artifact.id, Artifact.created_at, Artifact.kind, Artifact.title).where(
+        Artifact.user_id == user_id,
+        Artifact.deleted_at.is_(None),
+        ~exists().where(later.user_id == user_id, later.id == Artifact.id, later.created_at > Artifact.created_at),
+    )
+
+
+def _first(user_id: UUID, artifact_id: UUID) -> Any:
+    """The moment of the first version: what a tag, a folder or a reference of an artifact hangs on."""
+    moment = select(func.min(Artifact.created_at)).where(Artifact.user_id == user_id, Artifact.id == artifact_id)
+    return moment.scalar_subquery()
+
+
+def tag(session: Session, user_id: UUID, artifact_id: UUID, tag_id: UUID) -> None:
+    """Put a tag on an artifact; putting it there twice changes nothing."""
+    row = {"user_id": user_id, "artifact_id": artifact_id, "tag_id": tag_id}
+    values = postgresql.insert(ArtifactTag).values(**row, artifact_created_at=_first(user_id, artifact_id))
+    session.execute(values.on_conflict_do_nothing())
+
+
+def file(session: Session, user_id: UUID, artifact_id: UUID, folder_id: UUID) -> None:
+    """Put an artifact into a folder, out of the one it lies in."""
+    row = {"user_id": user_id, "artifact_id": artifact_id, "folder_id": folder_id}
+    values = postgresql.insert(ArtifactFolder).values(**row, artifact_created_at=_first(user_id, artifact_id))
+    session.execute(
+        values.on_conflict_do_update(index_elements=["user_id", "artifact_id"], set_={"folder_id": folder_id})
+    )
+
+
+def suggest(
+    session: Session,
+    user_id: UUID,
+    artifact_id: UUID,
+    version: datetime,
+    original_text: str,
+    suggested_text: str,
+    description: str | None = None,
+) -> UUID:
+    """Propose a change of the version made at that moment."""
+    id = uuid4()
+    row = {"user_id": user_id, "id": id, "artifact_id": artifact_id, "artifact_created_at": version}
+    told = {"original_text": original_text, "suggested_text": suggested_text, "description": description}
+    session.execute(insert(Suggestion).values(**row, **told))
+    return id
+
+
+def suggestions_statement(
+    user_id: UUID, artifact_id: UUID, version: datetime, limit: int
+) -> Select[UUID, str, str, str | None]:
+    """Oldest first."""
+    columns = (Suggestion.id, Suggestion.original_text, Suggestion.suggested_text, Suggestion.description)
+    return (
+        select(*columns)
+        .where(
+            Suggestion.user_id == user_id,
+            Suggestion.artifact_id == artifact_id,
+            Suggestion.artifact_created_at == version,
+            Suggestion.is_resolved.is_(False),
+        )
+        .order_by(Suggestion.created_at, Suggestion.id)
+        .limit(limit)
+    )
+
+
+def suggestions(
+    session: Session, user_id: UUID, artifact_id: UUID, version: datetime, limit: int = 100
+) -> list[SuggestionLine]:
+    """The changes of a version that are proposed and not resolved."""
+    values = {"user_id": user_id, "artifact_id": artifact_id, "moment": version, "limit": limit}
+    return list(map(SuggestionLine._make, _SUGGESTIONS.rows(session, values)))
+
+
+_SUGGESTIONS = Prepared(lambda: suggestions_statement(_USER, _ARTIFACT, _MOMENT, _LIMIT))

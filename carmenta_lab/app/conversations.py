@@ -1,16 +1,35 @@
-"""What was said, and where did we stop? Conversations page by page, messages from a point on, votes, limits."""
+"""What was said, and where did we stop? Conversations page by page, messages from a point on, and their deletion."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import Boolean, Delete, Integer, Select, Uuid, delete, exists, func, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Delete,
+    Integer,
+    Select,
+    Update,
+    Uuid,
+    any_,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from carmenta_lab.app.prepared import Prepared, bound, given
-from carmenta_lab.schema.product.conversations import Conversation, Message, votes
+from carmenta_lab.schema.product.artifacts import Artifact
+from carmenta_lab.schema.product.conversations import Attachment, Conversation, Message, Stream, votes
+from carmenta_lab.schema.product.memory import Memory
+from carmenta_lab.schema.product.operations import BackgroundQuery
 
 
 class ConversationLine(NamedTuple):
@@ -32,6 +51,25 @@ class MessageLine(NamedTuple):
     content: str
     parts: list[dict[str, Any]] | None
     created_at: datetime | None
+
+
+class AttachmentLine(NamedTuple):
+    """A file that came with a message; the bytes lie in object storage."""
+
+    id: UUID
+    message_id: UUID
+    name: str
+    media_type: str | None
+    bucket: str | None
+    key: str | None
+    size_bytes: int | None
+
+
+class StreamLine(NamedTuple):
+    """An answer that is being written."""
+
+    id: UUID
+    created_at: datetime
 
 
 def page_statement(
@@ -121,6 +159,156 @@ _MESSAGES = Prepared(lambda: messages_statement(_USER, _CONVERSATION, _LIMIT))
 _FOLLOWING = Prepared(lambda: messages_statement(_USER, _CONVERSATION, _LIMIT, _SEEN))
 
 
+def attachments_statement(
+    user_id: UUID, message_ids: Sequence[UUID], limit: int
+) -> Select[UUID, UUID, str, str | None, str | None, str | None, int | None]:
+    """By message."""
+    columns = (
+        Attachment.id, Attachment.message_id, Attachment.name, Attachment.media_type, Attachment.bucket,
+        Attachment.key, Attachment.size_bytes,
+    )  # fmt: skip
+    of_them = select(*columns).where(
+        Attachment.user_id == user_id, Attachment.message_id == any_(bound(message_ids, ARRAY(Uuid())))
+    )
+    return of_them.order_by(Attachment.message_id, Attachment.id).limit(limit)
+
+
+def attachments(
+    session: Session, user_id: UUID, message_ids: Sequence[UUID], limit: int = 1000
+) -> list[AttachmentLine]:
+    """The files that came with messages that the caller has read."""
+    values = {"user_id": user_id, "message_ids": list(message_ids), "limit": limit}
+    return list(map(AttachmentLine._make, _ATTACHMENTS.rows(session, values)))
+
+
+_ATTACHMENTS = Prepared(lambda: attachments_statement(_USER, given("message_ids", ARRAY(Uuid())), _LIMIT))
+
+
+def start_stream(session: Session, user_id: UUID, conversation_id: UUID) -> UUID:
+    """Note that an answer is being written; its id is what a client asks for again. Commit before writing."""
+    id = uuid4()
+    session.execute(insert(Stream).values(user_id=user_id, id=id, conversation_id=conversation_id))
+    return id
+
+
+def finish_stream_statement(user_id: UUID, stream_id: UUID) -> Update:
+    """Once."""
+    mine = update(Stream).where(Stream.user_id == user_id, Stream.id == stream_id, Stream.finished_at.is_(None))
+    return mine.values(finished_at=func.now()).execution_options(synchronize_session=False)
+
+
+def finish_stream(session: Session, user_id: UUID, stream_id: UUID) -> bool:
+    """Note that an answer was written to its end; False when it was before, or is not the user's."""
+    return _FINISH_STREAM.count(session, {"user_id": user_id, "id": stream_id}) == 1
+
+
+_FINISH_STREAM = Prepared(lambda: finish_stream_statement(_USER, _ID))
+
+
+def open_streams_statement(user_id: UUID, conversation_id: UUID, limit: int) -> Select[UUID, datetime]:
+    """Newest first."""
+    return (
+        select(Stream.id, Stream.created_at)
+        .where(Stream.user_id == user_id, Stream.conversation_id == conversation_id, Stream.finished_at.is_(None))
+        .order_by(Stream.created_at.desc(), Stream.id.desc())
+        .limit(limit)
+    )
+
+
+def open_streams(session: Session, user_id: UUID, conversation_id: UUID, limit: int = 10) -> list[StreamLine]:
+    """The answers of a conversation that a client can pick up, newest first."""
+    values = {"user_id": user_id, "conversation_id": conversation_id, "limit": limit}
+    return list(map(StreamLine._make, _OPEN_STREAMS.rows(session, values)))
+
+
+_OPEN_STREAMS = Prepared(lambda: open_streams_statement(_USER, _CONVERSATION, _LIMIT))
+
+
+def clear_sources_statement(user_id: UUID, messages: Select[Any]) -> Update:
+    """A memory learned from messages that are about to go stays, without its source."""
+    learned = update(Memory).where(Memory.user_id == user_id, Memory.source_message_id.in_(messages))
+    return learned.values(source_message_id=None).execution_options(synchronize_session=False)
+
+
+def clear_parents_statement(user_id: UUID, messages: Select[Any]) -> Update:
+    """A message that answers one of those that are about to go, and stays, answers none."""
+    answers = update(Message).where(
+        Message.user_id == user_id, Message.parent_id.in_(messages), Message.id.not_in(messages)
+    )
+    return answers.values(parent_id=None).execution_options(synchronize_session=False)
+
+
+def clear_queries_statement(user_id: UUID, conversation_id: UUID) -> Update:
+    """A query in the background goes on, and its result is awaited in no conversation."""
+    of_it = update(BackgroundQuery).where(
+        BackgroundQuery.user_id == user_id, BackgroundQuery.conversation_id == conversation_id
+    )
+    return of_it.values(conversation_id=None).execution_options(synchronize_session=False)
+
+
+def clear_artifacts_statement(user_id: UUID, conversation_id: UUID) -> Update:
+    """What was made in it stays, made nowhere."""
+    of_it = update(Artifact).where(Artifact.user_id == user_id, Artifact.conversation_id == conversation_id)
+    return of_it.values(conversation_id=None).execution_options(synchronize_session=False)
+
+
+def said_in(user_id: UUID, conversation_id: UUID) -> Select[UUID]:
+    """The messages of a conversation, for the statements that clear what refers to them."""
+    return select(Message.id).where(Message.user_id == user_id, Message.conversation_id == conversation_id)
+
+
+def said_since(user_id: UUID, conversation_id: UUID, moment: datetime) -> Select[UUID]:
+    """Those written at `moment` or later; one without a time is not among them."""
+    return said_in(user_id, conversation_id).where(Message.created_at >= moment)
+
+
+def said_by_id(user_id: UUID, message_id: UUID) -> Select[UUID]:
+    """One message."""
+    return select(Message.id).where(Message.user_id == user_id, Message.id == message_id)
+
+
+def delete_conversation_statement(user_id: UUID, conversation_id: UUID) -> Delete:
+    """With its messages and all that hangs on them, once nothing else refers to any of it."""
+    return delete(Conversation).where(Conversation.user_id == user_id, Conversation.id == conversation_id)
+
+
+def delete_conversation(session: Session, user_id: UUID, conversation_id: UUID) -> bool:
+    """Delete a conversation for good; memories, artifacts and queries of it stay. False when there is none."""
+    values = {"user_id": user_id, "conversation_id": conversation_id}
+    for clear in _CLEAR_CONVERSATION:
+        clear.count(session, values)
+    return _DELETE_CONVERSATION.count(session, values) == 1
+
+
+_CLEAR_CONVERSATION = (
+    Prepared(lambda: clear_sources_statement(_USER, said_in(_USER, _CONVERSATION))),
+    Prepared(lambda: clear_parents_statement(_USER, said_in(_USER, _CONVERSATION))),
+    Prepared(lambda: clear_queries_statement(_USER, _CONVERSATION)),
+    Prepared(lambda: clear_artifacts_statement(_USER, _CONVERSATION)),
+)
+_DELETE_CONVERSATION = Prepared(lambda: delete_conversation_statement(_USER, _CONVERSATION))
+
+
+def delete_message_statement(user_id: UUID, message_id: UUID) -> Delete:
+    """With all that hangs on it, once nothing else refers to it."""
+    return delete(Message).where(Message.user_id == user_id, Message.id == message_id)
+
+
+def delete_message(session: Session, user_id: UUID, message_id: UUID) -> bool:
+    """Delete a message for good; answers to it and memories learned from it stay. False when there is none."""
+    values = {"user_id": user_id, "id": message_id}
+    for clear in _CLEAR_MESSAGE:
+        clear.count(session, values)
+    return _DELETE_MESSAGE.count(session, values) == 1
+
+
+_CLEAR_MESSAGE = (
+    Prepared(lambda: clear_sources_statement(_USER, said_by_id(_USER, _ID))),
+    Prepared(lambda: clear_parents_statement(_USER, said_by_id(_USER, _ID))),
+)
+_DELETE_MESSAGE = Prepared(lambda: delete_message_statement(_USER, _ID))
+
+
 def delete_messages_from_statement(user_id: UUID, conversation_id: UUID, moment: datetime) -> Delete:
     """For good, with all that hangs on them; a message without a time stays."""
     return delete(Message).where(
@@ -131,9 +319,15 @@ def delete_messages_from_statement(user_id: UUID, conversation_id: UUID, moment:
 def delete_messages_from(session: Session, user_id: UUID, conversation_id: UUID, moment: datetime) -> int:
     """Delete the messages written at `moment` or later, as before an answer is given anew; returns how many."""
     values = {"user_id": user_id, "conversation_id": conversation_id, "moment": moment}
+    for clear in _CLEAR_SINCE:
+        clear.count(session, values)
     return _DELETE_FROM.count(session, values)
 
 
+_CLEAR_SINCE = (
+    Prepared(lambda: clear_sources_statement(_USER, said_since(_USER, _CONVERSATION, _MOMENT))),
+    Prepared(lambda: clear_parents_statement(_USER, said_since(_USER, _CONVERSATION, _MOMENT))),
+)
 _DELETE_FROM = Prepared(lambda: delete_messages_from_statement(_USER, _CONVERSATION, _MOMENT))
 
 

@@ -1,24 +1,44 @@
-"""Whose session is this, and which tokens open a connected service? Tokens are hashed or encrypted, never kept."""
+"""Whose session or account is this, and which tokens open a connected service? Tokens are hashed or encrypted."""
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID, uuid4
 
 from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy import CursorResult, LargeBinary, Select, Text, Uuid, func, insert, literal, select, update
+from psycopg.errors import CheckViolation
+from sqlalchemy import (
+    CursorResult,
+    Delete,
+    Integer,
+    LargeBinary,
+    Select,
+    Text,
+    Uuid,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.errors import CarmentaError, UsageError
-from carmenta_lab.schema.product.identity import ServiceConnection, SignInSession
+from carmenta_lab.schema.product.identity import Account, ServiceConnection, SignInSession, User
 
 
 class TokenUnreadable(CarmentaError):
     """A stored token that the keys at hand do not open."""
+
+
+class AccountTaken(CarmentaError):
+    """An external account that signs in another user."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,25 @@ class Keys:
             ) from None
 
 
+class AccountLine(NamedTuple):
+    """A way to sign in."""
+
+    provider: str
+    provider_account_id: str
+    email: str | None
+    email_verified: bool
+    created_at: datetime
+
+
+class OpenSession(NamedTuple):
+    """A browser or program that is signed in."""
+
+    id: UUID
+    user_agent: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
 class Tokens(NamedTuple):
     """What opens a connected service."""
 
@@ -64,6 +103,112 @@ class Tokens(NamedTuple):
 
 def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
+
+
+def register_user(
+    session: Session,
+    user_id: UUID,
+    name: str | None = None,
+    kind: Literal["registered", "anonymous"] = "registered",
+    region: str | None = None,
+) -> None:
+    """Make a user, within `as_user` of the id that the user shall have."""
+    session.execute(insert(User).values(id=user_id, name=name, kind=kind, region=region))
+
+
+_USER, _LIMIT = given("user_id", Uuid()), given("limit", Integer())
+_PROVIDER, _ACCOUNT = given("provider", Text()), given("provider_account_id", Text())
+
+
+def user_of_account_statement(provider: str, provider_account_id: str) -> Select[Any]:
+    """By a function of the owner: nobody is known before it has answered."""
+    return select(func.carmenta.user_of_account(provider, provider_account_id))
+
+
+def user_of_account(session: Session, provider: str, provider_account_id: str) -> UUID | None:
+    """Whom an external account signs in, once the provider has vouched for it; None for nobody."""
+    values = {"provider": provider, "provider_account_id": provider_account_id}
+    found: UUID | None = _USER_OF_ACCOUNT.scalar(session, values)
+    return found
+
+
+_USER_OF_ACCOUNT = Prepared(lambda: user_of_account_statement(_PROVIDER, _ACCOUNT))
+
+
+def link_account(
+    session: Session,
+    user_id: UUID,
+    provider: str,
+    provider_account_id: str,
+    *,
+    email: str | None = None,
+    email_verified: bool = False,
+    password_hash: str | None = None,
+) -> None:
+    """Let an external account sign the user in; linked again, its e-mail and hash are replaced.
+
+    AccountTaken when it signs in another living user; one who is gone loses it.
+    """
+    claimed = {"provider": provider, "provider_account_id": provider_account_id}
+    try:
+        _CLAIM.scalar(session, claimed)
+    except CheckViolation as error:
+        raise AccountTaken(f"{error.diag.message_primary}.") from None
+    told = {"email": email, "email_verified": email_verified, "password_hash": password_hash}
+    row = postgresql.insert(Account).values(user_id=user_id, id=uuid4(), **claimed, **told)
+    session.execute(row.on_conflict_do_update(index_elements=["user_id", *claimed], set_=told))
+
+
+_CLAIM = Prepared(lambda: select(func.carmenta.claim_account(_PROVIDER, _ACCOUNT)))
+
+
+def unlink_account(session: Session, provider: str, provider_account_id: str) -> bool:
+    """Let an account of the current user sign in nobody; False when it is not the user's."""
+    values = {"provider": provider, "provider_account_id": provider_account_id}
+    return bool(_RELEASE.scalar(session, values))
+
+
+_RELEASE = Prepared(lambda: select(func.carmenta.release_account(_PROVIDER, _ACCOUNT)))
+
+
+def accounts_statement(user_id: UUID, limit: int) -> Select[str, str, str | None, bool, datetime]:
+    """By provider."""
+    columns = (
+        Account.provider,
+        Account.provider_account_id,
+        Account.email,
+        Account.email_verified,
+        Account.created_at,
+    )
+    mine = select(*columns).where(Account.user_id == user_id)
+    return mine.order_by(Account.provider, Account.provider_account_id).limit(limit)
+
+
+def accounts(session: Session, user_id: UUID, limit: int = 100) -> list[AccountLine]:
+    """The ways in which a user signs in."""
+    return list(map(AccountLine._make, _ACCOUNTS.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_ACCOUNTS = Prepared(lambda: accounts_statement(_USER, _LIMIT))
+
+
+def password_hash_statement(user_id: UUID, provider_account_id: str) -> Select[Any]:
+    """Of the account with a password."""
+    return select(Account.password_hash).where(
+        Account.user_id == user_id,
+        Account.provider == "password",
+        Account.provider_account_id == provider_account_id,
+    )
+
+
+def password_hash(session: Session, user_id: UUID, provider_account_id: str) -> str | None:
+    """What a given password is verified against, within `as_user` of whom `user_of_account` named."""
+    values = {"user_id": user_id, "provider_account_id": provider_account_id}
+    found: str | None = _PASSWORD.scalar(session, values)
+    return found
+
+
+_PASSWORD = Prepared(lambda: password_hash_statement(_USER, _ACCOUNT))
 
 
 def sign_in(session: Session, user_id: UUID, lasts: timedelta, user_agent: str | None = None) -> str:
@@ -86,6 +231,60 @@ def user_of_token(session: Session, token: str) -> UUID | None:
 
 
 _USER_OF_TOKEN = Prepared(lambda: select(func.carmenta.user_of_session(given("token_sha256", LargeBinary()))))
+
+
+def sign_out_statement(user_id: UUID, token: str) -> Delete:
+    """By the token's hash."""
+    return delete(SignInSession).where(SignInSession.user_id == user_id, SignInSession.token_sha256 == _hash(token))
+
+
+def sign_out(session: Session, user_id: UUID, token: str) -> bool:
+    """End a session; False when the user has none with that token."""
+    done = session.execute(sign_out_statement(user_id, token).execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", done).rowcount > 0
+
+
+def open_sessions_statement(user_id: UUID, limit: int) -> Select[UUID, str | None, datetime, datetime]:
+    """The latest to expire first."""
+    columns = (SignInSession.id, SignInSession.user_agent, SignInSession.created_at, SignInSession.expires_at)
+    mine = select(*columns).where(SignInSession.user_id == user_id, SignInSession.expires_at > func.now())
+    return mine.order_by(SignInSession.expires_at.desc(), SignInSession.id).limit(limit)
+
+
+def open_sessions(session: Session, user_id: UUID, limit: int = 100) -> list[OpenSession]:
+    """Where a user is signed in."""
+    return list(map(OpenSession._make, _SESSIONS.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_SESSIONS = Prepared(lambda: open_sessions_statement(_USER, _LIMIT))
+
+
+def connect_service(
+    session: Session,
+    keys: Keys,
+    user_id: UUID,
+    provider: str,
+    opening: Tokens,
+    scopes: Sequence[str] = (),
+    account_label: str = "",
+) -> None:
+    """Keep what opens a service, encrypted under the current key; connected again, it is replaced."""
+    told = {"scopes": list(scopes), **_sealed(keys, opening)}
+    row = postgresql.insert(ServiceConnection).values(
+        user_id=user_id, id=uuid4(), provider=provider, account_label=account_label, **told
+    )
+    session.execute(row.on_conflict_do_update(index_elements=["user_id", "provider", "account_label"], set_=told))
+
+
+def _sealed(keys: Keys, opening: Tokens) -> dict[str, Any]:
+    """The columns of an active connection."""
+    return {
+        "access_token_encrypted": keys.encrypt(opening.access),
+        "refresh_token_encrypted": None if opening.refresh is None else keys.encrypt(opening.refresh),
+        "key_id": keys.current,
+        "token_expires_at": opening.expires_at,
+        "status": "active",
+    }
 
 
 def tokens_statement(
@@ -133,13 +332,7 @@ def keep_tokens(
             ServiceConnection.provider == provider,
             ServiceConnection.account_label == account_label,
         )
-        .values(
-            access_token_encrypted=keys.encrypt(opening.access),
-            refresh_token_encrypted=None if opening.refresh is None else keys.encrypt(opening.refresh),
-            key_id=keys.current,
-            token_expires_at=opening.expires_at,
-            status="active",
-        )
+        .values(**_sealed(keys, opening))
         .execution_options(synchronize_session=False)
     )
     return cast("CursorResult[Any]", found).rowcount == 1

@@ -1,13 +1,14 @@
-"""Which documents does a user keep, and where?"""
+"""Which documents does a user keep, where, what refers to what, and which have these words?"""
 
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Integer, Select, Text, Uuid, cast, func, select
+from sqlalchemy import REAL, Delete, Integer, Select, Text, Uuid, cast, column, delete, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from carmenta_lab.app.prepared import Prepared, given
-from carmenta_lab.schema.product.knowledge import Document
+from carmenta_lab.schema.product.knowledge import Document, DocumentLink
 from carmenta_lab.schema.vector import Ltree
 
 
@@ -19,6 +20,23 @@ class DocumentLine(NamedTuple):
     depth: int  # labels in the path, from 1
     name: str
     tags: list[str]
+
+
+class FoundDocument(NamedTuple):
+    """A document that has some of the words."""
+
+    id: UUID
+    path: str
+    name: str
+    rank: float  # larger: more of the words, more often, in fewer others
+
+
+class Link(NamedTuple):
+    """One document refers to another."""
+
+    document_id: UUID
+    target_id: UUID
+    label: str | None
 
 
 def tree_statement(user_id: UUID, under: str | None, limit: int) -> Select[Any]:
@@ -43,3 +61,81 @@ def tree(session: Session, user_id: UUID, under: str | None = None, limit: int =
 _USER, _LIMIT = given("user_id", Uuid()), given("limit", Integer())
 _TREE = Prepared(lambda: tree_statement(_USER, None, _LIMIT))
 _BRANCH = Prepared(lambda: tree_statement(_USER, given("under", Text()), _LIMIT))
+
+
+def search_documents_statement(query: str, language: str, at_most: int) -> Select[Any]:
+    """By a function of the owner, which alone may use the index of words."""
+    found = func.carmenta.search_documents(query, language, at_most).table_valued(
+        column("id", Uuid()), column("path", Ltree()), column("name", Text()), column("rank", REAL())
+    )
+    return select(found)
+
+
+def search_documents(
+    session: Session, user_id: UUID, query: str, language: str = "en", at_most: int = 20
+) -> list[FoundDocument]:
+    """Living documents of the user, for whom the session acts, that have any word of the query, best first.
+
+    Words are cut as the documents' are, in the query's language; a query of stop words alone finds nothing.
+    """
+    values = {"user_id": user_id, "query": query, "language": language, "at_most": at_most}
+    return list(map(FoundDocument._make, _SEARCH.rows(session, values)))
+
+
+_SEARCH = Prepared(
+    lambda: search_documents_statement(
+        given("query", Text()), given("language", Text()), given("at_most", Integer())
+    ).where(func.carmenta.current_user_id() == _USER)
+)
+
+
+def link(session: Session, user_id: UUID, document_id: UUID, target_id: UUID, label: str | None = None) -> None:
+    """Let a document refer to another; a later label replaces the earlier one."""
+    row = insert(DocumentLink).values(user_id=user_id, document_id=document_id, target_id=target_id, label=label)
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=["user_id", "document_id", "target_id"], set_={"label": row.excluded.label}
+        )
+    )
+
+
+def links_statement(user_id: UUID, document_id: UUID, limit: int) -> Select[UUID, UUID, str | None]:
+    """Both directions; a deleted document neither refers nor is referred to."""
+    living = select(Document.id).where(
+        Document.user_id == user_id,
+        Document.deleted_at.is_(None),
+        or_(Document.id == DocumentLink.document_id, Document.id == DocumentLink.target_id),
+    )
+    return (
+        select(DocumentLink.document_id, DocumentLink.target_id, DocumentLink.label)
+        .where(
+            DocumentLink.user_id == user_id,
+            or_(DocumentLink.document_id == document_id, DocumentLink.target_id == document_id),
+            living.with_only_columns(func.count()).correlate(DocumentLink).scalar_subquery() == 2,
+        )
+        .order_by(DocumentLink.document_id, DocumentLink.target_id)
+        .limit(limit)
+    )
+
+
+def links(session: Session, user_id: UUID, document_id: UUID, limit: int = 1000) -> list[Link]:
+    """What a document refers to, and what refers to it."""
+    values = {"user_id": user_id, "id": document_id, "limit": limit}
+    return list(map(Link._make, _LINKS.rows(session, values)))
+
+
+_ID = given("id", Uuid())
+_LINKS = Prepared(lambda: links_statement(_USER, _ID, _LIMIT))
+
+
+def delete_document_statement(user_id: UUID, document_id: UUID) -> Delete:
+    """All that refers to it goes with it."""
+    return delete(Document).where(Document.user_id == user_id, Document.id == document_id)
+
+
+def delete_document(session: Session, user_id: UUID, document_id: UUID) -> bool:
+    """Delete a document for good, with its links and what artifacts say of it; False when there is none."""
+    return _DELETE.count(session, {"user_id": user_id, "id": document_id}) == 1
+
+
+_DELETE = Prepared(lambda: delete_document_statement(_USER, _ID))

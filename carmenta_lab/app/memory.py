@@ -2,15 +2,34 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
-from sqlalchemy import Integer, Select, Update, Uuid, any_, func, or_, select, update
+from sqlalchemy import (
+    Delete,
+    Integer,
+    Select,
+    Update,
+    Uuid,
+    any_,
+    column,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.app.prepared import Prepared, bound, given
-from carmenta_lab.schema.product.memory import Memory
+from carmenta_lab.schema.base import PRODUCT
+from carmenta_lab.schema.product.memory import FeedbackSignal, Memory, Profile
+
+TIERS = table("memory_tiers", column("user_id", Uuid()), column("id", Uuid()), column("tier"), schema=PRODUCT)
+"""The view that derives how recent a living memory is."""
 
 
 class Fact(NamedTuple):
@@ -82,3 +101,74 @@ def mark_used(session: Session, user_id: UUID, ids: Sequence[UUID]) -> int:
 
 
 _MARK_USED = Prepared(lambda: mark_used_statement(_USER, given("ids", ARRAY(Uuid()))))
+
+
+def tiers_statement(user_id: UUID, ids: Sequence[UUID]) -> Select[Any]:
+    """Of living memories."""
+    return select(TIERS.c.id, TIERS.c.tier).where(
+        TIERS.c.user_id == user_id, TIERS.c.id == any_(bound(ids, ARRAY(Uuid())))
+    )
+
+
+def tiers(session: Session, user_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Memory -> immediate, recent or historical, as its age and its use make it now."""
+    return dict(_TIERS.rows(session, {"user_id": user_id, "ids": list(ids)}))
+
+
+_TIERS = Prepared(lambda: tiers_statement(_USER, given("ids", ARRAY(Uuid()))))
+
+
+def clear_successor_statement(user_id: UUID, memory_id: UUID) -> Update:
+    """What it had replaced is replaced by nothing."""
+    replaced = update(Memory).where(Memory.user_id == user_id, Memory.superseded_by == memory_id)
+    return replaced.values(superseded_by=None).execution_options(synchronize_session=False)
+
+
+def delete_memory_statement(user_id: UUID, memory_id: UUID) -> Delete:
+    """Once it replaces nothing."""
+    return delete(Memory).where(Memory.user_id == user_id, Memory.id == memory_id)
+
+
+def delete_memory(session: Session, user_id: UUID, memory_id: UUID) -> bool:
+    """Delete a memory for good; a fact that it had replaced holds again. False when there is none."""
+    values = {"user_id": user_id, "id": memory_id}
+    _CLEAR_SUCCESSOR.count(session, values)
+    return _DELETE_MEMORY.count(session, values) == 1
+
+
+_ID = given("id", Uuid())
+_CLEAR_SUCCESSOR = Prepared(lambda: clear_successor_statement(_USER, _ID))
+_DELETE_MEMORY = Prepared(lambda: delete_memory_statement(_USER, _ID))
+
+
+def profile_statement(user_id: UUID) -> Select[Any]:
+    """One of each user."""
+    return select(Profile.content).where(Profile.user_id == user_id)
+
+
+def profile(session: Session, user_id: UUID) -> str | None:
+    """What stands at the start of every context of the user; None for nothing."""
+    found: str | None = _PROFILE.scalar(session, {"user_id": user_id})
+    return found
+
+
+_PROFILE = Prepared(lambda: profile_statement(_USER))
+
+
+def signal(
+    session: Session,
+    user_id: UUID,
+    kind: str,
+    weight: float,
+    *,
+    message_id: UUID | None = None,
+    conversation_id: UUID | None = None,
+    duration_s: float | None = None,
+    detail: dict[str, Any] | None = None,
+) -> UUID:
+    """Note what a user's behaviour says, unasked, -1..1, of a message or a conversation, of which one is named."""
+    id = uuid4()
+    about = {"message_id": message_id, "conversation_id": conversation_id}
+    row = {"user_id": user_id, "id": id, "kind": kind, "weight": weight, "duration_s": duration_s, "detail": detail}
+    session.execute(insert(FeedbackSignal).values(**row, **about))
+    return id

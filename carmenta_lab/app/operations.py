@@ -1,15 +1,30 @@
-"""Who works on which background query, and what awaits a user who comes back?"""
+"""Who works on which background query, what awaits a user who comes back, and what happened?"""
 
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import Integer, Interval, Select, Text, Update, Uuid, case, func, null, select, tuple_, update
+from sqlalchemy import (
+    Integer,
+    Interval,
+    Select,
+    Text,
+    Update,
+    Uuid,
+    case,
+    func,
+    insert,
+    null,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session
 
 from carmenta_lab.app.prepared import Prepared, bound, given
 from carmenta_lab.schema.product.conversations import Conversation
-from carmenta_lab.schema.product.operations import BackgroundQuery
+from carmenta_lab.schema.product.operations import BackgroundQuery, Event
 
 
 class Work(NamedTuple):
@@ -32,6 +47,31 @@ class Finished(NamedTuple):
     summary_for_llm: str | None
     error: str | None
     conversation_id: UUID | None
+
+
+class Happened(NamedTuple):
+    """An event."""
+
+    created_at: datetime
+    id: UUID
+    name: str
+    properties: dict[str, Any]
+    conversation_id: UUID | None
+
+
+def ask(
+    session: Session,
+    user_id: UUID,
+    kind: str,
+    question: Any,
+    conversation_id: UUID | None = None,
+    max_attempts: int = 3,
+) -> UUID:
+    """Put a query to the workers; its result is awaited in the conversation, if one is named."""
+    id = uuid4()
+    row = {"user_id": user_id, "id": id, "kind": kind, "input": question, "max_attempts": max_attempts}
+    session.execute(insert(BackgroundQuery).values(**row, conversation_id=conversation_id))
+    return id
 
 
 def users_with_work_statement(at_most: int) -> Select[Any]:
@@ -202,3 +242,54 @@ def _leased(user_id: UUID, id: UUID, worker: str) -> Update:
         )
         .execution_options(synchronize_session=False)
     )
+
+
+def append_event(
+    session: Session,
+    user_id: UUID,
+    name: str,
+    properties: dict[str, Any] | None = None,
+    conversation_id: UUID | None = None,
+) -> UUID:
+    """Note that something happened, now."""
+    id = uuid4()
+    row = {"user_id": user_id, "id": id, "name": name, "properties": properties or {}}
+    session.execute(insert(Event).values(**row, conversation_id=conversation_id))
+    return id
+
+
+def events_statement(user_id: UUID, since: datetime, until: datetime, limit: int) -> Select[Any]:
+    """In order; only the months between are looked at."""
+    return (
+        select(Event.created_at, Event.id, Event.name, Event.properties, Event.conversation_id)
+        .where(Event.user_id == user_id, Event.created_at >= since, Event.created_at < until)
+        .order_by(Event.created_at, Event.id)
+        .limit(limit)
+    )
+
+
+def events(session: Session, user_id: UUID, since: datetime, until: datetime, limit: int = 1000) -> list[Happened]:
+    """What happened from a moment to before another, in order."""
+    values = {"user_id": user_id, "since": since, "until": until, "limit": limit}
+    return list(map(Happened._make, _EVENTS.rows(session, values)))
+
+
+_SINCE, _UNTIL = given("since", TIMESTAMP(timezone=True)), given("until", TIMESTAMP(timezone=True))
+_EVENTS = Prepared(lambda: events_statement(_USER, _SINCE, _UNTIL, given("limit", Integer())))
+
+
+class Partition(NamedTuple):
+    """A month of events that was made."""
+
+    name: str
+    moved: int  # rows that lay in the default partition
+
+
+def make_event_partitions(session: Session, months: int) -> list[Partition]:
+    """Make what is missing of this month and so many after it, as the owner; empty when nothing is."""
+    return list(map(Partition._make, _PARTITIONS.rows(session, {"months": months})))
+
+
+_PARTITIONS = Prepared(
+    lambda: select(func.carmenta.make_event_partitions(given("months", Integer())).table_valued("partition", "moved"))
+)

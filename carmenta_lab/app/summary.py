@@ -17,19 +17,26 @@ class Domain(NamedTuple):
 
     domain: str
     rows: dict[str, int]  # table -> rows, of all users when the owner asks
-    helpers: tuple[str, ...]  # names in carmenta_lab.app.<domain>
+    helpers: tuple[str, ...]  # names in the domain's modules of carmenta_lab.app
+
+
+MODULES = {"identity": ("identity", "assistants"), "conversations": ("conversations", "filing")}
+"""Domain -> the modules of its helpers, where these are not the one of its name."""
 
 
 def helpers(domain: str) -> tuple[str, ...]:
     """Names of the query helpers of a domain, sorted; statements are built by functions of their own."""
-    name = f"carmenta_lab.app.{domain}"
-    if find_spec(name) is None:
-        return ()
-    functions = getmembers(import_module(name), isfunction)
+    names = [f"carmenta_lab.app.{module}" for module in MODULES.get(domain, (domain,))]
     return tuple(
-        called
-        for called, function in functions
-        if function.__module__ == name and not called.startswith("_") and not called.endswith("_statement")
+        sorted(
+            called
+            for name in names
+            if find_spec(name) is not None
+            for called, function in getmembers(import_module(name), isfunction)
+            if function.__module__ == name
+            and not called.startswith(("_", "said_"))
+            and not called.endswith("_statement")
+        )
     )
 
 

@@ -38,10 +38,12 @@ def statements(messages: int) -> list[str]:
         f"{own}, 'personal', 'x', {_START} + i * interval '1 s' FROM {_rows(str(memories))}",
         "INSERT INTO carmenta.documents (user_id, id, path, name, content) "
         f"{own}, format('a%s.b%s', i % 7, i)::ltree, 'n', 'x' FROM {_rows(str(few))}",
-        "INSERT INTO carmenta.artifacts (user_id, id, created_at, version, kind, title) "
-        f"{own}, {_START} + v * interval '1 h', v, 'text', 't' FROM {_rows(str(few))}, generate_series(1, 2) v",
-        "INSERT INTO carmenta.artifact_references (user_id, id, artifact_id, target_artifact_id, relation) "
-        f"SELECT {_USER}, gen_random_uuid(), {_I}, {_ID.format(f'i + {USERS}')}, 'cites' "
+        "INSERT INTO carmenta.artifacts (user_id, id, created_at, kind, title) "
+        f"{own}, {_START} + v * interval '1 h', 'text', 't' FROM {_rows(str(few))}, generate_series(1, 2) v",
+        "INSERT INTO carmenta.artifact_references (user_id, id, artifact_id, artifact_created_at, "
+        "target_artifact_id, target_artifact_created_at, relation) "
+        f"SELECT {_USER}, gen_random_uuid(), {_I}, {_START} + interval '1 h', {_ID.format(f'i + {USERS}')}, "
+        f"{_START} + interval '1 h', 'cites' "
         f"FROM {_rows(str(few - USERS))}",
         f"INSERT INTO carmenta.background_queries (user_id, id, kind, input) {own}, 'k', '{{}}' FROM {_rows(str(few))}",
         "INSERT INTO carmenta.background_queries (user_id, id, kind, input, status, finished_at) "

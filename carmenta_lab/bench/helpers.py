@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 LINE = conversations.ConversationLine(number(4000), None, "active", DAY + timedelta(days=1))
 SEEN = conversations.MessageLine(number(1), 3, "user", None, "x", None, DAY)
 
-Case = tuple[Callable[[Session], object], Callable[[], ClauseElement]]
+Case = tuple[Callable[[Session], object], Callable[[], ClauseElement | tuple[ClauseElement, ...]]]
 CASES: dict[str, Case] = {
     "page": (lambda s: conversations.page(s, ME, 20), lambda: conversations.page_statement(ME, 20)),
     "page_after": (
@@ -37,7 +37,11 @@ CASES: dict[str, Case] = {
     ),
     "delete_messages_from": (
         lambda s: conversations.delete_messages_from(s, ME, FIRST, LATE),
-        lambda: conversations.delete_messages_from_statement(ME, FIRST, LATE),
+        lambda: (
+            conversations.clear_sources_statement(ME, conversations.said_since(ME, FIRST, LATE)),
+            conversations.clear_parents_statement(ME, conversations.said_since(ME, FIRST, LATE)),
+            conversations.delete_messages_from_statement(ME, FIRST, LATE),
+        ),
     ),
     "count_messages": (
         lambda s: conversations.count_messages(s, ME, DAY), lambda: conversations.count_messages_statement(ME, DAY),
@@ -69,7 +73,7 @@ CASES: dict[str, Case] = {
     ),
     "come_back": (lambda s: operations.come_back(s, ME), lambda: operations.come_back_statement(ME)),
 }  # fmt: skip
-"""Helper -> how it is called, and its statement."""
+"""Helper -> how it is called, and its statement or statements."""
 
 
 def helping(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
@@ -86,7 +90,8 @@ def helping(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
 
 def _measure(session: Session, name: str, case: Case, rows: int, repeats: int) -> Result:
     call, statement = case
-    sql, values = bare(statement())
+    built = statement()
+    statements = [bare(each) for each in (built if isinstance(built, tuple) else (built,))]
     raw = session.connection().connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
 
@@ -95,9 +100,10 @@ def _measure(session: Session, name: str, case: Case, rows: int, repeats: int) -
 
     def limit() -> None:
         for _ in range(CALLS):
-            cursor = raw.execute(sql, values, prepare=True, binary=True)
-            if cursor.description is not None:
-                cursor.fetchall()
+            for sql, values in statements:
+                cursor = raw.execute(sql, values, prepare=True, binary=True)
+                if cursor.description is not None:
+                    cursor.fetchall()
 
     def ours() -> None:
         for _ in range(CALLS):

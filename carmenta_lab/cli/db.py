@@ -10,6 +10,7 @@ import typer
 from sqlalchemy import text
 
 from carmenta_lab import embedded
+from carmenta_lab.app.operations import make_event_partitions
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.indexing.approximate import build, drop, listed
@@ -145,6 +146,24 @@ def migrate_(
     for step in steps:
         typer.echo(str(step))
     if not steps:
+        typer.echo("nothing to do")
+
+
+@app.command()
+def maintain(
+    months: Annotated[
+        int, typer.Option(help="How many months after this one have a partition ready.", min=0, max=120)
+    ] = 3,
+) -> None:
+    """Make the partitions of events that are missing, this month's and those ahead; doing it twice changes nothing.
+
+    Example: `carmenta-lab db maintain --months 6`
+    """
+    with open_lab() as lab, lab.owner_session() as session:
+        made = make_event_partitions(session, months)
+    for partition in made:
+        typer.echo(f"carmenta.{partition.name}: made, {partition.moved} events moved into it")
+    if not made:
         typer.echo("nothing to do")
 
 

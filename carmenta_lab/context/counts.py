@@ -11,14 +11,16 @@ from carmenta_lab.context.reading import connection_of
 from carmenta_lab.context.sizes import Sizes
 
 _KEEP = """
-    INSERT INTO carmenta.token_counts (user_id, message_id, counter, tokens)
-    SELECT %(user_id)s, n.id, %(counter)s, n.tokens
+    INSERT INTO carmenta.token_counts AS t (user_id, message_id, counter, tokens, content_hash)
+    SELECT %(user_id)s, n.id, %(counter)s, n.tokens, hashtextextended(m.content, 0)
     FROM unnest(%(ids)s::uuid[], %(tokens)s::int[], %(digests)s::text[]) AS n (id, tokens, digest)
     JOIN (SELECT id, content FROM carmenta.messages WHERE user_id = %(user_id)s AND id = ANY(%(ids)s) FOR KEY SHARE) m
     ON m.id = n.id AND md5(m.content) = n.digest
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (user_id, message_id, counter)
+    DO UPDATE SET tokens = excluded.tokens, content_hash = excluded.content_hash
+    WHERE t.content_hash <> excluded.content_hash
 """
-"""A message that went or changed since it was read keeps no count."""
+"""A message that went or changed since it was read gets no count; a count of its earlier text is replaced."""
 
 
 def uncounted(material: Material) -> list[tuple[UUID, str]]:

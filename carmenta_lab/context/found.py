@@ -38,6 +38,8 @@ _FOUND = """
         LEFT JOIN carmenta.conversations c ON c.user_id = %(user_id)s AND c.id = m.conversation_id
         LEFT JOIN carmenta.token_counts t
             ON t.user_id = %(user_id)s AND t.message_id = m.id AND t.counter = %(counter)s
+            AND t.content_hash = hashtextextended(
+                CASE WHEN octet_length(m.content) <= octet_length(p.content) THEN m.content END, 0)
         LEFT JOIN LATERAL (
             SELECT x.id, x.external_id FROM carmenta.messages x
             WHERE x.user_id = %(user_id)s AND x.parent_id = m.parent_id AND x.role = m.role AND x.deleted_at IS NULL

@@ -12,7 +12,9 @@ _COLUMNS = """m.id, coalesce(m.external_id, m.id::text) AS external_id, m.role, 
 _SEEN = "m.deleted_at IS NULL AND (m.created_at IS NULL OR m.created_at <= %(asked_at)s)"
 
 _COUNTED = """LEFT JOIN carmenta.token_counts t
-    ON t.user_id = %(user_id)s AND t.message_id = m.id AND t.counter = %(counter)s"""
+    ON t.user_id = %(user_id)s AND t.message_id = m.id AND t.counter = %(counter)s
+    AND t.content_hash = hashtextextended({text}, 0)"""
+"""A count of another text than the message has now is none; of a text that is not read, none is asked for."""
 
 _WHO = """SELECT p.id, current_setting('carmenta.user_id', true) AS external_id, 'profile' AS role,
         current_user::text AS author, (NOT current_setting('transaction_read_only')::bool)::int AS length_bytes,
@@ -46,7 +48,7 @@ _PLAIN = f"""
         SELECT {_COLUMNS}, {_SEEN} AS seen, m.position FROM carmenta.messages m
         WHERE m.user_id = %(user_id)s AND m.conversation_id = (SELECT id FROM chosen)
         ORDER BY m.position DESC, m.id DESC LIMIT %(messages)s
-    ) m {_COUNTED}
+    ) m {_COUNTED.format(text="m.content")}
 """
 """The last messages by their place, whether or not they are visible and on the branch: the reader checks that."""
 
@@ -78,7 +80,8 @@ _BRANCHED = f"""
         WHERE path.shown < %(messages)s
     )
     SELECT {_COLUMNS}, true AS seen, m.position, t.tokens
-    FROM path JOIN carmenta.messages m ON m.user_id = %(user_id)s AND m.id = path.id AND path.seen {_COUNTED}
+    FROM path JOIN carmenta.messages m ON m.user_id = %(user_id)s AND m.id = path.id AND path.seen
+    {_COUNTED.format(text="CASE WHEN octet_length(m.content) <= %(bytes)s THEN m.content END")}
 """
 """From the last visible message back along the branch that leads to it: to the parent where one is named, else to
 the message before. Each step is a look into an index, so a conversation's length does not matter. A conversation
@@ -94,7 +97,7 @@ HISTORY = f"""
         WINDOW newest_first AS (ORDER BY coalesce(m.created_at, c.last_message_at) DESC NULLS LAST,
             m.conversation_id DESC, m.position DESC, m.id DESC)
         ORDER BY position DESC LIMIT %(messages)s
-    ) m {_COUNTED}
+    ) m {_COUNTED.format(text="m.content")}
 """
 """What the user and the assistant said in any conversation, along whichever branch."""
 

@@ -11,7 +11,11 @@ import psycopg
 from carmenta_lab.ingest.statements import (
     ASSIGN,
     ATTACHMENTS,
+    CLEARED,
+    CLEARED_OF_MESSAGES,
     CONVERSATIONS,
+    GONE,
+    GONE_OF_BATCH,
     IN_BATCH,
     LONG_TURNS,
     MESSAGES,
@@ -77,6 +81,8 @@ def apply(
     changes = Changes()
     if again:
         changes.count("users", deleted=connection.execute(VANISHED_USERS, {"source": source}).rowcount)
+        for statement in (*GONE, *CLEARED):
+            connection.execute(statement)
         for table in ("memories", "profiles", "documents", "messages", "conversations"):
             given = "" if table == "profiles" else "AND t.external_id IS NOT NULL"
             given += f" {VANISHED_CONVERSATIONS}" if table == "messages" else ""
@@ -118,6 +124,8 @@ def _apply_batch(
         insert("attachments", ATTACHMENTS.format(which=IN_BATCH), **values)
         if again:
             connection.execute(STALE_TURNS, values)
+            for statement in (GONE_OF_BATCH, *CLEARED_OF_MESSAGES):
+                connection.execute(statement, values)
             for table, statement in (("messages", VANISHED_MESSAGES), ("attachments", VANISHED_ATTACHMENTS)):
                 changes.count(table, deleted=connection.execute(statement, values).rowcount)
         connection.execute(TURNS + kept, values)

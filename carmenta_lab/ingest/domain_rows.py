@@ -8,7 +8,7 @@ import psycopg
 
 from carmenta_lab.datasets import Artifact, Feedback, Reject, Tag, Vote
 from carmenta_lab.ingest.apply import Changes
-from carmenta_lab.ingest.versions import apply_versions
+from carmenta_lab.ingest.versions import FIRST, apply_versions
 
 _REJECT = "DELETE FROM stage_{table} s WHERE {condition} RETURNING s.line, {reason}"
 _THERE = "EXISTS (SELECT FROM carmenta.{parent} t WHERE t.user_id = s.user_id AND t.id = s.{column})"
@@ -57,8 +57,9 @@ _TAGGED = (
 )
 ROWS = (
     _Table(
-        *("artifact_references", "id", "id, artifact_id, relation, message_id"),
-        "SELECT DISTINCT ON (reference_id) user_id, reference_id, id, 'made_in', message_id FROM stage_artifacts "
+        *("artifact_references", "id", "id, artifact_id, artifact_created_at, relation, message_id"),
+        "SELECT DISTINCT ON (reference_id) user_id, reference_id, id, "
+        f"{FIRST.format(user='s.user_id', id='s.id')}, 'made_in', message_id FROM stage_artifacts s "
         "WHERE reference_id IS NOT NULL",
     ),
     _Table(
@@ -68,7 +69,10 @@ ROWS = (
     _Table("feedback_signals", "id", f"id, {_SIGNAL}", f"SELECT user_id, id, {_SIGNAL} FROM stage_feedback", _SIGNAL),
     _Table("tags", "", "id, name", "SELECT DISTINCT user_id, tag_id, name FROM stage_tags"),
     _Table("conversation_tags", "", "conversation_id, tag_id", f"{_TAGGED}'conversation'"),
-    _Table("artifact_tags", "", "artifact_id, tag_id", f"{_TAGGED}'artifact'"),
+    _Table(
+        *("artifact_tags", "", "artifact_id, tag_id, artifact_created_at"),
+        f"SELECT g.*, {FIRST.format(user='g.user_id', id='g.target_id')} FROM ({_TAGGED}'artifact') g",
+    ),
     _Table(
         *("folders", "", "id, path, name"),
         "SELECT user_id, id, path::ltree, subpath(path::ltree, -1)::text FROM stage_folders",

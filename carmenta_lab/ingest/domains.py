@@ -23,7 +23,7 @@ _ON_MESSAGE = f"{_OF_USER}, message_id uuid, message text"
 TABLES = {
     "artifacts": f"{_ON_MESSAGE}, id uuid, external_id text, reference_id uuid, conversation_id uuid, "
     "conversation text, created_at timestamptz, kind text, title text, content text, summary_for_llm text, "
-    "component_tree jsonb, data_bindings jsonb, ui_state jsonb, version int4",
+    "component_tree jsonb, data_bindings jsonb, ui_state jsonb",
     "votes": f"{_ON_MESSAGE}, is_upvoted bool, voted_at timestamptz",
     "feedback": f"{_ON_MESSAGE}, id uuid, kind text, weight float4, duration_s float4, detail jsonb, "
     "created_at timestamptz",
@@ -31,7 +31,7 @@ TABLES = {
     "filed": f"{_OF_USER}, conversation_id uuid, path text",
     "folders": "user_id uuid, id uuid, path text",
 }
-"""Tables of the stage: name without its prefix `stage_` -> columns; `version` is filled when all lines are there."""
+"""Tables of the stage: name without its prefix `stage_` -> columns."""
 
 KEYS = (
     ("artifacts", "id, created_at", "external_id || ' ' || created_at::text", Artifact.FILE, "artifact_id, created_at"),
@@ -83,8 +83,7 @@ class Domains:
                 self._reject(Tag, line, f"target_id: there is no document {target!r} of this user")
 
     def _copy(self, table: str, rows: Iterator[Any]) -> None:
-        pairs = [column.split() for column in TABLES[table].split(", ")]
-        columns = [(name, kind) for name, kind in pairs if name != "version"]
+        columns = [(name, kind) for name, kind in (column.split() for column in TABLES[table].split(", "))]
         copy(self.connection, sql.Identifier(f"stage_{table}"), columns, rows)
 
     def _records(self, kind: type[T]) -> Iterator[tuple[int, T]]:

@@ -118,6 +118,55 @@ STALE_PIECES = """
     AND NOT EXISTS (SELECT FROM stage_passages s WHERE s.user_id = p.user_id AND s.id = p.id)
 """
 
+GONE = (
+    """
+    CREATE TEMP TABLE gone_memories ON COMMIT DROP AS
+    SELECT t.user_id, t.id FROM carmenta.memories t JOIN stage_users u ON u.id = t.user_id
+    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_memories s WHERE s.id = t.id)
+    """,
+    """
+    CREATE TEMP TABLE gone_conversations ON COMMIT DROP AS
+    SELECT t.user_id, t.id FROM carmenta.conversations t JOIN stage_users u ON u.id = t.user_id
+    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_conversations s WHERE s.id = t.id)
+    """,
+    """
+    CREATE TEMP TABLE gone_messages ON COMMIT DROP AS
+    SELECT t.user_id, t.id FROM carmenta.messages t JOIN stage_users u ON u.id = t.user_id
+    WHERE NOT EXISTS (SELECT FROM stage_conversations s WHERE s.id = t.conversation_id)
+    AND (t.external_id IS NOT NULL OR t.conversation_id IN (SELECT id FROM gone_conversations))
+    """,
+)
+"""What goes because the folder no longer holds it, with all that was said in a conversation that goes."""
+GONE_OF_BATCH = """
+    CREATE TEMP TABLE gone_messages ON COMMIT DROP AS
+    SELECT t.user_id, t.id FROM carmenta.messages t JOIN stage_conversations c
+    ON t.user_id = c.user_id AND t.conversation_id = c.id
+    WHERE c.batch = %(batch)s AND t.external_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM stage_messages s WHERE s.id = t.id)
+"""
+
+
+def _cleared(table: str, column: str, gone: str) -> str:
+    """Set a reference null where it names a row that is about to go, unless its own row goes as well."""
+    staying = f"AND NOT EXISTS (SELECT FROM {gone} also WHERE also.user_id = r.user_id AND also.id = r.id)"
+    return (
+        f"UPDATE carmenta.{table} r SET {column} = NULL FROM {gone} gone "
+        f"WHERE r.user_id = gone.user_id AND r.{column} = gone.id {staying if gone == f'gone_{table}' else ''}"
+    )
+
+
+CLEARED_OF_MESSAGES = (
+    _cleared("memories", "source_message_id", "gone_messages"),
+    _cleared("messages", "parent_id", "gone_messages"),
+)
+CLEARED = (
+    *CLEARED_OF_MESSAGES,
+    _cleared("memories", "superseded_by", "gone_memories"),
+    _cleared("background_queries", "conversation_id", "gone_conversations"),
+    _cleared("artifacts", "conversation_id", "gone_conversations"),
+)
+"""What stays no longer refers to what goes: nothing does that of itself."""
+
 VANISHED_USERS = """
     DELETE FROM carmenta.users u WHERE source = %(source)s AND NOT EXISTS (SELECT FROM stage_users s WHERE s.id = u.id)
 """
@@ -127,9 +176,7 @@ VANISHED = """
 """
 VANISHED_CONVERSATIONS = "AND NOT EXISTS (SELECT FROM stage_conversations c WHERE c.id = t.conversation_id)"
 VANISHED_MESSAGES = """
-    DELETE FROM carmenta.messages t USING stage_conversations c
-    WHERE c.batch = %(batch)s AND t.user_id = c.user_id AND t.conversation_id = c.id AND t.external_id IS NOT NULL
-    AND NOT EXISTS (SELECT FROM stage_messages s WHERE s.id = t.id)
+    DELETE FROM carmenta.messages t USING gone_messages gone WHERE t.user_id = gone.user_id AND t.id = gone.id
 """
 VANISHED_ATTACHMENTS = f"""
     DELETE FROM carmenta.attachments t USING stage_messages m

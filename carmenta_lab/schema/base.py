@@ -80,10 +80,12 @@ def of(table: str, column: str) -> ForeignKeyConstraint:
 
 
 def about(table: str, column: str) -> ForeignKeyConstraint:
-    """A composite foreign key to a row of the same user, which this row survives without it."""
-    return ForeignKeyConstraint(
-        ["user_id", column], [f"{PRODUCT}.{table}.user_id", f"{PRODUCT}.{table}.id"], ondelete=f"SET NULL ({column})"
-    )
+    """A composite foreign key to a row of the same user, which this row survives without it.
+
+    Nothing happens when that row is deleted: whoever deletes clears the column first, in the same transaction, because
+    a distributed PostgreSQL refuses to set a column null beside the one it distributes by.
+    """
+    return ForeignKeyConstraint(["user_id", column], [f"{PRODUCT}.{table}.user_id", f"{PRODUCT}.{table}.id"])
 
 
 UTC_OFFSET = "Minutes that the writer's clock was ahead of UTC: the date shown is the writer's; null is read as 0."

@@ -81,7 +81,7 @@ def _column(column: "Column[Any]") -> str:
 
 def _reference(key: ForeignKeyConstraint) -> str:
     ours, theirs = [c.name for c in key.columns], [e.column.name for e in key.elements]
-    end = "cascade" if (key.ondelete or "").startswith("CASCADE") else "set null"
+    end = "cascade" if key.ondelete == "CASCADE" else "no action"
     return (
         f"Ref {key.name}: {key.table.fullname}.({', '.join(ours)}) > "
         f"{key.referred_table.fullname}.({', '.join(theirs)}) [delete: {end}]"

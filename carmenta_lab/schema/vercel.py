@@ -78,7 +78,7 @@ PLACES = (
     *_table(
         *("both", "Document"),
         ("id", "uuid", "artifacts.id", "what is called a document there is an artifact here"),
-        ("createdAt", "timestamp", "artifacts.created_at artifacts.version", "tells versions apart; numbered here"),
+        ("createdAt", "timestamp", "artifacts.created_at", "tells versions apart, as there"),
         ("title", "text", "artifacts.title", ""),
         ("content", "text", "artifacts.content", ""),
         ("text", "varchar", "artifacts.kind", "the kind (text, code, image, sheet), in a column of that name"),

@@ -67,6 +67,27 @@ def upgrade() -> None:
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.users TO carmenta_app")
     op.execute(
         r"""
+        CREATE TABLE carmenta.sign_ins (
+            provider TEXT NOT NULL,
+            provider_account_id TEXT NOT NULL,
+            user_id UUID NOT NULL,
+            CONSTRAINT pk_sign_ins PRIMARY KEY (provider, provider_account_id),
+            CONSTRAINT uq_sign_ins_user_id_provider_provider_account_id UNIQUE (user_id, provider, provider_account_id)
+        )
+        """
+    )
+    op.execute(
+        r"""
+        COMMENT ON TABLE carmenta.sign_ins IS 'Whose an external account is: one owner for each. Read and written by functions alone; whoever erases a user deletes the user''s rows here as well, as the owner.'
+        """
+    )
+    op.execute(
+        r"""
+        COMMENT ON COLUMN carmenta.sign_ins.user_id IS 'No key to users: on a distributed server this table stands whole on every node, and refers to none.'
+        """
+    )
+    op.execute(
+        r"""
         CREATE TABLE carmenta.accounts (
             user_id UUID NOT NULL,
             id UUID NOT NULL,
@@ -79,11 +100,11 @@ def upgrade() -> None:
             CONSTRAINT pk_accounts PRIMARY KEY (user_id, id),
             CONSTRAINT fk_accounts_user_id FOREIGN KEY(user_id) REFERENCES carmenta.users (id) ON DELETE CASCADE,
             CONSTRAINT uq_accounts_user_id_provider_provider_account_id UNIQUE (user_id, provider, provider_account_id),
+            CONSTRAINT fk_accounts_user_id_provider_provider_account_id FOREIGN KEY(user_id, provider, provider_account_id) REFERENCES carmenta.sign_ins (user_id, provider, provider_account_id) ON DELETE CASCADE,
             CONSTRAINT ck_accounts_password CHECK (provider <> 'password' OR password_hash IS NOT NULL)
         )
         """
     )
-    op.execute("CREATE INDEX ix_accounts_sign_in ON carmenta.accounts (provider, provider_account_id)")
     op.execute("COMMENT ON TABLE carmenta.accounts IS 'A way to sign in.'")
     op.execute("COMMENT ON COLUMN carmenta.accounts.provider IS 'password, google, github, ...'")
     op.execute(
@@ -105,6 +126,79 @@ def upgrade() -> None:
         """
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.accounts TO carmenta_app")
+    op.execute("ALTER TABLE carmenta.sign_ins ENABLE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE carmenta.sign_ins FORCE ROW LEVEL SECURITY")
+    op.execute("CREATE POLICY owner_all ON carmenta.sign_ins TO carmenta_owner USING (true) WITH CHECK (true)")
+    op.execute(
+        r"""
+        CREATE FUNCTION carmenta.user_of_account(provider text, provider_account_id text) RETURNS uuid
+            LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+            RETURN (SELECT u.id FROM carmenta.sign_ins s JOIN carmenta.users u ON u.id = s.user_id
+                WHERE s.provider = user_of_account.provider AND s.provider_account_id = user_of_account.provider_account_id AND u.deleted_at IS NULL)
+        """
+    )
+    op.execute(
+        r"""
+        COMMENT ON FUNCTION carmenta.user_of_account(text, text) IS 'Whose external account it is, asked before anybody is known; null for nobody''s, and for a deleted user''s.'
+        """
+    )
+    op.execute(
+        r"""
+        CREATE FUNCTION carmenta.claim_account(provider text, provider_account_id text) RETURNS void
+            LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+            DECLARE
+                me uuid := carmenta.current_user_id();
+                holder uuid;
+            BEGIN
+                IF NOT EXISTS (SELECT FROM carmenta.users u WHERE u.id = me AND u.deleted_at IS NULL) THEN
+                    RAISE EXCEPTION 'an account is claimed for the current user, and there is none: act for a living user'
+                        USING ERRCODE = 'insufficient_privilege';
+                END IF;
+                LOOP
+                    INSERT INTO carmenta.sign_ins (provider, provider_account_id, user_id)
+                        VALUES (claim_account.provider, claim_account.provider_account_id, me)
+                        ON CONFLICT ON CONSTRAINT pk_sign_ins DO NOTHING;
+                    IF FOUND THEN RETURN; END IF;
+                    SELECT s.user_id INTO holder FROM carmenta.sign_ins s WHERE s.provider = claim_account.provider AND s.provider_account_id = claim_account.provider_account_id FOR UPDATE;
+                    CONTINUE WHEN NOT FOUND;
+                    IF holder = me THEN RETURN; END IF;
+                    IF EXISTS (SELECT FROM carmenta.users u WHERE u.id = holder AND u.deleted_at IS NULL) THEN
+                        RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = 'carmenta', TABLE = 'sign_ins',
+                            CONSTRAINT = 'one_owner', MESSAGE = 'the ' || claim_account.provider || ' account ' ||
+                                claim_account.provider_account_id || ' signs in another user: unlink it there first';
+                    END IF;
+                    DELETE FROM carmenta.sign_ins s WHERE s.provider = claim_account.provider AND s.provider_account_id = claim_account.provider_account_id;
+                END LOOP;
+            END $$
+        """
+    )
+    op.execute(
+        r"""
+        COMMENT ON FUNCTION carmenta.claim_account(text, text) IS 'Makes the current user the owner of an external account; refuses while another living user has it, and takes it over, with the row in accounts, from one who is gone.'
+        """
+    )
+    op.execute(
+        r"""
+        CREATE FUNCTION carmenta.release_account(provider text, provider_account_id text) RETURNS boolean
+            LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+            BEGIN ATOMIC
+                WITH gone AS (DELETE FROM carmenta.sign_ins s WHERE s.provider = release_account.provider AND s.provider_account_id = release_account.provider_account_id
+                    AND s.user_id = carmenta.current_user_id() RETURNING 1)
+                SELECT count(*) > 0 FROM gone;
+            END
+        """
+    )
+    op.execute(
+        r"""
+        COMMENT ON FUNCTION carmenta.release_account(text, text) IS 'Gives up an external account of the current user, whose row in accounts goes with it; false when it is not.'
+        """
+    )
+    op.execute("REVOKE ALL ON FUNCTION carmenta.user_of_account(text, text) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION carmenta.user_of_account(text, text) TO carmenta_app")
+    op.execute("REVOKE ALL ON FUNCTION carmenta.claim_account(text, text) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION carmenta.claim_account(text, text) TO carmenta_app")
+    op.execute("REVOKE ALL ON FUNCTION carmenta.release_account(text, text) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION carmenta.release_account(text, text) TO carmenta_app")
     op.execute(
         r"""
         CREATE TABLE carmenta.sessions (
@@ -123,7 +217,6 @@ def upgrade() -> None:
         """
     )
     op.execute("CREATE INDEX ix_sessions_token ON carmenta.sessions (token_sha256)")
-    op.execute("CREATE INDEX ix_sessions_user ON carmenta.sessions (user_id, expires_at)")
     op.execute("COMMENT ON TABLE carmenta.sessions IS 'A browser or program that is signed in.'")
     op.execute(
         r"""
@@ -143,16 +236,16 @@ def upgrade() -> None:
         r"""
         CREATE FUNCTION carmenta.user_of_session(token_sha256 bytea) RETURNS uuid
             LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-            RETURN (SELECT s.user_id FROM carmenta.sessions s JOIN carmenta.users u ON u.id = s.user_id
-                WHERE s.token_sha256 = user_of_session.token_sha256 AND s.expires_at > now() AND u.deleted_at IS NULL
-                ORDER BY s.id LIMIT 1)
+            RETURN (SELECT (array_agg(s.user_id) FILTER (WHERE s.expires_at > now() AND u.deleted_at IS NULL))[1]
+                FROM carmenta.sessions s JOIN carmenta.users u ON u.id = s.user_id
+                WHERE s.token_sha256 = user_of_session.token_sha256 HAVING count(*) = 1)
         """
     )
     op.execute("REVOKE ALL ON FUNCTION carmenta.user_of_session(bytea) FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION carmenta.user_of_session(bytea) TO carmenta_app")
     op.execute(
         r"""
-        COMMENT ON FUNCTION carmenta.user_of_session(bytea) IS 'Whose session it is: the one question asked before anybody is known.'
+        COMMENT ON FUNCTION carmenta.user_of_session(bytea) IS 'Whose session it is, asked before anybody is known; a hash that two sessions have signs in nobody.'
         """
     )
     op.execute(
@@ -266,12 +359,16 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION carmenta.user_of_session(bytea)")
+    op.execute("DROP FUNCTION carmenta.release_account(text, text)")
+    op.execute("DROP FUNCTION carmenta.claim_account(text, text)")
+    op.execute("DROP FUNCTION carmenta.user_of_account(text, text)")
     op.execute("DROP TABLE carmenta.settings")
     op.execute("DROP TABLE carmenta.sessions")
     op.execute("DROP TABLE carmenta.service_connections")
     op.execute("DROP TABLE carmenta.assistants")
     op.execute("DROP TABLE carmenta.accounts")
     op.execute("DROP TABLE carmenta.users")
+    op.execute("DROP TABLE carmenta.sign_ins")
     op.execute("DROP FUNCTION carmenta.lexemes(text, text)")
     op.execute("DROP FUNCTION carmenta.current_user_id()")
     op.execute("REVOKE USAGE ON SCHEMA carmenta FROM carmenta_app")

@@ -119,8 +119,8 @@ def upgrade() -> None:
             CONSTRAINT fk_conversations_user_id FOREIGN KEY(user_id) REFERENCES carmenta.users (id) ON DELETE CASCADE,
             CONSTRAINT ck_conversations_status CHECK (status IN ('active', 'background', 'archived')),
             CONSTRAINT ck_conversations_visibility CHECK (visibility IN ('private', 'public')),
-            CONSTRAINT fk_conversations_user_id_workspace_id FOREIGN KEY(user_id, workspace_id) REFERENCES carmenta.workspaces (user_id, id) ON DELETE SET NULL (workspace_id),
-            CONSTRAINT fk_conversations_user_id_folder_id FOREIGN KEY(user_id, folder_id) REFERENCES carmenta.folders (user_id, id) ON DELETE SET NULL (folder_id)
+            CONSTRAINT fk_conversations_user_id_workspace_id FOREIGN KEY(user_id, workspace_id) REFERENCES carmenta.workspaces (user_id, id),
+            CONSTRAINT fk_conversations_user_id_folder_id FOREIGN KEY(user_id, folder_id) REFERENCES carmenta.folders (user_id, id)
         )
         """
     )
@@ -207,7 +207,7 @@ def upgrade() -> None:
             utc_offset SMALLINT,
             CONSTRAINT pk_messages PRIMARY KEY (user_id, id),
             CONSTRAINT fk_messages_user_id_conversation_id FOREIGN KEY(user_id, conversation_id) REFERENCES carmenta.conversations (user_id, id) ON DELETE CASCADE,
-            CONSTRAINT fk_messages_user_id_parent_id FOREIGN KEY(user_id, parent_id) REFERENCES carmenta.messages (user_id, id) ON DELETE SET NULL (parent_id),
+            CONSTRAINT fk_messages_user_id_parent_id FOREIGN KEY(user_id, parent_id) REFERENCES carmenta.messages (user_id, id),
             CONSTRAINT ck_messages_role CHECK (role IN ('user', 'assistant', 'system', 'tool')),
             CONSTRAINT ck_messages_parts CHECK (jsonb_typeof(parts) = 'array'),
             CONSTRAINT ck_messages_position CHECK (position >= 0),
@@ -215,22 +215,22 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_messages_conversation ON carmenta.messages (user_id, conversation_id, position, id)")
+    op.execute("CREATE INDEX ix_messages_recent ON carmenta.messages (user_id, created_at) WHERE role = 'user'")
     op.execute(
         r"""
         CREATE INDEX ix_messages_deleted ON carmenta.messages (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
+    op.execute("CREATE INDEX ix_messages_conversation ON carmenta.messages (user_id, conversation_id, position, id)")
     op.execute(
         r"""
         CREATE INDEX ix_messages_parent ON carmenta.messages (user_id, parent_id) WHERE parent_id IS NOT NULL
         """
     )
-    op.execute("CREATE INDEX ix_messages_recent ON carmenta.messages (user_id, created_at) WHERE role = 'user'")
     op.execute("COMMENT ON TABLE carmenta.messages IS 'One turn of a conversation.'")
     op.execute(
         r"""
-        COMMENT ON COLUMN carmenta.messages.position IS 'Order in the conversation: as given, else by time and line; one without a time keeps its place.'
+        COMMENT ON COLUMN carmenta.messages.position IS 'Order in the conversation: as given, else by time and line; one without a time keeps its place. Left out, it becomes the next.'
         """
     )
     op.execute(
@@ -268,6 +268,30 @@ def upgrade() -> None:
         """
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.messages TO carmenta_app")
+    op.execute(
+        r"""
+        CREATE FUNCTION carmenta.next_position() RETURNS trigger
+            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+            BEGIN
+                PERFORM FROM carmenta.conversations c
+                    WHERE c.user_id = NEW.user_id AND c.id = NEW.conversation_id FOR NO KEY UPDATE;
+                SELECT least(coalesce(max(m.position)::bigint + 1, 0), 2147483647) INTO NEW.position
+                    FROM carmenta.messages m WHERE m.user_id = NEW.user_id AND m.conversation_id = NEW.conversation_id;
+                RETURN NEW;
+            END $$
+        """
+    )
+    op.execute(
+        r"""
+        COMMENT ON FUNCTION carmenta.next_position() IS 'Locks the conversation until the transaction ends, so that of two writers the second sees what the first wrote; under REPEATABLE READ it does not, and whoever writes there updates the conversation before.'
+        """
+    )
+    op.execute(
+        r"""
+        CREATE TRIGGER next_position BEFORE INSERT ON carmenta.messages
+            FOR EACH ROW WHEN (NEW.position IS NULL) EXECUTE FUNCTION carmenta.next_position()
+        """
+    )
     op.execute(
         r"""
         CREATE TABLE carmenta.streams (
@@ -360,6 +384,7 @@ def upgrade() -> None:
             message_id UUID NOT NULL,
             counter TEXT NOT NULL,
             tokens INTEGER NOT NULL,
+            content_hash BIGINT NOT NULL,
             counted_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
             CONSTRAINT pk_token_counts PRIMARY KEY (user_id, message_id, counter),
             CONSTRAINT fk_token_counts_user_id_message_id FOREIGN KEY(user_id, message_id) REFERENCES carmenta.messages (user_id, id) ON DELETE CASCADE,
@@ -369,11 +394,16 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        COMMENT ON TABLE carmenta.token_counts IS 'How many tokens a message takes by one counter; gone when its text changes.'
+        COMMENT ON TABLE carmenta.token_counts IS 'How many tokens a message takes by one counter, and of which text; a count of another text is no count.'
         """
     )
     op.execute("COMMENT ON COLUMN carmenta.token_counts.counter IS 'The tokenizer''s name.'")
     op.execute("COMMENT ON COLUMN carmenta.token_counts.tokens IS 'Of the message''s content alone.'")
+    op.execute(
+        r"""
+        COMMENT ON COLUMN carmenta.token_counts.content_hash IS 'hashtextextended(content, 0) of the text that was counted; compared whenever it is read.'
+        """
+    )
     op.execute("ALTER TABLE carmenta.token_counts ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE carmenta.token_counts FORCE ROW LEVEL SECURITY")
     op.execute("CREATE POLICY owner_all ON carmenta.token_counts TO carmenta_owner USING (true) WITH CHECK (true)")
@@ -383,23 +413,6 @@ def upgrade() -> None:
         """
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.token_counts TO carmenta_app")
-    op.execute(
-        r"""
-        CREATE FUNCTION carmenta.forget_token_counts() RETURNS trigger
-            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-            BEGIN
-                DELETE FROM carmenta.token_counts WHERE user_id = OLD.user_id AND message_id = OLD.id;
-                RETURN NULL;
-            END
-            $$
-        """
-    )
-    op.execute(
-        r"""
-        CREATE TRIGGER text_changed AFTER UPDATE OF content ON carmenta.messages FOR EACH ROW
-            WHEN (OLD.content IS DISTINCT FROM NEW.content) EXECUTE FUNCTION carmenta.forget_token_counts()
-        """
-    )
 
 
 def downgrade() -> None:
@@ -413,4 +426,4 @@ def downgrade() -> None:
     op.execute("DROP TABLE carmenta.workspaces")
     op.execute("DROP TABLE carmenta.tags")
     op.execute("DROP TABLE carmenta.folders")
-    op.execute("DROP FUNCTION carmenta.forget_token_counts()")
+    op.execute("DROP FUNCTION carmenta.next_position()")

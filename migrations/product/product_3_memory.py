@@ -53,8 +53,8 @@ def upgrade() -> None:
             utc_offset SMALLINT,
             CONSTRAINT pk_memories PRIMARY KEY (user_id, id),
             CONSTRAINT fk_memories_user_id FOREIGN KEY(user_id) REFERENCES carmenta.users (id) ON DELETE CASCADE,
-            CONSTRAINT fk_memories_user_id_source_message_id FOREIGN KEY(user_id, source_message_id) REFERENCES carmenta.messages (user_id, id) ON DELETE SET NULL (source_message_id),
-            CONSTRAINT fk_memories_user_id_superseded_by FOREIGN KEY(user_id, superseded_by) REFERENCES carmenta.memories (user_id, id) ON DELETE SET NULL (superseded_by),
+            CONSTRAINT fk_memories_user_id_source_message_id FOREIGN KEY(user_id, source_message_id) REFERENCES carmenta.messages (user_id, id),
+            CONSTRAINT fk_memories_user_id_superseded_by FOREIGN KEY(user_id, superseded_by) REFERENCES carmenta.memories (user_id, id),
             CONSTRAINT ck_memories_category CHECK (category IN ('personal', 'project', 'preference', 'decision', 'knowledge')),
             CONSTRAINT ck_memories_confidence CHECK (confidence BETWEEN 0 AND 1),
             CONSTRAINT ck_memories_review_status CHECK (review_status IN ('unreviewed', 'confirmed', 'rejected')),
@@ -68,12 +68,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
-        """
-    )
-    op.execute(
-        r"""
-        CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
+        CREATE INDEX ix_memories_superseded_by ON carmenta.memories (user_id, superseded_by) WHERE superseded_by IS NOT NULL
         """
     )
     op.execute(
@@ -83,7 +78,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_superseded_by ON carmenta.memories (user_id, superseded_by) WHERE superseded_by IS NOT NULL
+        CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
+        """
+    )
+    op.execute(
+        r"""
+        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.memories IS 'A fact extracted from a conversation.'")
@@ -184,12 +184,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_feedback_signals_message ON carmenta.feedback_signals (user_id, message_id) WHERE message_id IS NOT NULL
+        CREATE INDEX ix_feedback_signals_conversation ON carmenta.feedback_signals (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_feedback_signals_conversation ON carmenta.feedback_signals (user_id, conversation_id) WHERE conversation_id IS NOT NULL
+        CREATE INDEX ix_feedback_signals_message ON carmenta.feedback_signals (user_id, message_id) WHERE message_id IS NOT NULL
         """
     )
     op.execute(

@@ -30,12 +30,12 @@ def upgrade() -> None:
         )
         """
     )
+    op.execute("CREATE INDEX ix_documents_text_search ON carmenta.documents USING gin (text_search)")
     op.execute(
         r"""
         CREATE INDEX ix_documents_deleted ON carmenta.documents (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
-    op.execute("CREATE INDEX ix_documents_text_search ON carmenta.documents USING gin (text_search)")
     op.execute("CREATE UNIQUE INDEX uq_documents_path ON carmenta.documents (user_id, path) WHERE deleted_at IS NULL")
     op.execute("COMMENT ON TABLE carmenta.documents IS 'A document of the user''s knowledge base.'")
     op.execute(
@@ -60,6 +60,31 @@ def upgrade() -> None:
         """
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON carmenta.documents TO carmenta_app")
+    op.execute(
+        r"""
+        CREATE FUNCTION carmenta.search_documents(query text, language text, at_most integer)
+            RETURNS TABLE (id uuid, path ltree, name text, rank real)
+            LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+            BEGIN ATOMIC
+            SELECT d.id, d.path, d.name, ts_rank(d.text_search, asked.words, 1) AS rank
+            FROM carmenta.documents d, (
+                SELECT string_agg('''' || replace(replace(w.lexeme, chr(92), repeat(chr(92), 2)), '''', '''''') || '''', ' | ')
+                    ::tsquery AS words
+                FROM (SELECT u.lexeme FROM unnest(carmenta.lexemes(search_documents.language, left(search_documents.query, 2000))) u LIMIT 64) w
+            ) asked
+            WHERE d.user_id = carmenta.current_user_id() AND d.deleted_at IS NULL AND d.text_search @@ asked.words
+            ORDER BY rank DESC, d.id LIMIT least(greatest(search_documents.at_most, 0), 1000)
+        ;
+            END
+        """
+    )
+    op.execute("REVOKE ALL ON FUNCTION carmenta.search_documents(text, text, integer) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION carmenta.search_documents(text, text, integer) TO carmenta_app")
+    op.execute(
+        r"""
+        COMMENT ON FUNCTION carmenta.search_documents(text, text, integer) IS 'The current user''s living documents that have any of the words, those with more of them first. By the owner, because under a policy the planner may not use the index of words before the policy is checked.'
+        """
+    )
     op.execute(
         r"""
         CREATE TABLE carmenta.document_links (
@@ -90,5 +115,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION carmenta.search_documents(text, text, integer)")
     op.execute("DROP TABLE carmenta.document_links")
     op.execute("DROP TABLE carmenta.documents")

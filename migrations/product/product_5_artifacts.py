@@ -13,7 +13,6 @@ def upgrade() -> None:
             user_id UUID NOT NULL,
             id UUID NOT NULL,
             created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-            version INTEGER NOT NULL,
             kind TEXT NOT NULL,
             title TEXT NOT NULL,
             content TEXT,
@@ -26,10 +25,8 @@ def upgrade() -> None:
             deleted_at TIMESTAMP WITH TIME ZONE,
             CONSTRAINT pk_artifacts PRIMARY KEY (user_id, id, created_at),
             CONSTRAINT fk_artifacts_user_id FOREIGN KEY(user_id) REFERENCES carmenta.users (id) ON DELETE CASCADE,
-            CONSTRAINT fk_artifacts_user_id_conversation_id FOREIGN KEY(user_id, conversation_id) REFERENCES carmenta.conversations (user_id, id) ON DELETE SET NULL (conversation_id),
-            CONSTRAINT uq_artifacts_user_id_id_version UNIQUE (user_id, id, version),
+            CONSTRAINT fk_artifacts_user_id_conversation_id FOREIGN KEY(user_id, conversation_id) REFERENCES carmenta.conversations (user_id, id),
             CONSTRAINT ck_artifacts_kind CHECK (kind IN ('text', 'code', 'sheet', 'image', 'mermaid', 'ag-ui')),
-            CONSTRAINT ck_artifacts_version CHECK (version >= 1),
             CONSTRAINT ck_artifacts_interface_only CHECK (kind = 'ag-ui' OR num_nonnulls(component_tree, data_bindings, ui_state) = 0),
             CONSTRAINT ck_artifacts_interface CHECK (kind <> 'ag-ui' OR component_tree IS NOT NULL),
             CONSTRAINT ck_artifacts_component_tree CHECK (jsonb_typeof(component_tree) = 'object'),
@@ -45,10 +42,9 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX ix_artifacts_recent ON carmenta.artifacts (user_id, created_at DESC, id DESC)")
     op.execute("COMMENT ON TABLE carmenta.artifacts IS 'One version of something made; a new version is a new row.'")
-    op.execute("COMMENT ON COLUMN carmenta.artifacts.created_at IS 'Tells versions apart.'")
     op.execute(
         r"""
-        COMMENT ON COLUMN carmenta.artifacts.version IS 'From 1; of two writers of the next version the second is refused, not lost.'
+        COMMENT ON COLUMN carmenta.artifacts.created_at IS 'Tells versions apart; their numbers are counted when read.'
         """
     )
     op.execute("COMMENT ON COLUMN carmenta.artifacts.summary_for_llm IS 'What a context says of it.'")
@@ -102,15 +98,20 @@ def upgrade() -> None:
             user_id UUID NOT NULL,
             artifact_id UUID NOT NULL,
             tag_id UUID NOT NULL,
-            first_version INTEGER GENERATED ALWAYS AS (1) STORED NOT NULL,
+            artifact_created_at TIMESTAMP WITH TIME ZONE NOT NULL,
             CONSTRAINT pk_artifact_tags PRIMARY KEY (user_id, artifact_id, tag_id),
             CONSTRAINT fk_artifact_tags_user_id_tag_id FOREIGN KEY(user_id, tag_id) REFERENCES carmenta.tags (user_id, id) ON DELETE CASCADE,
-            CONSTRAINT fk_artifact_tags_user_id_artifact_id_first_version FOREIGN KEY(user_id, artifact_id, first_version) REFERENCES carmenta.artifacts (user_id, id, version) ON DELETE CASCADE
+            CONSTRAINT fk_artifact_tags_user_id_artifact_id_artifact_created_at FOREIGN KEY(user_id, artifact_id, artifact_created_at) REFERENCES carmenta.artifacts (user_id, id, created_at) ON DELETE CASCADE
         )
         """
     )
     op.execute("CREATE INDEX ix_artifact_tags_tag ON carmenta.artifact_tags (user_id, tag_id)")
     op.execute("COMMENT ON TABLE carmenta.artifact_tags IS 'A tag on an artifact, whatever its version.'")
+    op.execute(
+        r"""
+        COMMENT ON COLUMN carmenta.artifact_tags.artifact_created_at IS 'Of the artifact''s first version, with which this goes.'
+        """
+    )
     op.execute("ALTER TABLE carmenta.artifact_tags ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE carmenta.artifact_tags FORCE ROW LEVEL SECURITY")
     op.execute("CREATE POLICY owner_all ON carmenta.artifact_tags TO carmenta_owner USING (true) WITH CHECK (true)")
@@ -126,15 +127,20 @@ def upgrade() -> None:
             user_id UUID NOT NULL,
             artifact_id UUID NOT NULL,
             folder_id UUID NOT NULL,
-            first_version INTEGER GENERATED ALWAYS AS (1) STORED NOT NULL,
+            artifact_created_at TIMESTAMP WITH TIME ZONE NOT NULL,
             CONSTRAINT pk_artifact_folders PRIMARY KEY (user_id, artifact_id),
             CONSTRAINT fk_artifact_folders_user_id_folder_id FOREIGN KEY(user_id, folder_id) REFERENCES carmenta.folders (user_id, id) ON DELETE CASCADE,
-            CONSTRAINT fk_artifact_folders_user_id_artifact_id_first_version FOREIGN KEY(user_id, artifact_id, first_version) REFERENCES carmenta.artifacts (user_id, id, version) ON DELETE CASCADE
+            CONSTRAINT fk_artifact_folders_user_id_artifact_id_artifact_created_at FOREIGN KEY(user_id, artifact_id, artifact_created_at) REFERENCES carmenta.artifacts (user_id, id, created_at) ON DELETE CASCADE
         )
         """
     )
     op.execute("CREATE INDEX ix_artifact_folders_folder ON carmenta.artifact_folders (user_id, folder_id)")
     op.execute("COMMENT ON TABLE carmenta.artifact_folders IS 'The folder in which an artifact lies.'")
+    op.execute(
+        r"""
+        COMMENT ON COLUMN carmenta.artifact_folders.artifact_created_at IS 'Of the artifact''s first version, with which this goes.'
+        """
+    )
     op.execute("ALTER TABLE carmenta.artifact_folders ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE carmenta.artifact_folders FORCE ROW LEVEL SECURITY")
     op.execute(
@@ -154,28 +160,25 @@ def upgrade() -> None:
             user_id UUID NOT NULL,
             id UUID NOT NULL,
             artifact_id UUID NOT NULL,
+            artifact_created_at TIMESTAMP WITH TIME ZONE NOT NULL,
             relation TEXT NOT NULL,
             target_artifact_id UUID,
+            target_artifact_created_at TIMESTAMP WITH TIME ZONE,
             conversation_id UUID,
             message_id UUID,
             document_id UUID,
-            first_version INTEGER GENERATED ALWAYS AS (1) STORED NOT NULL,
             created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
             CONSTRAINT pk_artifact_references PRIMARY KEY (user_id, id),
-            CONSTRAINT fk_artifact_references_user_id_artifact_id_first_version FOREIGN KEY(user_id, artifact_id, first_version) REFERENCES carmenta.artifacts (user_id, id, version) ON DELETE CASCADE,
-            CONSTRAINT fk_artifact_references_user_id_target_artifact_id_first_version FOREIGN KEY(user_id, target_artifact_id, first_version) REFERENCES carmenta.artifacts (user_id, id, version) ON DELETE CASCADE,
+            CONSTRAINT fk_artifact_references_user_id_artifact_id_artifact_created_at FOREIGN KEY(user_id, artifact_id, artifact_created_at) REFERENCES carmenta.artifacts (user_id, id, created_at) ON DELETE CASCADE,
+            CONSTRAINT fk_artifact_references_user_id_target_artifact_id_targe_8415 FOREIGN KEY(user_id, target_artifact_id, target_artifact_created_at) REFERENCES carmenta.artifacts (user_id, id, created_at) ON DELETE CASCADE,
             CONSTRAINT fk_artifact_references_user_id_conversation_id FOREIGN KEY(user_id, conversation_id) REFERENCES carmenta.conversations (user_id, id) ON DELETE CASCADE,
             CONSTRAINT fk_artifact_references_user_id_message_id FOREIGN KEY(user_id, message_id) REFERENCES carmenta.messages (user_id, id) ON DELETE CASCADE,
             CONSTRAINT fk_artifact_references_user_id_document_id FOREIGN KEY(user_id, document_id) REFERENCES carmenta.documents (user_id, id) ON DELETE CASCADE,
             CONSTRAINT ck_artifact_references_one_target CHECK (num_nonnulls(target_artifact_id, conversation_id, message_id, document_id) = 1),
             CONSTRAINT ck_artifact_references_target CHECK (target_artifact_id <> artifact_id),
+            CONSTRAINT ck_artifact_references_target_artifact_created_at CHECK ((target_artifact_id IS NULL) = (target_artifact_created_at IS NULL)),
             CONSTRAINT ck_artifact_references_relation CHECK (relation IN ('made_in', 'derived_from', 'embeds', 'cites', 'mentions'))
         )
-        """
-    )
-    op.execute(
-        r"""
-        CREATE INDEX ix_artifact_references_target_artifact ON carmenta.artifact_references (user_id, target_artifact_id) WHERE target_artifact_id IS NOT NULL
         """
     )
     op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
@@ -196,11 +199,26 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
+        CREATE INDEX ix_artifact_references_target_artifact ON carmenta.artifact_references (user_id, target_artifact_id) WHERE target_artifact_id IS NOT NULL
+        """
+    )
+    op.execute(
+        r"""
         COMMENT ON TABLE carmenta.artifact_references IS 'An artifact refers to another artifact, a conversation, a message or a document.'
         """
     )
     op.execute("COMMENT ON COLUMN carmenta.artifact_references.artifact_id IS 'What refers.'")
+    op.execute(
+        r"""
+        COMMENT ON COLUMN carmenta.artifact_references.artifact_created_at IS 'Of the artifact''s first version, with which this goes.'
+        """
+    )
     op.execute("COMMENT ON COLUMN carmenta.artifact_references.relation IS 'Read from `artifact_id` to the target.'")
+    op.execute(
+        r"""
+        COMMENT ON COLUMN carmenta.artifact_references.target_artifact_created_at IS 'Of the artifact''s first version, with which this goes.'
+        """
+    )
     op.execute("ALTER TABLE carmenta.artifact_references ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE carmenta.artifact_references FORCE ROW LEVEL SECURITY")
     op.execute(

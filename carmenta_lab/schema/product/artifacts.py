@@ -6,12 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
-    Computed,
     ForeignKeyConstraint,
     Index,
-    Integer,
     Table,
-    UniqueConstraint,
     func,
     text,
 )
@@ -20,13 +17,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from carmenta_lab.schema.base import APP, PRODUCT, Base, UserOwned, about, after_create, isolated, of, of_user
 
+FIRST = "Of the artifact's first version, with which this goes."
 KINDS = ("text", "code", "sheet", "image", "mermaid", "ag-ui")
 
 
-def _first_version(column: str) -> ForeignKeyConstraint:
-    names = ("user_id", "id", "version")
+def _version(column: str) -> ForeignKeyConstraint:
+    """The key of one version: what goes with a version, or with the first, on which hangs what is of them all."""
     return ForeignKeyConstraint(
-        ["user_id", column, "first_version"], [f"{PRODUCT}.artifacts.{name}" for name in names], ondelete="CASCADE"
+        ["user_id", column, column.removesuffix("_id") + "_created_at"],
+        [f"{PRODUCT}.artifacts.{name}" for name in ("user_id", "id", "created_at")],
+        ondelete="CASCADE",
     )
 
 
@@ -37,9 +37,7 @@ class Artifact(UserOwned, Base):
     __table_args__ = (
         of_user(),
         about("conversations", "conversation_id"),
-        UniqueConstraint("user_id", "id", "version"),
         CheckConstraint(f"kind IN {KINDS}", name="kind"),
-        CheckConstraint("version >= 1", name="version"),
         CheckConstraint(
             "kind = 'ag-ui' OR num_nonnulls(component_tree, data_bindings, ui_state) = 0", name="interface_only"
         ),
@@ -57,9 +55,8 @@ class Artifact(UserOwned, Base):
         {"comment": "One version of something made; a new version is a new row."},
     )
 
-    created_at: Mapped[datetime] = mapped_column(primary_key=True, sort_order=0, comment="Tells versions apart.")
-    version: Mapped[int] = mapped_column(
-        comment="From 1; of two writers of the next version the second is refused, not lost."
+    created_at: Mapped[datetime] = mapped_column(
+        primary_key=True, sort_order=0, comment="Tells versions apart; their numbers are counted when read."
     )
     kind: Mapped[str]
     title: Mapped[str]
@@ -78,11 +75,7 @@ class Suggestion(UserOwned, Base):
 
     __tablename__ = "suggestions"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["user_id", "artifact_id", "artifact_created_at"],
-            [f"{PRODUCT}.artifacts.{name}" for name in ("user_id", "id", "created_at")],
-            ondelete="CASCADE",
-        ),
+        _version("artifact_id"),
         Index("ix_suggestions_artifact", "user_id", "artifact_id", "artifact_created_at"),
         {"comment": "A proposed change of one version of an artifact."},
     )
@@ -102,7 +95,7 @@ class ArtifactTag(Base):
     __tablename__ = "artifact_tags"
     __table_args__ = (
         of("tags", "tag_id"),
-        _first_version("artifact_id"),
+        _version("artifact_id"),
         Index("ix_artifact_tags_tag", "user_id", "tag_id"),
         {"comment": "A tag on an artifact, whatever its version."},
     )
@@ -110,7 +103,7 @@ class ArtifactTag(Base):
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     artifact_id: Mapped[UUID] = mapped_column(primary_key=True)
     tag_id: Mapped[UUID] = mapped_column(primary_key=True)
-    first_version: Mapped[int] = mapped_column(Integer, Computed("1", persisted=True), init=False)
+    artifact_created_at: Mapped[datetime] = mapped_column(comment=FIRST)
 
 
 class ArtifactFolder(Base):
@@ -119,7 +112,7 @@ class ArtifactFolder(Base):
     __tablename__ = "artifact_folders"
     __table_args__ = (
         of("folders", "folder_id"),
-        _first_version("artifact_id"),
+        _version("artifact_id"),
         Index("ix_artifact_folders_folder", "user_id", "folder_id"),
         {"comment": "The folder in which an artifact lies."},
     )
@@ -127,7 +120,7 @@ class ArtifactFolder(Base):
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     artifact_id: Mapped[UUID] = mapped_column(primary_key=True)
     folder_id: Mapped[UUID]
-    first_version: Mapped[int] = mapped_column(Integer, Computed("1", persisted=True), init=False)
+    artifact_created_at: Mapped[datetime] = mapped_column(comment=FIRST)
 
 
 _TARGETS = ("target_artifact_id", "conversation_id", "message_id", "document_id")
@@ -138,13 +131,16 @@ class ArtifactReference(UserOwned, Base):
 
     __tablename__ = "artifact_references"
     __table_args__ = (
-        _first_version("artifact_id"),
-        _first_version("target_artifact_id"),
+        _version("artifact_id"),
+        _version("target_artifact_id"),
         of("conversations", "conversation_id"),
         of("messages", "message_id"),
         of("documents", "document_id"),
         CheckConstraint(f"num_nonnulls({', '.join(_TARGETS)}) = 1", name="one_target"),
         CheckConstraint("target_artifact_id <> artifact_id", name="target"),
+        CheckConstraint(
+            "(target_artifact_id IS NULL) = (target_artifact_created_at IS NULL)", name="target_artifact_created_at"
+        ),
         CheckConstraint("relation IN ('made_in', 'derived_from', 'embeds', 'cites', 'mentions')", name="relation"),
         Index("ix_artifact_references_artifact", "user_id", "artifact_id"),
         *(
@@ -160,12 +156,13 @@ class ArtifactReference(UserOwned, Base):
     )
 
     artifact_id: Mapped[UUID] = mapped_column(comment="What refers.")
+    artifact_created_at: Mapped[datetime] = mapped_column(comment=FIRST)
     relation: Mapped[str] = mapped_column(comment="Read from `artifact_id` to the target.")
     target_artifact_id: Mapped[UUID | None] = mapped_column(default=None)
+    target_artifact_created_at: Mapped[datetime | None] = mapped_column(default=None, comment=FIRST)
     conversation_id: Mapped[UUID | None] = mapped_column(default=None)
     message_id: Mapped[UUID | None] = mapped_column(default=None)
     document_id: Mapped[UUID | None] = mapped_column(default=None)
-    first_version: Mapped[int] = mapped_column(Integer, Computed("1", persisted=True), init=False)
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
 
 

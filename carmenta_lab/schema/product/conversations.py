@@ -19,10 +19,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from carmenta_lab.schema.base import (
+    PRODUCT,
     UTC_OFFSET,
     Base,
     UserOwned,
     about,
+    after_create,
     deleted_index,
     isolated,
     of,
@@ -142,11 +144,7 @@ class Message(UserOwned, Base):
             ["carmenta.conversations.user_id", "carmenta.conversations.id"],
             ondelete="CASCADE",
         ),
-        ForeignKeyConstraint(
-            ["user_id", "parent_id"],
-            ["carmenta.messages.user_id", "carmenta.messages.id"],
-            ondelete="SET NULL (parent_id)",
-        ),
+        about("messages", "parent_id"),
         CheckConstraint("role IN ('user', 'assistant', 'system', 'tool')", name="role"),
         CheckConstraint("jsonb_typeof(parts) = 'array'", name="parts"),
         CheckConstraint("position >= 0", name="position"),
@@ -165,7 +163,8 @@ class Message(UserOwned, Base):
 
     conversation_id: Mapped[UUID]
     position: Mapped[int] = mapped_column(
-        comment="Order in the conversation: as given, else by time and line; one without a time keeps its place."
+        comment="Order in the conversation: as given, else by time and line; one without a time keeps its place. "
+        "Left out, it becomes the next."
     )
     role: Mapped[str]
     content: Mapped[str] = mapped_column(comment="All parts flattened to text: what is searched and counted.")
@@ -242,6 +241,28 @@ class Stream(UserOwned, Base):
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
+NEXT_POSITION = (
+    f"""
+    CREATE FUNCTION {PRODUCT}.next_position() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        PERFORM FROM {PRODUCT}.conversations c
+            WHERE c.user_id = NEW.user_id AND c.id = NEW.conversation_id FOR NO KEY UPDATE;
+        SELECT least(coalesce(max(m.position)::bigint + 1, 0), 2147483647) INTO NEW.position
+            FROM {PRODUCT}.messages m WHERE m.user_id = NEW.user_id AND m.conversation_id = NEW.conversation_id;
+        RETURN NEW;
+    END $$
+    """,
+    f"COMMENT ON FUNCTION {PRODUCT}.next_position() IS "
+    "'Locks the conversation until the transaction ends, so that of two writers the second sees what the first wrote; "
+    "under REPEATABLE READ it does not, and whoever writes there updates the conversation before.'",
+    f"""
+    CREATE TRIGGER next_position BEFORE INSERT ON {PRODUCT}.messages
+    FOR EACH ROW WHEN (NEW.position IS NULL) EXECUTE FUNCTION {PRODUCT}.next_position()
+    """,
+)
+"""Whoever knows the position, as a load does, pays for none of it."""
+
 workspaces: Table = Workspace.__table__  # type: ignore[assignment]
 folders: Table = Folder.__table__  # type: ignore[assignment]
 tags: Table = Tag.__table__  # type: ignore[assignment]
@@ -263,3 +284,4 @@ for _table in (
     streams,
 ):
     isolated(_table)
+after_create(messages, *NEXT_POSITION)

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Index, Table, Text, UniqueConstraint, func, text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKeyConstraint, Index, Table, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from carmenta_lab.schema.base import APP, PRODUCT, Base, UserOwned, after_create, isolated, of_user
+from carmenta_lab.schema.base import APP, OWNER, PRODUCT, Base, UserOwned, after_create, isolated, of_user
 
 
 class User(Base):
@@ -34,6 +34,25 @@ class User(Base):
     updated_at: Mapped[datetime | None] = mapped_column(default=None, comment="Null when never changed.")
 
 
+class SignIn(Base):
+    """Whose an external account is: one owner for each. Nobody's row: read and written by functions alone."""
+
+    __tablename__ = "sign_ins"
+    __table_args__ = (
+        UniqueConstraint("user_id", "provider", "provider_account_id"),
+        {
+            "comment": "Whose an external account is: one owner for each. Read and written by functions alone; "
+            "whoever erases a user deletes the user's rows here as well, as the owner."
+        },
+    )
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    provider_account_id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(
+        comment="No key to users: on a distributed server this table stands whole on every node, and refers to none."
+    )
+
+
 class Account(UserOwned, Base):
     """A way to sign in."""
 
@@ -41,8 +60,12 @@ class Account(UserOwned, Base):
     __table_args__ = (
         of_user(),
         UniqueConstraint("user_id", "provider", "provider_account_id"),
+        ForeignKeyConstraint(
+            ["user_id", "provider", "provider_account_id"],
+            [f"{PRODUCT}.sign_ins.{name}" for name in ("user_id", "provider", "provider_account_id")],
+            ondelete="CASCADE",
+        ),
         CheckConstraint("provider <> 'password' OR password_hash IS NOT NULL", name="password"),
-        Index("ix_accounts_sign_in", "provider", "provider_account_id"),
         {"comment": "A way to sign in."},
     )
 
@@ -65,7 +88,6 @@ class SignInSession(UserOwned, Base):
         CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256"),
         CheckConstraint("expires_at > created_at", name="expires_at"),
         Index("ix_sessions_token", "token_sha256"),
-        Index("ix_sessions_user", "user_id", "expires_at"),
         {"comment": "A browser or program that is signed in."},
     )
 
@@ -147,18 +169,83 @@ SIGN_IN = (
     f"""
     CREATE FUNCTION {PRODUCT}.user_of_session(token_sha256 bytea) RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    RETURN (SELECT s.user_id FROM {PRODUCT}.sessions s JOIN {PRODUCT}.users u ON u.id = s.user_id
-        WHERE s.token_sha256 = user_of_session.token_sha256 AND s.expires_at > now() AND u.deleted_at IS NULL
-        ORDER BY s.id LIMIT 1)
+    RETURN (SELECT (array_agg(s.user_id) FILTER (WHERE s.expires_at > now() AND u.deleted_at IS NULL))[1]
+        FROM {PRODUCT}.sessions s JOIN {PRODUCT}.users u ON u.id = s.user_id
+        WHERE s.token_sha256 = user_of_session.token_sha256 HAVING count(*) = 1)
     """,
     f"REVOKE ALL ON FUNCTION {PRODUCT}.user_of_session(bytea) FROM PUBLIC",
     f"GRANT EXECUTE ON FUNCTION {PRODUCT}.user_of_session(bytea) TO {APP}",
     f"COMMENT ON FUNCTION {PRODUCT}.user_of_session(bytea) IS "
-    "'Whose session it is: the one question asked before anybody is known.'",
+    "'Whose session it is, asked before anybody is known; a hash that two sessions have signs in nobody.'",
 )
 """Before a session is known there is no current user, so the owner answers: an id for a hash, and nothing else."""
 
+_ACCOUNT = "(provider text, provider_account_id text)"
+_THIS = "s.provider = {0}.provider AND s.provider_account_id = {0}.provider_account_id"
+ACCOUNTS = (
+    f"ALTER TABLE {PRODUCT}.sign_ins ENABLE ROW LEVEL SECURITY",
+    f"ALTER TABLE {PRODUCT}.sign_ins FORCE ROW LEVEL SECURITY",
+    f"CREATE POLICY owner_all ON {PRODUCT}.sign_ins TO {OWNER} USING (true) WITH CHECK (true)",
+    f"""
+    CREATE FUNCTION {PRODUCT}.user_of_account{_ACCOUNT} RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT u.id FROM {PRODUCT}.sign_ins s JOIN {PRODUCT}.users u ON u.id = s.user_id
+        WHERE {_THIS.format("user_of_account")} AND u.deleted_at IS NULL)
+    """,
+    f"COMMENT ON FUNCTION {PRODUCT}.user_of_account(text, text) IS "
+    "'Whose external account it is, asked before anybody is known; null for nobody''s, and for a deleted user''s.'",
+    f"""
+    CREATE FUNCTION {PRODUCT}.claim_account{_ACCOUNT} RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        me uuid := {PRODUCT}.current_user_id();
+        holder uuid;
+    BEGIN
+        IF NOT EXISTS (SELECT FROM {PRODUCT}.users u WHERE u.id = me AND u.deleted_at IS NULL) THEN
+            RAISE EXCEPTION 'an account is claimed for the current user, and there is none: act for a living user'
+                USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        LOOP
+            INSERT INTO {PRODUCT}.sign_ins (provider, provider_account_id, user_id)
+                VALUES (claim_account.provider, claim_account.provider_account_id, me)
+                ON CONFLICT ON CONSTRAINT pk_sign_ins DO NOTHING;
+            IF FOUND THEN RETURN; END IF;
+            SELECT s.user_id INTO holder FROM {PRODUCT}.sign_ins s WHERE {_THIS.format("claim_account")} FOR UPDATE;
+            CONTINUE WHEN NOT FOUND;
+            IF holder = me THEN RETURN; END IF;
+            IF EXISTS (SELECT FROM {PRODUCT}.users u WHERE u.id = holder AND u.deleted_at IS NULL) THEN
+                RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = '{PRODUCT}', TABLE = 'sign_ins',
+                    CONSTRAINT = 'one_owner', MESSAGE = 'the ' || claim_account.provider || ' account ' ||
+                        claim_account.provider_account_id || ' signs in another user: unlink it there first';
+            END IF;
+            DELETE FROM {PRODUCT}.sign_ins s WHERE {_THIS.format("claim_account")};
+        END LOOP;
+    END $$
+    """,
+    f"COMMENT ON FUNCTION {PRODUCT}.claim_account(text, text) IS "
+    "'Makes the current user the owner of an external account; refuses while another living user has it, and takes it "
+    "over, with the row in accounts, from one who is gone.'",
+    f"""
+    CREATE FUNCTION {PRODUCT}.release_account{_ACCOUNT} RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        WITH gone AS (DELETE FROM {PRODUCT}.sign_ins s WHERE {_THIS.format("release_account")}
+            AND s.user_id = {PRODUCT}.current_user_id() RETURNING 1)
+        SELECT count(*) > 0 FROM gone;
+    END
+    """,
+    f"COMMENT ON FUNCTION {PRODUCT}.release_account(text, text) IS "
+    "'Gives up an external account of the current user, whose row in accounts goes with it; false when it is not.'",
+    *(
+        f"{what} ON FUNCTION {PRODUCT}.{name}(text, text) {whom}"
+        for name in ("user_of_account", "claim_account", "release_account")
+        for what, whom in (("REVOKE ALL", "FROM PUBLIC"), ("GRANT EXECUTE", f"TO {APP}"))
+    ),
+)
+"""An account row of a user needs the sign-in of the same user (its foreign key), so no two users can have one."""
+
 users: Table = User.__table__  # type: ignore[assignment]
+sign_ins: Table = SignIn.__table__  # type: ignore[assignment]
 accounts: Table = Account.__table__  # type: ignore[assignment]
 sessions: Table = SignInSession.__table__  # type: ignore[assignment]
 service_connections: Table = ServiceConnection.__table__  # type: ignore[assignment]
@@ -168,3 +255,4 @@ isolated(users, column="id")
 for _table in (accounts, sessions, service_connections, assistants, settings):
     isolated(_table)
 after_create(sessions, *SIGN_IN)
+after_create(accounts, *ACCOUNTS)

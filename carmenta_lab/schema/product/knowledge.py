@@ -8,9 +8,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from carmenta_lab.schema.base import (
+    APP,
+    PRODUCT,
     UTC_OFFSET,
     Base,
     UserOwned,
+    after_create,
     deleted_index,
     isolated,
     of,
@@ -68,7 +71,37 @@ class DocumentLink(Base):
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
 
 
+FOUND = f"""
+    SELECT d.id, d.path, d.name, ts_rank(d.text_search, asked.words, 1) AS rank
+    FROM {PRODUCT}.documents d, (
+        SELECT string_agg('''' || replace(replace(w.lexeme, chr(92), repeat(chr(92), 2)), '''', '''''') || '''', ' | ')
+            ::tsquery AS words
+        FROM (SELECT u.lexeme FROM unnest({PRODUCT}.lexemes({{language}}, left({{query}}, 2000))) u LIMIT 64) w
+    ) asked
+    WHERE d.user_id = {PRODUCT}.current_user_id() AND d.deleted_at IS NULL AND d.text_search @@ asked.words
+    ORDER BY rank DESC, d.id LIMIT least(greatest({{at_most}}, 0), 1000)
+"""
+"""Documents with any of the words, those with more of them first: of a question no document has every word, and a
+reader cannot tell a missing word from a missing document. `text_search` is cut into words by the same function."""
+
+_CALLED = {name: f"search_documents.{name}" for name in ("query", "language", "at_most")}
+SEARCH_DOCUMENTS = (
+    f"""
+    CREATE FUNCTION {PRODUCT}.search_documents(query text, language text, at_most integer)
+    RETURNS TABLE (id uuid, path ltree, name text, rank real)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC {FOUND.format(**_CALLED)};
+    END
+    """,
+    f"REVOKE ALL ON FUNCTION {PRODUCT}.search_documents(text, text, integer) FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION {PRODUCT}.search_documents(text, text, integer) TO {APP}",
+    f"COMMENT ON FUNCTION {PRODUCT}.search_documents(text, text, integer) IS "
+    "'The current user''s living documents that have any of the words, those with more of them first. By the owner, "
+    "because under a policy the planner may not use the index of words before the policy is checked.'",
+)
+
 documents: Table = Document.__table__  # type: ignore[assignment]
 document_links: Table = DocumentLink.__table__  # type: ignore[assignment]
 isolated(documents)
 isolated(document_links)
+after_create(documents, *SEARCH_DOCUMENTS)

@@ -24,6 +24,7 @@ from carmenta_lab.schema.base import (
     UTC_OFFSET,
     Base,
     UserOwned,
+    about,
     after_create,
     deleted_index,
     isolated,
@@ -53,16 +54,8 @@ class Memory(UserOwned, Base):
     __tablename__ = "memories"
     __table_args__ = (
         ForeignKeyConstraint(["user_id"], ["carmenta.users.id"], ondelete="CASCADE"),
-        ForeignKeyConstraint(
-            ["user_id", "source_message_id"],
-            ["carmenta.messages.user_id", "carmenta.messages.id"],
-            ondelete="SET NULL (source_message_id)",
-        ),
-        ForeignKeyConstraint(
-            ["user_id", "superseded_by"],
-            ["carmenta.memories.user_id", "carmenta.memories.id"],
-            ondelete="SET NULL (superseded_by)",
-        ),
+        about("messages", "source_message_id"),
+        about("memories", "superseded_by"),
         CheckConstraint("category IN ('personal', 'project', 'preference', 'decision', 'knowledge')", name="category"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
         CheckConstraint("review_status IN ('unreviewed', 'confirmed', 'rejected')", name="review_status"),

@@ -17,7 +17,6 @@ from carmenta_lab.schema.base import (
     about,
     after_create,
     isolated,
-    of,
     of_user,
 )
 
@@ -84,29 +83,28 @@ class BackgroundQuery(UserOwned, Base):
     seen_at: Mapped[datetime | None] = mapped_column(default=None, comment="When the user came back to the result.")
 
 
-class Event(UserOwned, Base):
-    """Something that happened, for analytics; never changed."""
+class Event(Base):
+    """Something that happened, for analytics; never changed. A partition a month."""
 
     __tablename__ = "events"
     __table_args__ = (
         of_user(),
-        of("conversations", "conversation_id"),
         CheckConstraint("name <> ''", name="name"),
         CheckConstraint("jsonb_typeof(properties) = 'object'", name="properties"),
-        Index("ix_events_created_at", "created_at", postgresql_using="brin"),
-        Index(
-            "ix_events_conversation",
-            "user_id",
-            "conversation_id",
-            postgresql_where=text("conversation_id IS NOT NULL"),
-        ),
-        {"comment": "Something that happened, for analytics; never changed."},
+        {
+            "comment": "Something that happened, for analytics; never changed. A partition a month.",
+            "postgresql_partition_by": "RANGE (created_at)",
+        },
     )
 
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(primary_key=True, init=False, server_default=func.now())
+    id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(comment="message_sent, artifact_opened, ...")
     properties: Mapped[dict[str, Any]] = mapped_column(JSONB, default_factory=dict, server_default="{}")
-    conversation_id: Mapped[UUID | None] = mapped_column(default=None)
-    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
+    conversation_id: Mapped[UUID | None] = mapped_column(
+        default=None, comment="In which it happened; no key, because what happened stays true without it."
+    )
 
 
 WAITING = (
@@ -125,8 +123,56 @@ WAITING = (
     "'For whom a worker should act next, longest waiting first: ids and nothing else.'",
 )
 
+PARTITIONS = (
+    f"CREATE TABLE {PRODUCT}.events_default PARTITION OF {PRODUCT}.events DEFAULT",
+    f"COMMENT ON TABLE {PRODUCT}.events_default IS 'Events of months that have no partition yet.'",
+    f"""
+    CREATE FUNCTION {PRODUCT}.make_event_partitions(months integer) RETURNS TABLE (partition text, moved bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+    DECLARE
+        this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+        month timestamp;
+        first text;
+        after text;
+        made text;
+    BEGIN
+        FOR month IN
+            SELECT m FROM generate_series(this_month, this_month + make_interval(months => months), '1 month') m
+            UNION
+            SELECT DISTINCT date_trunc('month', e.created_at AT TIME ZONE 'UTC') FROM {PRODUCT}.events_default e
+                WHERE e.created_at >= (this_month - interval '24 months') AT TIME ZONE 'UTC'
+                AND e.created_at < this_month AT TIME ZONE 'UTC'
+            ORDER BY 1
+        LOOP
+            partition := 'events_' || to_char(month, 'YYYY_MM');
+            made := '{PRODUCT}.' || partition;
+            CONTINUE WHEN to_regclass(made) IS NOT NULL;
+            LOCK TABLE {PRODUCT}.events_default IN ACCESS EXCLUSIVE MODE;
+            CONTINUE WHEN to_regclass(made) IS NOT NULL;
+            first := quote_literal(month AT TIME ZONE 'UTC');
+            after := quote_literal((month + interval '1 month') AT TIME ZONE 'UTC');
+            EXECUTE 'CREATE TABLE ' || made || ' (LIKE {PRODUCT}.events '
+                'INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)';
+            EXECUTE 'WITH gone AS (DELETE FROM {PRODUCT}.events_default WHERE created_at >= ' || first ||
+                ' AND created_at < ' || after || ' RETURNING *) INSERT INTO ' || made || ' SELECT * FROM gone';
+            GET DIAGNOSTICS moved = ROW_COUNT;
+            EXECUTE 'ALTER TABLE {PRODUCT}.events ATTACH PARTITION ' || made ||
+                ' FOR VALUES FROM (' || first || ') TO (' || after || ')';
+            EXECUTE 'COMMENT ON TABLE ' || made || ' IS ''Events of ' || to_char(month, 'YYYY-MM') || '.''';
+            RETURN NEXT;
+        END LOOP;
+    END $$
+    """,
+    f"REVOKE ALL ON FUNCTION {PRODUCT}.make_event_partitions(integer) FROM PUBLIC",
+    f"COMMENT ON FUNCTION {PRODUCT}.make_event_partitions(integer) IS "
+    "'Makes the partitions of this month and as many after it, and of the last two years'' months that lie in the "
+    "default partition; moves their rows there. Writers of events wait meanwhile, or it gives up after three seconds.'",
+)
+"""The application may do nothing to a partition itself: the policy is the parent's."""
+
 background_queries: Table = BackgroundQuery.__table__  # type: ignore[assignment]
 events: Table = Event.__table__  # type: ignore[assignment]
 isolated(background_queries)
 isolated(events, may=APPEND)
 after_create(background_queries, *WAITING)
+after_create(events, *PARTITIONS)

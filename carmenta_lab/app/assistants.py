@@ -1,0 +1,82 @@
+"""Who is on the user's AI team, and how does the user want to be served?"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import Integer, Select, Text, Uuid, func, insert, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.schema.product.identity import Assistant, Setting
+
+
+class AssistantLine(NamedTuple):
+    """A member of the team."""
+
+    id: UUID
+    name: str
+    role: str
+    model: str | None
+    instructions: str
+    tools: list[Any]
+
+
+def add_assistant(
+    session: Session,
+    user_id: UUID,
+    name: str,
+    role: str,
+    *,
+    model: str | None = None,
+    instructions: str = "",
+    tools: Sequence[Any] = (),
+) -> UUID:
+    """Take a member into the team; no two living ones have one name."""
+    id = uuid4()
+    row = {"user_id": user_id, "id": id, "name": name, "role": role, "model": model}
+    session.execute(insert(Assistant).values(**row, instructions=instructions, tools=list(tools)))
+    return id
+
+
+def assistants_statement(user_id: UUID, limit: int) -> Select[Any]:
+    """By name."""
+    columns = (
+        Assistant.id, Assistant.name, Assistant.role, Assistant.model, Assistant.instructions, Assistant.tools,
+    )  # fmt: skip
+    living = select(*columns).where(Assistant.user_id == user_id, Assistant.deleted_at.is_(None))
+    return living.order_by(Assistant.name).limit(limit)
+
+
+def assistants(session: Session, user_id: UUID, limit: int = 100) -> list[AssistantLine]:
+    """The user's team."""
+    return list(map(AssistantLine._make, _ASSISTANTS.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_USER = given("user_id", Uuid())
+_ASSISTANTS = Prepared(lambda: assistants_statement(_USER, given("limit", Integer())))
+
+
+def keep_setting(session: Session, user_id: UUID, key: str, value: Any) -> None:
+    """Keep a choice, or change it; `value` is anything that JSON can say."""
+    row = postgresql.insert(Setting).values(user_id=user_id, key=key, value=value)
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=["user_id", "key"], set_={"value": row.excluded.value, "updated_at": func.now()}
+        )
+    )
+
+
+def setting_statement(user_id: UUID, key: str) -> Select[Any]:
+    """One choice."""
+    return select(Setting.value).where(Setting.user_id == user_id, Setting.key == key)
+
+
+def setting(session: Session, user_id: UUID, key: str, default: Any = None) -> Any:
+    """What the user chose; the default where nothing was chosen."""
+    rows = _SETTING.rows(session, {"user_id": user_id, "key": key})
+    return rows[0][0] if rows else default
+
+
+_SETTING = Prepared(lambda: setting_statement(_USER, given("key", Text())))

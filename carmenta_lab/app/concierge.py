@@ -1,0 +1,106 @@
+"""What was decided around a message: before the model saw it, after it answered, and which model did?"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import Integer, Select, Uuid, insert, select
+from sqlalchemy.orm import Session
+
+from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.schema.product.concierge import model_selections, postprocessing_logs, preprocessing_logs
+
+
+class Understood(NamedTuple):
+    """What was understood of a message before a model answered it."""
+
+    intent: str | None = None
+    emotion: str | None = None
+    routing: dict[str, Any] | None = None
+    memory_query: str | None = None
+    clarity: float | None = None  # 0..1; low: ask back
+    response_hints: dict[str, Any] | None = None
+
+
+class Drawn(NamedTuple):
+    """What was drawn from an answer."""
+
+    memory_extraction: list[Any] | None = None
+    quality_assessment: dict[str, Any] | None = None
+    follow_ups: list[Any] | None = None
+    display_hints: dict[str, Any] | None = None
+
+
+class Selected(NamedTuple):
+    """Which model was chosen, from which, and why."""
+
+    candidates: list[Any]
+    chosen: str
+    reason: str | None = None
+
+
+class Logged(NamedTuple):
+    """One entry, and when it was made."""
+
+    created_at: datetime
+    entry: Understood | Drawn | Selected
+
+
+KINDS = {Understood: preprocessing_logs, Drawn: postprocessing_logs, Selected: model_selections}
+"""What is logged -> the table that keeps it."""
+
+
+def log_preprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Understood) -> UUID:
+    """Note what was understood of a message."""
+    return _log(session, user_id, message_id, entry)
+
+
+def log_postprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Drawn) -> UUID:
+    """Note what was drawn from an answer."""
+    return _log(session, user_id, message_id, entry)
+
+
+def log_model_selection(session: Session, user_id: UUID, message_id: UUID, entry: Selected) -> UUID:
+    """Note which model was chosen for a message."""
+    return _log(session, user_id, message_id, entry)
+
+
+def _log(session: Session, user_id: UUID, message_id: UUID, entry: Understood | Drawn | Selected) -> UUID:
+    id = uuid4()
+    row = insert(KINDS[type(entry)]).values(user_id=user_id, id=id, message_id=message_id, **entry._asdict())
+    session.execute(row)
+    return id
+
+
+def log_statement(
+    kind: type[Understood | Drawn | Selected], user_id: UUID, message_id: UUID, limit: int
+) -> Select[Any]:
+    """One table's entries for a message, oldest first."""
+    table = KINDS[kind].c
+    return (
+        select(table.created_at, *(table[name] for name in kind._fields))
+        .where(table.user_id == user_id, table.message_id == message_id)
+        .order_by(table.created_at, table.id)
+        .limit(limit)
+    )
+
+
+def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> list[Logged]:
+    """Everything that was decided around a message, at most so much of each kind, oldest first."""
+    values = {"user_id": user_id, "message_id": message_id, "limit": limit}
+    found = [
+        Logged(created_at, kind(*entry))
+        for kind, prepared in _LOGS.items()
+        for created_at, *entry in prepared.rows(session, values)
+    ]
+    return sorted(found, key=lambda logged: logged.created_at)
+
+
+_USER, _MESSAGE, _LIMIT = given("user_id", Uuid()), given("message_id", Uuid()), given("limit", Integer())
+
+
+def _prepared(kind: type[Understood | Drawn | Selected]) -> Prepared:
+    return Prepared(lambda: log_statement(kind, _USER, _MESSAGE, _LIMIT))
+
+
+_LOGS = {kind: _prepared(kind) for kind in KINDS}

@@ -1,0 +1,258 @@
+"""Where does a conversation lie? Workspaces, folders and tags: made, listed, put on, and deleted for good."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import Delete, Integer, Select, Text, Update, Uuid, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from carmenta_lab.app.conversations import ConversationLine
+from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.schema.product.conversations import Conversation, ConversationTag, Folder, Tag, Workspace
+
+
+class WorkspaceLine(NamedTuple):
+    """A part of the user's life."""
+
+    id: UUID
+    name: str
+    description: str | None
+
+
+class FolderLine(NamedTuple):
+    """A folder as a tree shows it."""
+
+    id: UUID
+    path: str
+    depth: int  # labels in the path, from 1
+    name: str
+
+
+class TagLine(NamedTuple):
+    """A tag as a list shows it."""
+
+    id: UUID
+    name: str
+    color: str | None
+
+
+_USER, _LIMIT, _ID = given("user_id", Uuid()), given("limit", Integer()), given("id", Uuid())
+_LINE = (Conversation.id, Conversation.title, Conversation.status, Conversation.last_message_at)
+_NEWEST_FIRST = (Conversation.last_message_at.desc().nulls_last(), Conversation.id.desc())
+
+
+def add_workspace(session: Session, user_id: UUID, name: str, description: str | None = None) -> UUID:
+    """Make a workspace; no two living ones have one name."""
+    id = uuid4()
+    session.execute(insert(Workspace).values(user_id=user_id, id=id, name=name, description=description))
+    return id
+
+
+def workspaces_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | None]:
+    """By name."""
+    living = select(Workspace.id, Workspace.name, Workspace.description).where(
+        Workspace.user_id == user_id, Workspace.deleted_at.is_(None)
+    )
+    return living.order_by(Workspace.name).limit(limit)
+
+
+def workspaces(session: Session, user_id: UUID, limit: int = 100) -> list[WorkspaceLine]:
+    """The user's workspaces."""
+    return list(map(WorkspaceLine._make, _WORKSPACES.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_WORKSPACES = Prepared(lambda: workspaces_statement(_USER, _LIMIT))
+
+
+def move_statement(user_id: UUID, conversation_id: UUID, workspace_id: UUID | None) -> Update:
+    """Null: into none."""
+    return _of_conversation(user_id, conversation_id).values(workspace_id=workspace_id)
+
+
+def move(session: Session, user_id: UUID, conversation_id: UUID, workspace_id: UUID | None) -> bool:
+    """Move a conversation to a workspace, or out of all; False when there is no such conversation."""
+    return _MOVE.count(session, {"user_id": user_id, "id": conversation_id, "place": workspace_id}) == 1
+
+
+_PLACE = given("place", Uuid())
+_MOVE = Prepared(lambda: move_statement(_USER, _ID, _PLACE))
+
+
+def in_workspace_statement(
+    user_id: UUID, workspace_id: UUID, limit: int
+) -> Select[UUID, str | None, str, datetime | None]:
+    """Newest first."""
+    return _living(user_id, limit).where(Conversation.workspace_id == workspace_id)
+
+
+def in_workspace(session: Session, user_id: UUID, workspace_id: UUID, limit: int) -> list[ConversationLine]:
+    """The conversations of a workspace, newest first."""
+    values = {"user_id": user_id, "id": workspace_id, "limit": limit}
+    return list(map(ConversationLine._make, _IN_WORKSPACE.rows(session, values)))
+
+
+_IN_WORKSPACE = Prepared(lambda: in_workspace_statement(_USER, _ID, _LIMIT))
+
+
+def clear_workspace_statement(user_id: UUID, workspace_id: UUID) -> Update:
+    """What lies in it lies in none."""
+    return _without_entities(
+        update(Conversation).where(Conversation.user_id == user_id, Conversation.workspace_id == workspace_id)
+    ).values(workspace_id=None)
+
+
+def delete_workspace_statement(user_id: UUID, workspace_id: UUID) -> Delete:
+    """Once nothing lies in it."""
+    return delete(Workspace).where(Workspace.user_id == user_id, Workspace.id == workspace_id)
+
+
+def delete_workspace(session: Session, user_id: UUID, workspace_id: UUID) -> bool:
+    """Delete a workspace for good, and keep the conversations in it; False when there is none."""
+    values = {"user_id": user_id, "id": workspace_id}
+    _CLEAR_WORKSPACE.count(session, values)
+    return _DELETE_WORKSPACE.count(session, values) == 1
+
+
+_CLEAR_WORKSPACE = Prepared(lambda: clear_workspace_statement(_USER, _ID))
+_DELETE_WORKSPACE = Prepared(lambda: delete_workspace_statement(_USER, _ID))
+
+
+def add_folder(session: Session, user_id: UUID, path: str, name: str) -> UUID:
+    """Make a folder at an ltree path, such as "home.roof"; no two living ones have one path."""
+    id = uuid4()
+    session.execute(insert(Folder).values(user_id=user_id, id=id, path=path, name=name))
+    return id
+
+
+def folders_statement(user_id: UUID, limit: int) -> Select[Any]:
+    """Parents before children."""
+    living = select(Folder.id, Folder.path, func.nlevel(Folder.path), Folder.name).where(
+        Folder.user_id == user_id, Folder.deleted_at.is_(None)
+    )
+    return living.order_by(Folder.path).limit(limit)
+
+
+def folders(session: Session, user_id: UUID, limit: int = 1000) -> list[FolderLine]:
+    """The user's folders in the order of their tree."""
+    return list(map(FolderLine._make, _FOLDERS.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_FOLDERS = Prepared(lambda: folders_statement(_USER, _LIMIT))
+
+
+def file_statement(user_id: UUID, conversation_id: UUID, folder_id: UUID | None) -> Update:
+    """Null: out of the folder."""
+    return _of_conversation(user_id, conversation_id).values(folder_id=folder_id)
+
+
+def file(session: Session, user_id: UUID, conversation_id: UUID, folder_id: UUID | None) -> bool:
+    """Put a conversation into a folder, or out of it; False when there is no such conversation."""
+    return _FILE.count(session, {"user_id": user_id, "id": conversation_id, "place": folder_id}) == 1
+
+
+_FILE = Prepared(lambda: file_statement(_USER, _ID, _PLACE))
+
+
+def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UUID, str | None, str, datetime | None]:
+    """Newest first."""
+    return _living(user_id, limit).where(Conversation.folder_id == folder_id)
+
+
+def in_folder(session: Session, user_id: UUID, folder_id: UUID, limit: int) -> list[ConversationLine]:
+    """The conversations that lie in a folder itself, newest first."""
+    values = {"user_id": user_id, "id": folder_id, "limit": limit}
+    return list(map(ConversationLine._make, _IN_FOLDER.rows(session, values)))
+
+
+_IN_FOLDER = Prepared(lambda: in_folder_statement(_USER, _ID, _LIMIT))
+
+
+def clear_folder_statement(user_id: UUID, folder_id: UUID) -> Update:
+    """What lies in it lies in none."""
+    return _without_entities(
+        update(Conversation).where(Conversation.user_id == user_id, Conversation.folder_id == folder_id)
+    ).values(folder_id=None)
+
+
+def delete_folder_statement(user_id: UUID, folder_id: UUID) -> Delete:
+    """Once no conversation lies in it; that artifacts lay in it goes with it."""
+    return delete(Folder).where(Folder.user_id == user_id, Folder.id == folder_id)
+
+
+def delete_folder(session: Session, user_id: UUID, folder_id: UUID) -> bool:
+    """Delete a folder for good, and keep what lies in it and the folders below; False when there is none."""
+    values = {"user_id": user_id, "id": folder_id}
+    _CLEAR_FOLDER.count(session, values)
+    return _DELETE_FOLDER.count(session, values) == 1
+
+
+_CLEAR_FOLDER = Prepared(lambda: clear_folder_statement(_USER, _ID))
+_DELETE_FOLDER = Prepared(lambda: delete_folder_statement(_USER, _ID))
+
+
+def keep_tag(session: Session, user_id: UUID, name: str, color: str | None = None) -> UUID:
+    """The tag of that name, made where there is none; a colour that is given replaces the one it has."""
+    row = postgresql.insert(Tag).values(user_id=user_id, id=uuid4(), name=name, color=color)
+    kept = row.on_conflict_do_update(
+        index_elements=["user_id", "name"], set_={"color": func.coalesce(row.excluded.color, Tag.color)}
+    )
+    return session.execute(kept.returning(Tag.id)).scalar_one()
+
+
+def tags_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | None]:
+    """By name."""
+    return select(Tag.id, Tag.name, Tag.color).where(Tag.user_id == user_id).order_by(Tag.name).limit(limit)
+
+
+def tags(session: Session, user_id: UUID, limit: int = 1000) -> list[TagLine]:
+    """The user's tags."""
+    return list(map(TagLine._make, _TAGS.rows(session, {"user_id": user_id, "limit": limit})))
+
+
+_TAGS = Prepared(lambda: tags_statement(_USER, _LIMIT))
+
+
+def tag(session: Session, user_id: UUID, conversation_id: UUID, tag_id: UUID) -> None:
+    """Put a tag on a conversation; putting it there twice changes nothing."""
+    row = postgresql.insert(ConversationTag).values(user_id=user_id, conversation_id=conversation_id, tag_id=tag_id)
+    session.execute(row.on_conflict_do_nothing())
+
+
+def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, str | None, str, datetime | None]:
+    """Newest first."""
+    return (
+        _living(user_id, limit)
+        .join(
+            ConversationTag,
+            (ConversationTag.user_id == user_id) & (ConversationTag.conversation_id == Conversation.id),
+        )
+        .join(Tag, (Tag.user_id == user_id) & (Tag.id == ConversationTag.tag_id) & (Tag.name == name))
+    )
+
+
+def tagged(session: Session, user_id: UUID, name: str, limit: int) -> list[ConversationLine]:
+    """The conversations that have a tag, newest first."""
+    values = {"user_id": user_id, "name": name, "limit": limit}
+    return list(map(ConversationLine._make, _TAGGED.rows(session, values)))
+
+
+_TAGGED = Prepared(lambda: tagged_statement(_USER, given("name", Text()), _LIMIT))
+
+
+def _living(user_id: UUID, limit: int) -> Select[UUID, str | None, str, datetime | None]:
+    mine = select(*_LINE).where(Conversation.user_id == user_id, Conversation.deleted_at.is_(None))
+    return mine.order_by(*_NEWEST_FIRST).limit(limit)
+
+
+def _of_conversation(user_id: UUID, conversation_id: UUID) -> Update:
+    return _without_entities(
+        update(Conversation).where(
+            Conversation.user_id == user_id, Conversation.id == conversation_id, Conversation.deleted_at.is_(None)
+        )
+    )
+
+
+def _without_entities(statement: Update) -> Update:
+    return statement.execution_options(synchronize_session=False)
