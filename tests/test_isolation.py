@@ -220,7 +220,7 @@ def test_a_key_that_another_has_tells_nothing(pair: Pair) -> None:
                 "AND c.relname NOT IN ('alembic_version', 'embedding_models') ORDER BY 1"
             )
         ).all()
-    assert global_keys == ["carmenta.pk_users", "carmenta.uq_users_source_external_id"]
+    assert global_keys == ["carmenta.pk_users"]
 
 
 MUTATIONS: dict[str, tuple[str, Callable[[list[str]], bool]]] = {

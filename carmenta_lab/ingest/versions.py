@@ -1,6 +1,7 @@
 """Artifacts from the stage: their versions numbered by time, whatever was inserted between or taken out."""
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -12,8 +13,9 @@ _NUMBER = """
     ) n WHERE n.line = s.line
 """
 _VANISHED = """
-    DELETE FROM carmenta.artifacts t USING carmenta.users u, carmenta.artifacts l
-    WHERE u.source = %s AND t.user_id = u.id AND l.user_id = t.user_id AND l.id = t.id AND l.external_id IS NOT NULL
+    DELETE FROM carmenta.artifacts t USING lab.users u, carmenta.artifacts l
+    WHERE u.dataset_id = %s AND t.user_id = u.user_id AND l.user_id = t.user_id AND l.id = t.id
+    AND l.external_id IS NOT NULL
     AND NOT EXISTS (SELECT FROM stage_artifacts s WHERE s.id = t.id)
 """
 _GONE = """
@@ -87,7 +89,7 @@ _AFTERWARDS = (
 """A suggestion whose version is still there comes back; an artifact that was deleted softly stays so, whole."""
 
 
-def apply_versions(connection: psycopg.Connection[Any], source: str, again: bool, changes: Changes) -> None:
+def apply_versions(connection: psycopg.Connection[Any], dataset: UUID, again: bool, changes: Changes) -> None:
     """Fill `artifacts` from the stage.
 
     The row of a first version stays and becomes what the folder has as the first, as tags and references hang on it.
@@ -95,7 +97,7 @@ def apply_versions(connection: psycopg.Connection[Any], source: str, again: bool
     """
     connection.execute(_NUMBER)
     if again:
-        gone = connection.execute(_VANISHED, (source,)).rowcount + connection.execute(_GONE).rowcount
+        gone = connection.execute(_VANISHED, (dataset,)).rowcount + connection.execute(_GONE).rowcount
         changes.count("artifacts", deleted=gone)
         for statement in (*_SET_SUGGESTIONS_ASIDE, *_ANOTHER_IS_FIRST, *_RENUMBER):
             connection.execute(statement)

@@ -68,22 +68,22 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
-        """
-    )
-    op.execute(
-        r"""
         CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_deleted ON carmenta.memories (user_id, deleted_at) WHERE deleted_at IS NOT NULL
+        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
         """
     )
     op.execute(
         r"""
         CREATE INDEX ix_memories_superseded_by ON carmenta.memories (user_id, superseded_by) WHERE superseded_by IS NOT NULL
+        """
+    )
+    op.execute(
+        r"""
+        CREATE INDEX ix_memories_deleted ON carmenta.memories (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.memories IS 'A fact extracted from a conversation.'")

@@ -38,12 +38,12 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_artifacts_recent ON carmenta.artifacts (user_id, created_at DESC, id DESC)")
     op.execute(
         r"""
         CREATE INDEX ix_artifacts_conversation ON carmenta.artifacts (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
+    op.execute("CREATE INDEX ix_artifacts_recent ON carmenta.artifacts (user_id, created_at DESC, id DESC)")
     op.execute("COMMENT ON TABLE carmenta.artifacts IS 'One version of something made; a new version is a new row.'")
     op.execute("COMMENT ON COLUMN carmenta.artifacts.created_at IS 'Tells versions apart.'")
     op.execute(
@@ -175,16 +175,6 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_artifact_references_document ON carmenta.artifact_references (user_id, document_id) WHERE document_id IS NOT NULL
-        """
-    )
-    op.execute(
-        r"""
-        CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
-        """
-    )
-    op.execute(
-        r"""
         CREATE INDEX ix_artifact_references_conversation ON carmenta.artifact_references (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
@@ -193,7 +183,17 @@ def upgrade() -> None:
         CREATE INDEX ix_artifact_references_target_artifact ON carmenta.artifact_references (user_id, target_artifact_id) WHERE target_artifact_id IS NOT NULL
         """
     )
+    op.execute(
+        r"""
+        CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
+        """
+    )
     op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
+    op.execute(
+        r"""
+        CREATE INDEX ix_artifact_references_document ON carmenta.artifact_references (user_id, document_id) WHERE document_id IS NOT NULL
+        """
+    )
     op.execute(
         r"""
         COMMENT ON TABLE carmenta.artifact_references IS 'An artifact refers to another artifact, a conversation, a message or a document.'

@@ -37,15 +37,15 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
+        CREATE INDEX ix_passages_message ON search.passages (user_id, message_id) WHERE message_id IS NOT NULL
+        """
+    )
+    op.execute(
+        r"""
         CREATE INDEX ix_passages_document ON search.passages (user_id, document_id) WHERE document_id IS NOT NULL
         """
     )
     op.execute("CREATE INDEX ix_passages_memory ON search.passages (user_id, memory_id) WHERE memory_id IS NOT NULL")
-    op.execute(
-        r"""
-        CREATE INDEX ix_passages_message ON search.passages (user_id, message_id) WHERE message_id IS NOT NULL
-        """
-    )
     op.execute(
         r"""
         COMMENT ON TABLE search.passages IS 'A text that is searched, and the source it stands for; never updated.'
@@ -53,7 +53,7 @@ def upgrade() -> None:
     )
     op.execute("COMMENT ON COLUMN search.passages.unit IS 'turn, memory or section.'")
     op.execute("COMMENT ON COLUMN search.passages.ordinal IS 'Which piece of its source, from 0.'")
-    op.execute("COMMENT ON COLUMN search.passages.content IS 'The text as indexed: \"[date] Author: text\".'")
+    op.execute('COMMENT ON COLUMN search.passages.content IS \'The text as indexed: "[date] Author: text".\'')
     op.execute("COMMENT ON COLUMN search.passages.language IS 'ISO 639-1.'")
     op.execute(
         r"""
