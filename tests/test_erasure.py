@@ -5,16 +5,17 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from planting import DERIVED, Planted, plant
-from sqlalchemy import insert, text
+from planting import DERIVED, Planted, plant, plant_lab
+from sqlalchemy import text
 
 from carmenta_lab.erasure import forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.approximate import build, listed
+from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.ingest.staging import Stage, lock_key
 from carmenta_lab.postgres import Database
-from carmenta_lab.schema.lab.measurements import datasets, hits, loaded, qrels, queries, runs, scores
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
@@ -29,8 +30,8 @@ def _columns(database: Database) -> list[tuple[str, str, str]]:
                     "SELECT c.oid::regclass::text, a.attname::text, t.typname::text FROM pg_class c "
                     "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
                     "JOIN pg_type t ON t.oid = a.atttypid "
-                    "WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace IN "
-                    "('carmenta'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
+                    "WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace IN ('carmenta'::regnamespace, "
+                    "'search'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
                 )
             )
         ]
@@ -62,25 +63,13 @@ def two(database: Database) -> tuple[Database, UUID, UUID, Planted]:
     vectors = register(database.owner, "tiny", 3)
     ann, bob = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(datasets).values(id=DATASET, name="planted", origin="/data/planted"))
         planted = plant(session, ann, SECRET, vectors)
-        plant(session, bob, "innocent", vectors)
-        session.execute(text("UPDATE carmenta.users SET source = 'planted'"))
+        others = plant(session, bob, "innocent", vectors)
+        for user, word, rows in ((ann, SECRET, planted), (bob, "innocent", others)):
+            plant_lab(session, user, word, DATASET, rows["messages"][0]["id"])
         session.execute(text("UPDATE carmenta.conversations SET source = 'planted'"))
-        run = session.scalar(
-            insert(runs).values(dataset_id=DATASET, strategy="s", config="c", circumstances={}).returning(runs.c.id)
-        )
-        for user, word in ((ann, SECRET), (bob, "innocent")):
-            row = {"dataset_id": DATASET, "query_id": f"about {word}"}
-            session.execute(insert(queries).values(**row, user_id=user, content=word, position=1, answers=[word]))
-            message = session.scalar(text("SELECT id FROM carmenta.messages WHERE user_id = :u LIMIT 1"), {"u": user})
-            source = {"source_id": message, "source_kind": "message"}
-            session.execute(insert(qrels).values(**row, **source, relevance=1))
-            held = {"dataset_id": DATASET, "place": "votes", "user_id": user, "row_id": message, "other_id": message}
-            session.execute(insert(loaded).values(held))
-            of_run = {"run_id": run, "query_id": f"about {word}"}
-            session.execute(insert(hits).values(**of_run, **source, rank=1, passage_id=uuid4(), score=1, parts={}))
-            session.execute(insert(scores).values(**of_run, measure="recall@1", value=1))
+    for user in (ann, bob):
+        build(database.owner, vectors, HNSW(kind="halfvec"), user=user)
     return database, ann, bob, planted
 
 
@@ -92,17 +81,18 @@ def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID
         f"{table}.{column}"
         for table, column, kind in _columns(database)
         if kind in ("text", "jsonb", "_text", "tsvector", "ltree")
-        and table.startswith("carmenta.")
-        and table not in ("carmenta.alembic_version", "search.embedding_models")
+        and not table.endswith(".alembic_version")
+        and table not in ("search.embedding_models", "lab.datasets", "lab.runs")
     }
     constrained = {
-        "users.kind", "users.source", "conversations.status", "conversations.visibility", "conversations.source",
+        "users.kind", "conversations.status", "conversations.visibility", "conversations.source",
         "messages.role", "memories.category", "memories.review_status", "feedback_signals.kind", "artifacts.kind",
         "artifact_references.relation", "background_queries.status", "passages.unit", "service_connections.status",
         "passage_features.unit", "passage_features.role", "lexical_statistics.unit", "lexical_statistics.role",
+        "embeddings_tiny.unit", "queries.category", "queries.language", "qrels.source_kind", "loaded.table_name",
+        "hits.source_kind", "hits.parts", "scores.measure",
     }  # fmt: skip
-    units = {name for name in free if name.startswith("carmenta.embeddings") and name.endswith(".unit")}
-    assert free - {f"carmenta.{name}" for name in constrained} - units == held.keys() & free
+    assert {name for name in free if name.split(".", 1)[1] not in constrained} == held.keys() & free
     assert {"search.passages.text_search", "carmenta.documents.text_search", "lab.queries.answers"} <= held.keys()
 
 
@@ -113,12 +103,23 @@ def test_forgetting_a_user_leaves_no_trace_and_takes_nobody_elses_rows(
     before, bobs = _rows(database, ann), _rows(database, bob)
     assert all(before.values())
     (tmp_path / f"{DATASET}.rejects.jsonl").touch()
+    assert _holding(database, str(ann)).keys() >= {
+        "lab.runs.circumstances",
+        "lab.loaded.user_id",
+        "search.passages.user_id",
+    }
     forgotten = forget_user(database.owner, ann, tmp_path)
     assert _holding(database, SECRET) == {}
+    assert _holding(database, str(ann)) == {}
     assert not any(_rows(database, ann).values())
     assert _rows(database, bob) == bobs
-    assert forgotten.rows == before | {"lab.queries": 1, "lab.qrels": 1, "lab.hits": 1, "lab.scores": 1}
-    assert forgotten.total == sum(before.values()) + 3
+    assert forgotten.rows == before | {"lab.qrels": 1, "lab.hits": 1, "lab.scores": 1, "lab.runs": 1}
+    assert forgotten.total == sum(before.values()) + 4
+    with database.owner_session() as session:
+        assert len(listed(session)) == 1  # of the other's rows
+        definitions = session.scalars(text("SELECT indexdef FROM pg_indexes")).all()
+        assert not any(str(ann) in definition for definition in definitions)
+        assert str(bob) in str(session.scalar(text("SELECT circumstances FROM lab.runs")))
     attachment = planted["attachments"][0]
     assert forgotten.objects == ((attachment["bucket"], attachment["key"]),)
     assert forgotten.rejects_files == (tmp_path / f"{DATASET}.rejects.jsonl",)
@@ -143,10 +144,9 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
         "users", "accounts", "sessions", "service_connections", "assistants", "settings", "workspaces", "folders",
         "tags", "profiles", "documents", "document_links", "passages", *DERIVED,
     }  # fmt: skip
-    kept.add("lab.loaded")  # ids alone, until the next load
-    left = {name.removeprefix("carmenta.") for name, count in _rows(database, ann).items() if count}
-    assert left == kept
-    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept - {"lab.loaded"}
+    left = {name for name, count in _rows(database, ann).items() if count}
+    assert {name.split(".")[1] for name in left} == kept
+    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept
     with database.owner_session() as session:
         units = session.scalars(text("SELECT unit FROM search.passages WHERE user_id = :u"), {"u": ann}).all()
     assert units == ["section"]

@@ -33,8 +33,8 @@ NOON = datetime(2025, 3, 14, 12, tzinfo=UTC)
 VECTORS = f"search.{table_name(DEFAULT_MODEL)}"
 
 TABLES = (
-    *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles", "passages"),
-    *("lab.datasets", "lab.queries", "lab.qrels", table_name(DEFAULT_MODEL)),
+    *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles"),
+    *("search.passages", "lab.datasets", "lab.users", "lab.queries", "lab.qrels", VECTORS),
 )
 
 

@@ -28,8 +28,8 @@ from test_ingest import (
 from carmenta_lab.datasets import scan
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DatasetError, DimensionMismatch
-from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.indexing import packed
+from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.ingest import load, stream
 from carmenta_lab.postgres import Database
 

@@ -20,8 +20,8 @@ FLOORS = (
     {"experiment"},
     {"bench"},
     {"figures"},
-    {"explorer", "runner", "extension", "cli_db", "cli_progress", "cli_schema", "cli_workers", "cli_tables"},
-    {"cli_compare", "cli_contexts", "cli_explain", "cli_import"},
+    {"explorer", "runner", "extension", "cli_progress", "cli_schema", "cli_workers", "cli_tables"},
+    {"cli_db", "cli_compare", "cli_contexts", "cli_explain", "cli_import"},
     {"cli"},
     {"__init__"},
 )

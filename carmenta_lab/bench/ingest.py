@@ -71,7 +71,7 @@ def write_vectors(folder: Path, rows: int, seed: int, model: str = MODEL) -> Non
 def _measured(
     database: Database, folder: Path, tables: Sequence[str], schemas: Sequence[str | None], repeats: int
 ) -> list[float]:
-    """Median milliseconds of COPY of all final rows into the tables of each schema (None: their own), and of the load."""
+    """Median milliseconds of COPY of all final rows into tables of each schema (None: their own), and of the load."""
     admin = engine(embedded_way(read_settings().home_folder, database.name).admin)
 
     def empty() -> None:

@@ -51,7 +51,7 @@ def _longest(owner: Engine, work: Callable[[], object]) -> tuple[float, float]:
 
 
 def migrating(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """Each revision of `search` under load: the longest wait of a reader and a writer, against that without a migration.
+    """Each revision of `search` under load: longest wait of a reader and a writer, against that without a migration.
 
     "Limit" is the longest wait in as much time with nothing else going on; both are the worst of `repeats`.
     """
