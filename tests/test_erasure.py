@@ -1,6 +1,9 @@
 """Forgetting a person or a conversation leaves nothing of it in any column, and nobody else loses a row."""
 
+import gc
+from functools import _lru_cache_wrapper
 from pathlib import Path
+from types import FunctionType, ModuleType
 from uuid import UUID, uuid4
 
 import psycopg
@@ -8,6 +11,8 @@ import pytest
 from planting import DERIVED, Planted, plant, plant_lab
 from sqlalchemy import text
 
+from carmenta_lab import strategies
+from carmenta_lab.context import assemble, policies
 from carmenta_lab.erasure import forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
@@ -16,6 +21,8 @@ from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.ingest.staging import Stage, lock_key
 from carmenta_lab.postgres import Database
+from carmenta_lab.records import Query
+from carmenta_lab.retrieval.search import search
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
@@ -245,3 +252,105 @@ def test_nobody_is_forgotten_while_a_load_would_bring_them_back(two: tuple[Datab
     assert _rows(database, ann) == before
     forget_user(database.owner, ann)
     assert not any(_rows(database, ann).values())
+
+
+def _without_actions(database: Database) -> int:
+    """Make every reference that a deletion clears do nothing instead; returns how many those are."""
+    with database.owner_session() as session:
+        keys = session.execute(
+            text(
+                "SELECT conrelid::regclass::text AS child, conname AS name, pg_get_constraintdef(oid) AS definition "
+                "FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'n'"
+            )
+        ).all()
+        for key in keys:
+            bare = key.definition.partition(" ON DELETE")[0]
+            session.execute(
+                text(f"ALTER TABLE {key.child} DROP CONSTRAINT {key.name}, ADD CONSTRAINT {key.name} {bare}")
+            )
+        every = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'a'"
+        return session.scalar(text(every)) or 0
+
+
+def test_references_that_do_nothing_on_delete_are_cleared_first(two: tuple[Database, UUID, UUID, Planted]) -> None:
+    """What stays of the user refers to nothing that is gone; what the other has is untouched."""
+    database, ann, bob, planted = two
+    assert _without_actions(database) > 5
+    bobs = _rows(database, bob)
+    conversation, beside = planted["conversations"][0]["id"], uuid4()
+    with database.owner_session() as session:
+        values = {"u": ann, "c": beside, "m": uuid4(), "k": uuid4(), "old": planted["memories"][0]["id"]}
+        values["parent"] = planted["messages"][0]["id"]
+        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), values)
+        session.execute(
+            text(
+                "INSERT INTO carmenta.messages (user_id, id, conversation_id, parent_id, position, role, content) "
+                "VALUES (:u, :m, :c, :parent, 0, 'user', 'a branch of what was said there')"
+            ),
+            values,
+        )
+        session.execute(
+            text(
+                "INSERT INTO carmenta.memories (user_id, id, category, content, superseded_by) "
+                "VALUES (:u, :k, 'personal', 'replaced by what was learned there', :old)"
+            ),
+            values,
+        )
+    forget_conversation(database.owner, ann, conversation)
+    with database.owner_session() as session:
+        assert session.scalars(text("SELECT parent_id FROM carmenta.messages WHERE user_id = :u"), values).all() == [
+            None
+        ]
+        holds = "SELECT superseded_by FROM carmenta.memories WHERE user_id = :u"
+        assert session.scalars(text(holds), values).all() == [None]
+    forget_user(database.owner, ann)
+    assert not any(_rows(database, ann).values())
+    assert _rows(database, bob) == bobs
+
+
+WORDS = (
+    "SELECT p.lexeme, e FROM search.postings p CROSS JOIN unnest(p.entries) e WHERE p.user_id = :u ORDER BY 1, 2",
+    "SELECT * FROM search.lexical_statistics WHERE user_id = :u ORDER BY unit, role, author",
+)
+
+
+def test_the_index_of_words_is_exact_after_a_conversation_is_forgotten(own_sample: Database) -> None:
+    """Statistics and the words of other conversations are what an index made anew would hold."""
+    nora, conversation = Ids("sample").of("user", "nora"), Ids("sample").of("conversation", "nora-c09")
+
+    def statistics() -> list[tuple[object, ...]]:
+        with own_sample.owner_session() as session:
+            return [tuple(row) for row in session.execute(text(WORDS[1]), {"u": nora})]
+
+    before = statistics()
+    forgotten = forget_conversation(own_sample.owner, nora, conversation)
+    assert forgotten.rows["search.passage_features"] == forgotten.rows["search.passages"] > 5
+    kept = statistics()
+    assert kept != before
+    with own_sample.owner_session() as session:
+        session.execute(text("SELECT search.rebuild_words(:u)"), {"u": nora})
+    assert statistics() == kept
+
+
+def test_no_cache_of_the_process_holds_what_was_asked_or_said(own_sample: Database) -> None:
+    nora = Ids("sample").of("user", "nora")
+    query = Query("q", nora, f"where did we park the bikes {SECRET}")
+    with own_sample.user_session(nora) as session:
+        for name in strategies.names():
+            search(session, strategies.load(name), query, 5)
+        for policy in policies.names():
+            assemble(session, query, policy=policy, budget_tokens=400)
+    gc.collect()
+    caches = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
+    ours = [found for found in caches if (found.__module__ or "").startswith("carmenta_lab")]
+    assert len(ours) > 5
+    assert not [found for found in ours if _reaches(found, (SECRET, "sardines"), 5)]
+
+
+def _reaches(holder: object, words: tuple[str, ...], depth: int) -> bool:
+    """Whether a text with one of these words is held, some steps down."""
+    if isinstance(holder, str):
+        return any(word in holder for word in words)
+    if not depth or isinstance(holder, (type, FunctionType, ModuleType)):
+        return False
+    return any(_reaches(held, words, depth - 1) for held in gc.get_referents(holder))
