@@ -27,7 +27,7 @@ SELECT * FROM (
     UNION ALL
     SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL
-    SELECT 'function', p.oid::regprocedure::text, '', concat_ws(' ', pg_get_functiondef(p.oid), p.proacl::text,
+    SELECT 'function', p.oid::regprocedure::text, '', concat_ws(' ', regexp_replace(pg_get_functiondef(p.oid), '\s+', ' ', 'g'), p.proacl::text,
         obj_description(p.oid, 'pg_proc'))
     FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('carmenta', 'search', 'lab'))
     UNION ALL

@@ -389,7 +389,7 @@ def test_the_product_alone_needs_ltree_and_leaves_no_trace_of_the_rest(cluster: 
         if way.passwords is not None:
             dumped = _dump(way, tmp_path)
             assert "CREATE TABLE carmenta.messages" in dumped
-            assert not re.search(r"\b(search|lab)\.|vector|pg_trgm", dumped)
+            assert not re.search(r"\b(search|lab)\.|\b(vector|halfvec|pg_trgm)\b", dumped)
     finally:
         cluster.drop(way)
 

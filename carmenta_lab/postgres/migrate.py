@@ -185,11 +185,10 @@ def _run(connection: Connection, step: Step) -> None:
 
 
 def _drop_vectors(connection: Connection) -> None:
-    """The tables that models were given later, which no revision knows."""
+    """The tables that models were given later, which no revision knows; in the transaction of the steps down."""
     for table in connection.scalars(text("SELECT table_name FROM search.embedding_models")).all():
         connection.exec_driver_sql(f'DROP TABLE search."{table}"')
     connection.execute(text("DELETE FROM search.embedding_models"))
-    connection.commit()
 
 
 @contextmanager
