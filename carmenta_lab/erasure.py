@@ -1,17 +1,22 @@
-"""How is a person, or a conversation, forgotten? Every row that holds or derives from the content goes at once."""
+"""How is a person, or a conversation, forgotten? Every row that holds or derives from the content goes at once.
 
-from collections.abc import Mapping
+Of the three schemas those that are there: in production that is the product, with or without what is searched.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
+from carmenta_lab.ingest.domain_rows import REMEMBERED
 from carmenta_lab.ingest.staging import lock_key, sweep
+from carmenta_lab.schema import metadata
 
 ELSEWHERE = (
     "the server's log, its write-ahead log, and freed space until VACUUM FULL and ANALYZE",
@@ -46,23 +51,29 @@ def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None
     """Remove a person with everything that is theirs, in one transaction; UsageError when there is no such person.
 
     What killed loads left in a staging schema goes as well; while a load of their dataset is under way, which would
-    bring them back, that is a UsageError. Questions put in their name go with their judgements, hits and scores.
-    `rejects_folder` is where loads wrote rejected lines; files there that may hold some of this person's are named,
-    and left.
+    bring them back, that is a UsageError. Questions put in their name go with their judgements, hits and scores; kept
+    runs lose their id, and approximate indexes over their rows alone are dropped. `rejects_folder` is where loads
+    wrote rejected lines; files there that may hold some of this person's are named, and left.
     """
     values = {"user": user_id}
     with Session(owner) as session, session.begin():
-        found = session.execute(text("SELECT source FROM carmenta.users WHERE id = :user FOR UPDATE"), values)
-        user = found.one_or_none()
-        if user is None:
+        found = session.scalar(text("SELECT id FROM carmenta.users WHERE id = :user FOR UPDATE"), values)
+        if found is None:
             raise UsageError(f"there is no user {user_id}; give the id as carmenta.users has it.")
-        _sweep(session, user)
+        lab = _is_there(session, "lab.users")
+        sources = _sources(session, user_id) if lab else []
+        _alone(session, sources)
         objects = _objects(session, "true", values)
         before = _held(session, user_id)
-        judged = _forget_questions(session, "q.user_id = :user", values)
-        session.execute(text("DELETE FROM carmenta.users WHERE id = :user"), values)
-        rows = judged | _difference(before, _held(session, user_id))
-        return Forgotten(rows, objects, *_loaded(session, user, rejects_folder), ELSEWHERE)
+        judged = _forget_questions(session, "q.user_id = :user", values) if lab else {}
+        if lab:
+            judged |= _forget_in_runs(session, user_id)
+        _drop_indexes(session, user_id)
+        session.execute(text("SELECT set_config('search.index_later', 'on', true)"))  # the words go with all their rows
+        for name, key in _tables_of_users(session):
+            session.execute(text(f"DELETE FROM {name} WHERE {key} = :user"), values)
+        rows = _difference(before, _held(session, user_id)) | judged
+        return Forgotten(rows, objects, *_loaded(session, sources, rejects_folder), ELSEWHERE)
 
 
 def forget_conversation(
@@ -78,47 +89,167 @@ def forget_conversation(
     here = "user_id = :user AND conversation_id = :conversation"
     said = f"(SELECT id FROM carmenta.messages WHERE {here})"
     learned = f"(SELECT id FROM carmenta.memories WHERE user_id = :user AND source_message_id IN {said})"
+    made = f"(SELECT id FROM carmenta.artifacts WHERE {here})"
     judged_on_it = (
         "q.user_id = :user AND EXISTS (SELECT FROM lab.qrels j WHERE j.dataset_id = q.dataset_id "
         f"AND j.query_id = q.query_id AND (j.source_id IN {said} OR j.source_id IN {learned}))"
     )
+    going = {  # table -> which of its rows
+        "memories": f"{{row}}.id IN {learned}",
+        "artifacts": f"{{row}}.id IN {made}",
+        "background_queries": "{row}.conversation_id = :conversation",
+        "events": "{row}.conversation_id = :conversation",
+        "messages": "{row}.conversation_id = :conversation",
+        "conversations": "{row}.id = :conversation",
+    }
     with Session(owner) as session, session.begin():
         found = session.execute(
             text("SELECT source FROM carmenta.conversations WHERE user_id = :user AND id = :conversation FOR UPDATE"),
             values,
-        )
-        conversation = found.one_or_none()
-        if conversation is None:
+        ).one_or_none()
+        if found is None:
             raise UsageError(f"the user {user_id} has no conversation {conversation_id}.")
-        _sweep(session, conversation)
+        lab = _is_there(session, "lab.users")
+        sources = [str(found.source)] if found.source is not None and lab else []
+        _alone(session, sources)
         objects = _objects(session, f"message_id IN {said}", values)
         before = _held(session, user_id)
-        rows = _forget_questions(session, judged_on_it, values)
-        for statement in (
-            f"DELETE FROM carmenta.memories WHERE user_id = :user AND id IN {learned}",
-            "DELETE FROM carmenta.artifacts WHERE user_id = :user "
-            f"AND id IN (SELECT id FROM carmenta.artifacts WHERE {here})",
-            f"DELETE FROM carmenta.background_queries WHERE {here}",
-            "DELETE FROM carmenta.conversations WHERE user_id = :user AND id = :conversation",
-        ):
-            session.execute(text(statement), values)
-        rows |= _difference(before, _held(session, user_id))
-        places = _loaded(session, conversation, rejects_folder)
-        return Forgotten(rows, objects, *places, ELSEWHERE + OF_A_CONVERSATION)
+        judged = _forget_questions(session, judged_on_it, values) if lab else {}
+        _remove_words(session, f"(p.message_id IN {said} OR p.memory_id IN {learned})", values)
+        for table in going:
+            _clear_references(session, table, going, values)
+        for table in going:
+            session.execute(
+                text(f"DELETE FROM carmenta.{table} t WHERE t.user_id = :user AND {going[table].format(row='t')}"),
+                values,
+            )
+        if lab:
+            _forget_loaded(session, values)
+        rows = _difference(before, _held(session, user_id)) | judged
+        return Forgotten(rows, objects, *_loaded(session, sources, rejects_folder), ELSEWHERE + OF_A_CONVERSATION)
 
 
-def _sweep(session: Session, row: Row[str | None]) -> None:
-    """Drop what killed loads left in the database; UsageError while a load of this source is under way."""
+def _is_there(session: Session, name: str) -> bool:
+    return session.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": name}) is True
+
+
+def _sources(session: Session, user_id: UUID) -> list[str]:
+    """The datasets that brought a person."""
+    rows = session.scalars(
+        text("SELECT d.name FROM lab.users u JOIN lab.datasets d ON d.id = u.dataset_id WHERE u.user_id = :user"),
+        {"user": user_id},
+    )
+    return list(rows)
+
+
+def _alone(session: Session, sources: Sequence[str]) -> None:
+    """Drop what killed loads left in the database; UsageError while a load of one of these datasets is under way.
+
+    Nothing is noted and no index is kept in step meanwhile: what goes is taken out here.
+    """
     raw = session.connection().connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     sweep(raw)
-    if row[0] is None:
-        return
-    key = lock_key(Ids(row[0]).dataset)  # held to the end, so that no load begins meanwhile
-    if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
-        raise UsageError(
-            f"the dataset {row[0]!r} is being loaded, which would bring back what is forgotten: wait for the load's "
-            "end, or stop it, and forget then."
+    raw.execute("SELECT set_config('carmenta.indexing', 'at_once', true)")
+    for source in sources:
+        key = lock_key(Ids(source).dataset)  # held to the end, so that no load begins meanwhile
+        if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
+            raise UsageError(
+                f"the dataset {source!r} is being loaded, which would bring back what is forgotten: wait for the "
+                "load's end, or stop it, and forget then."
+            )
+
+
+def _tables_of_users(session: Session) -> list[tuple[str, str]]:
+    """Tables that are there and hold rows of users, with the column that names the user; those that refer first."""
+    vectors = []
+    if _is_there(session, "search.embedding_models"):
+        vectors = list(session.scalars(text("SELECT 'search.' || table_name FROM search.embedding_models")))
+    known = [
+        (table.fullname, "user_id" if "user_id" in table.columns else "id")
+        for table in reversed(metadata.sorted_tables)
+        if "user_id" in table.columns or table.fullname == "carmenta.users"
+    ]
+    return [(name, "user_id") for name in vectors] + [(name, key) for name, key in known if _is_there(session, name)]
+
+
+def _drop_indexes(session: Session, user_id: UUID) -> None:
+    """Approximate indexes over this person's rows alone: their definition names the person."""
+    names = session.scalars(
+        text(
+            "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
+            "WHERE c.relnamespace = to_regnamespace('search') AND strpos(pg_get_expr(indpred, indrelid), :user) > 0"
+        ),
+        {"user": str(user_id)},
+    ).all()
+    for name in names:
+        session.execute(text(f"DROP INDEX {name}"))
+
+
+def _forget_in_runs(session: Session, user_id: UUID) -> dict[str, int]:
+    """Take a person's id out of what runs say of themselves: an index over one person's rows is a circumstance."""
+    done = session.execute(
+        text(
+            "UPDATE lab.runs SET config = replace(config, :user, 'forgotten'), "
+            "circumstances = replace(circumstances::text, :user, 'forgotten')::jsonb "
+            "WHERE strpos(config, :user) > 0 OR strpos(circumstances::text, :user) > 0 RETURNING 1"
+        ),
+        {"user": str(user_id)},
+    ).all()
+    return {"lab.runs": len(done)} if done else {}
+
+
+def _remove_words(session: Session, which: str, values: Mapping[str, UUID]) -> None:
+    """Take passages out of the index of words, before they go: its postings and statistics are exact afterwards."""
+    if session.scalar(text("SELECT to_regprocedure('search.remove_words(uuid, uuid[])') IS NOT NULL")):
+        session.execute(
+            text(
+                "SELECT search.remove_words(:user, ARRAY(SELECT p.id FROM search.passages p "
+                f"WHERE p.user_id = :user AND {which}))"
+            ),
+            values,
+        )
+
+
+def _clear_references(session: Session, table: str, going: Mapping[str, str], values: Mapping[str, UUID]) -> None:
+    """Clear what refers to rows that go, in rows that stay: such references do nothing on delete."""
+    keys = session.execute(
+        text(
+            """
+            SELECT c.conrelid::regclass::text AS child, (SELECT relname FROM pg_class WHERE oid = c.conrelid) AS name,
+                array_agg(a.attname::text ORDER BY k.n) AS columns, array_agg(p.attname::text ORDER BY k.n) AS targets
+            FROM pg_constraint c JOIN LATERAL unnest(c.conkey, c.confkey) WITH ORDINALITY AS k(own, other, n) ON true
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.own AND a.attname <> 'user_id'
+            JOIN pg_attribute p ON p.attrelid = c.confrelid AND p.attnum = k.other
+            WHERE c.contype = 'f' AND c.confrelid = CAST(:table AS regclass) AND c.confdeltype IN ('a', 'r')
+            AND c.conparentid = 0 GROUP BY c.oid, c.conrelid
+            """
+        ),
+        {"table": f"carmenta.{table}"},
+    ).all()
+    for key in keys:
+        matches = " AND ".join(f"p.{there} = t.{own}" for own, there in zip(key.columns, key.targets, strict=True))
+        stays = f" AND NOT {going[key.name].format(row='t')}" if key.name in going else ""
+        session.execute(
+            text(
+                f"UPDATE {key.child} t SET {', '.join(f'{column} = NULL' for column in key.columns)} "
+                f"FROM carmenta.{table} p WHERE t.user_id = :user AND p.user_id = :user AND {matches} "
+                f"AND {going[table].format(row='p')}{stays}"
+            ),
+            values,
+        )
+
+
+def _forget_loaded(session: Session, values: Mapping[str, UUID]) -> None:
+    """What a dataset put into tables that do not keep where their rows come from: the notes of rows that are gone."""
+    for table, (first, second, _) in REMEMBERED.items():
+        session.execute(
+            text(
+                "DELETE FROM lab.loaded l WHERE l.user_id = :user AND l.table_name = :table AND NOT EXISTS ("
+                f"SELECT FROM carmenta.{table} t WHERE t.user_id = l.user_id AND t.{first} = l.row_id "
+                f"AND t.{second} = l.other_id)"
+            ),
+            {**values, "table": table},
         )
 
 
@@ -153,16 +284,14 @@ def _forget_questions(session: Session, which: str, values: Mapping[str, UUID]) 
 
 
 def _held(session: Session, user_id: UUID) -> dict[str, int]:
-    """Table -> rows of one user, for every table that has any: those of embedding models, made later, as well.
-
-    `lab.loaded` holds ids of a user's rows and nothing else; those of a conversation stay until the next load.
-    """
+    """Table -> rows of one user, for every table of the three schemas that has any."""
     tables = session.execute(
         text(
             "SELECT c.oid::regclass::text AS name, a.attname AS key FROM pg_class c JOIN pg_attribute a "
             "ON a.attrelid = c.oid AND (a.attname = 'user_id' OR c.oid = 'carmenta.users'::regclass "
             "AND a.attname = 'id') WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition "
-            "AND (c.relnamespace = 'carmenta'::regnamespace OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
+            "AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('carmenta', 'search', 'lab')) "
+            "ORDER BY 1"
         )
     ).all()
     counts = " UNION ALL ".join(
@@ -176,11 +305,13 @@ def _difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str
 
 
 def _loaded(
-    session: Session, row: Row[str | None], rejects_folder: Path | None
+    session: Session, sources: Sequence[str], rejects_folder: Path | None
 ) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """The folder that a row came from, and the file of lines rejected there."""
+    """The folders of these datasets, and the files of lines rejected there."""
+    if not sources:
+        return (), ()
     datasets = session.execute(
-        text("SELECT id, origin FROM lab.datasets WHERE name = :source"), {"source": row[0]}
+        text("SELECT id, origin FROM lab.datasets WHERE name = ANY(:sources) ORDER BY name"), {"sources": list(sources)}
     ).all()
     files = [rejects_folder / f"{dataset.id}.rejects.jsonl" for dataset in datasets] if rejects_folder else []
     return tuple(dataset.origin for dataset in datasets), tuple(file for file in files if file.exists())

@@ -18,8 +18,8 @@ from carmenta_lab.figures.contexts import tokens_by_block
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.search import search
+from carmenta_lab.schema.lab.measurements import datasets, loaded_users
 from carmenta_lab.schema.product.conversations import conversations
-from carmenta_lab.schema.product.identity import users
 from carmenta_lab.strategies import load as load_strategy
 
 BUDGETS = (50, 100, 200, 300, 500, 800, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000)
@@ -40,7 +40,10 @@ class Explorer:
         self._gathered: dict[tuple[Any, ...], Material] = {}
         with database.owner_session() as session:
             rows = session.execute(
-                select(users.c.external_id, users.c.id).where(users.c.source == dataset).order_by(users.c.external_id)
+                select(loaded_users.c.external_id, loaded_users.c.user_id)
+                .join(datasets, datasets.c.id == loaded_users.c.dataset_id)
+                .where(datasets.c.name == dataset)
+                .order_by(loaded_users.c.external_id)
             )
             self._users = {str(name): key for name, key in rows}
         wide, half = widgets.Layout(width="98%"), widgets.Layout(width="32%")

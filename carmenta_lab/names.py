@@ -7,6 +7,7 @@ from sqlalchemy import or_, select
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.ids import Ids
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.schema.lab.measurements import datasets, loaded_users
 from carmenta_lab.schema.product.conversations import conversations
 from carmenta_lab.schema.product.identity import users
 
@@ -23,16 +24,21 @@ def find_user(database: Database, name: str, dataset: str | None = None) -> UUID
 
     UsageError when several datasets have one of that name and none is named; UnknownName lists the known.
     """
-    rows = select(users.c.id, users.c.source, users.c.external_id).where(users.c.deleted_at.is_(None))
+    of_dataset = loaded_users.join(datasets, datasets.c.id == loaded_users.c.dataset_id)
+    rows = (
+        select(users.c.id, datasets.c.name, loaded_users.c.external_id)
+        .select_from(users.outerjoin(of_dataset, loaded_users.c.user_id == users.c.id))
+        .where(users.c.deleted_at.is_(None))
+    )
     if dataset is not None:
-        rows = rows.where(users.c.source == dataset)
+        rows = rows.where(datasets.c.name == dataset)
     with database.owner_session() as session:
-        found = session.execute(rows.where(or_(users.c.external_id == name, users.c.id == _uuid(name)))).all()
+        found = session.execute(rows.where(or_(loaded_users.c.external_id == name, users.c.id == _uuid(name)))).all()
         if not found:
-            known = session.scalars(rows.with_only_columns(users.c.external_id).limit(50)).all()
-            raise UnknownName("user", name, [given for given in known if given])
-    if len(found) > 1:
-        sources = ", ".join(sorted(str(row.source) for row in found))
+            known = session.execute(rows.where(loaded_users.c.external_id.is_not(None)).limit(50)).all()
+            raise UnknownName("user", name, [str(row.external_id) for row in known])
+    if len({row.id for row in found}) > 1:
+        sources = ", ".join(sorted(str(row.name) for row in found))
         raise UsageError(f"several datasets have a user {name!r}: {sources}. Say which with --dataset.")
     return UUID(str(found[0].id))
 
@@ -40,8 +46,12 @@ def find_user(database: Database, name: str, dataset: str | None = None) -> UUID
 def find_conversation(database: Database, user_id: UUID, name: str) -> UUID:
     """The conversation of that id among a user's, as the dataset gives it or as a uuid."""
     with database.owner_session() as session:
-        source = session.scalar(select(users.c.source).where(users.c.id == user_id))
-        keys = [key for key in (_uuid(name), Ids(source).of("conversation", name) if source else None) if key]
+        sources = session.scalars(
+            select(datasets.c.name)
+            .join(loaded_users, loaded_users.c.dataset_id == datasets.c.id)
+            .where(loaded_users.c.user_id == user_id)
+        )
+        keys = [key for key in (_uuid(name), *(Ids(source).of("conversation", name) for source in sources)) if key]
         mine = select(conversations.c.id).where(
             conversations.c.user_id == user_id, conversations.c.deleted_at.is_(None)
         )

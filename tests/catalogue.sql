@@ -6,11 +6,12 @@ SELECT * FROM (
             col_description(c.oid, a.attnum)) AS definition
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE c.relkind IN ('r', 'v', 'p')
+    WHERE c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
     UNION ALL
     SELECT 'table', c.oid::regclass::text, '', concat_ws(' ', c.relrowsecurity, c.relforcerowsecurity,
-        pg_get_userbyid(c.relowner), c.relacl::text, obj_description(c.oid), c.reloptions::text)
-    FROM pg_class c WHERE c.relkind IN ('r', 'v', 'p')
+        pg_get_userbyid(c.relowner), c.relacl::text, obj_description(c.oid, 'pg_class'), c.reloptions::text,
+        pg_get_partkeydef(c.oid))
+    FROM pg_class c WHERE c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
     UNION ALL
     SELECT 'view', c.oid::regclass::text, '', pg_get_viewdef(c.oid) FROM pg_class c WHERE c.relkind = 'v'
     UNION ALL
@@ -26,12 +27,13 @@ SELECT * FROM (
     UNION ALL
     SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL
-    SELECT 'function', p.oid::regprocedure::text, '', concat_ws(' ', pg_get_functiondef(p.oid), p.proacl::text)
-    FROM pg_proc p WHERE p.pronamespace = 'carmenta'::regnamespace
+    SELECT 'function', p.oid::regprocedure::text, '', concat_ws(' ', regexp_replace(pg_get_functiondef(p.oid), '\s+', ' ', 'g'), p.proacl::text,
+        obj_description(p.oid, 'pg_proc'))
+    FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('carmenta', 'search', 'lab'))
     UNION ALL
     SELECT 'schema', nspname::text, '', concat_ws(' ', pg_get_userbyid(nspowner), nspacl::text)
-    FROM pg_namespace WHERE nspname IN ('carmenta', 'lab')
+    FROM pg_namespace WHERE nspname IN ('carmenta', 'search', 'lab')
 ) facts
-WHERE (place LIKE 'carmenta.%' OR place LIKE 'lab.%' OR kind IN ('function', 'schema'))
-AND place <> 'carmenta.alembic_version' AND place NOT LIKE 'carmenta.embeddings%'
+WHERE (place ~ '^(carmenta|search|lab)[.]' OR kind IN ('function', 'schema'))
+AND place NOT LIKE '%.alembic_version' AND place NOT LIKE 'search.embeddings\_%'
 ORDER BY kind, place, name, definition

@@ -5,12 +5,27 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import ARRAY, Boolean, CheckConstraint, Column, Float, Integer, LargeBinary, Table, Uuid, insert, select
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    Integer,
+    LargeBinary,
+    Table,
+    Uuid,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Session
 
 from carmenta_lab.schema import metadata
 from carmenta_lab.schema.base import PRODUCT, SEARCH
+from carmenta_lab.schema.lab.measurements import datasets, hits, loaded, loaded_users, qrels, queries, runs, scores
 from carmenta_lab.schema.product.identity import sign_ins
 from carmenta_lab.schema.search.passages import embedding_table
 from carmenta_lab.schema.vector import Ltree
@@ -66,18 +81,25 @@ CHOSEN: dict[str, list[dict[str, Any]]] = {
 Planted = dict[str, list[dict[str, Any]]]
 
 
-def user_tables() -> list[Table]:
+def user_tables(schemas: tuple[str, ...] = (PRODUCT, SEARCH)) -> list[Table]:
     """Every table of the product, and of what is searched, whose rows belong to a user, parents first."""
-    return [t for t in metadata.sorted_tables if t.schema in (PRODUCT, SEARCH) and t.name not in NOBODYS]
+    return [t for t in metadata.sorted_tables if t.schema in schemas and t.name not in NOBODYS]
 
 
-def plant(session: Session, user: UUID, secret: str, vectors: str | None = None, dim: int = 3) -> Planted:
+def plant(
+    session: Session,
+    user: UUID,
+    secret: str,
+    vectors: str | None = None,
+    dim: int = 3,
+    schemas: tuple[str, ...] = (PRODUCT, SEARCH),
+) -> Planted:
     """Rows of `user` in every table; `secret` in every text and jsonb that the constraints leave free.
 
     Children refer to their parent's first row, targets are its last, and a row of the same table is the one before.
     """
     made: Planted = {}
-    for table in (sign_ins, *user_tables()):
+    for table in ([sign_ins] if PRODUCT in schemas else []) + user_tables(schemas):
         if table.name in DERIVED:
             continue
         for chosen in CHOSEN.get(table.name, [{}]):
@@ -90,7 +112,7 @@ def plant(session: Session, user: UUID, secret: str, vectors: str | None = None,
             }
             session.execute(insert(table).values(row))
             made.setdefault(table.name, []).append(row)
-    for table in [t for t in user_tables() if t.name in DERIVED]:
+    for table in [t for t in user_tables(schemas) if t.name in DERIVED]:
         rows = session.execute(select(table).where(table.c.user_id == user))
         made[table.name] = [dict(row._mapping) for row in rows]
     if vectors is not None:
@@ -99,6 +121,34 @@ def plant(session: Session, user: UUID, secret: str, vectors: str | None = None,
         made[vectors] = [values | {"embedding": np.ones(dim, np.float32)}]
         session.execute(insert(embedding_table(vectors, dim)).values(made[vectors][0]))
     return made
+
+
+def plant_lab(session: Session, user: UUID, word: str, dataset: UUID, source: UUID) -> None:
+    """A loaded user with a judged question that a run answered; `word` in every text, `source` is what was found."""
+    if session.scalar(select(datasets.c.id).where(datasets.c.id == dataset)) is None:
+        session.execute(insert(datasets).values(id=dataset, name="planted", origin="/data/planted"))
+    run = session.scalar(select(runs.c.id).where(runs.c.dataset_id == dataset))
+    if run is None:
+        kept = {"dataset_id": dataset, "strategy": "s", "config": "c", "circumstances": {}}
+        run = session.scalar(insert(runs).values(kept).returning(runs.c.id))
+    of_query = {"dataset_id": dataset, "query_id": f"about {word}"}
+    of_run = {"run_id": run, "query_id": f"about {word}"}
+    found = {"source_id": source, "source_kind": "message"}
+    session.execute(insert(loaded_users).values(dataset_id=dataset, user_id=user, external_id=word))
+    session.execute(insert(queries).values(**of_query, user_id=user, content=word, position=1, answers=[word]))
+    session.execute(insert(qrels).values(**of_query, **found, relevance=1))
+    held = {"dataset_id": dataset, "table_name": "votes", "user_id": user, "row_id": source, "other_id": source}
+    session.execute(insert(loaded).values(held))
+    session.execute(insert(hits).values(**of_run, **found, rank=1, score=1, parts={}))
+    session.execute(insert(scores).values(**of_run, measure="recall@1", value=1))
+    number = session.scalar(select(func.count()).select_from(queries))
+    session.execute(
+        text(
+            "UPDATE lab.runs SET circumstances = circumstances "
+            "|| jsonb_build_object(CAST(:key AS text), CAST(:index AS text))"
+        ),
+        {"key": f"index {number}", "index": f"WHERE user_id = '{user}'"},
+    )
 
 
 def _value(column: Column[Any], user: UUID, secret: str, made: Planted, last: bool = False) -> Any:

@@ -1,20 +1,28 @@
 """Forgetting a person or a conversation leaves nothing of it in any column, and nobody else loses a row."""
 
+import gc
+from functools import _lru_cache_wrapper
 from pathlib import Path
+from types import FunctionType, ModuleType
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from planting import DERIVED, Planted, plant
-from sqlalchemy import insert, text
+from planting import DERIVED, Planted, plant, plant_lab
+from sqlalchemy import text
 
+from carmenta_lab import strategies
+from carmenta_lab.context import assemble, policies
 from carmenta_lab.erasure import forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.approximate import build, listed
+from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.ingest.staging import Stage, lock_key
 from carmenta_lab.postgres import Database
-from carmenta_lab.schema.lab.measurements import datasets, hits, loaded, qrels, queries, runs, scores
+from carmenta_lab.records import Query
+from carmenta_lab.retrieval.search import search
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
@@ -29,8 +37,8 @@ def _columns(database: Database) -> list[tuple[str, str, str]]:
                     "SELECT c.oid::regclass::text, a.attname::text, t.typname::text FROM pg_class c "
                     "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
                     "JOIN pg_type t ON t.oid = a.atttypid "
-                    "WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace IN "
-                    "('carmenta'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
+                    "WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace IN ('carmenta'::regnamespace, "
+                    "'search'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
                 )
             )
         ]
@@ -62,25 +70,13 @@ def two(database: Database) -> tuple[Database, UUID, UUID, Planted]:
     vectors = register(database.owner, "tiny", 3)
     ann, bob = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(datasets).values(id=DATASET, name="planted", origin="/data/planted"))
         planted = plant(session, ann, SECRET, vectors)
-        plant(session, bob, "innocent", vectors)
-        session.execute(text("UPDATE carmenta.users SET source = 'planted'"))
+        others = plant(session, bob, "innocent", vectors)
+        for user, word, rows in ((ann, SECRET, planted), (bob, "innocent", others)):
+            plant_lab(session, user, word, DATASET, rows["messages"][0]["id"])
         session.execute(text("UPDATE carmenta.conversations SET source = 'planted'"))
-        run = session.scalar(
-            insert(runs).values(dataset_id=DATASET, strategy="s", config="c", circumstances={}).returning(runs.c.id)
-        )
-        for user, word in ((ann, SECRET), (bob, "innocent")):
-            row = {"dataset_id": DATASET, "query_id": f"about {word}"}
-            session.execute(insert(queries).values(**row, user_id=user, content=word, position=1, answers=[word]))
-            message = session.scalar(text("SELECT id FROM carmenta.messages WHERE user_id = :u LIMIT 1"), {"u": user})
-            source = {"source_id": message, "source_kind": "message"}
-            session.execute(insert(qrels).values(**row, **source, relevance=1))
-            held = {"dataset_id": DATASET, "place": "votes", "user_id": user, "row_id": message, "other_id": message}
-            session.execute(insert(loaded).values(held))
-            of_run = {"run_id": run, "query_id": f"about {word}"}
-            session.execute(insert(hits).values(**of_run, **source, rank=1, passage_id=uuid4(), score=1, parts={}))
-            session.execute(insert(scores).values(**of_run, measure="recall@1", value=1))
+    for user in (ann, bob):
+        build(database.owner, vectors, HNSW(kind="halfvec"), user=user)
     return database, ann, bob, planted
 
 
@@ -92,17 +88,18 @@ def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID
         f"{table}.{column}"
         for table, column, kind in _columns(database)
         if kind in ("text", "jsonb", "_text", "tsvector", "ltree")
-        and table.startswith("carmenta.")
-        and table not in ("carmenta.alembic_version", "search.embedding_models")
+        and not table.endswith(".alembic_version")
+        and table not in ("search.embedding_models", "lab.datasets", "lab.runs")
     }
     constrained = {
-        "users.kind", "users.source", "conversations.status", "conversations.visibility", "conversations.source",
+        "users.kind", "conversations.status", "conversations.visibility", "conversations.source",
         "messages.role", "memories.category", "memories.review_status", "feedback_signals.kind", "artifacts.kind",
         "artifact_references.relation", "background_queries.status", "passages.unit", "service_connections.status",
         "passage_features.unit", "passage_features.role", "lexical_statistics.unit", "lexical_statistics.role",
+        "embeddings_tiny.unit", "queries.category", "queries.language", "qrels.source_kind", "loaded.table_name",
+        "hits.source_kind", "hits.parts", "scores.measure",
     }  # fmt: skip
-    units = {name for name in free if name.startswith("carmenta.embeddings") and name.endswith(".unit")}
-    assert free - {f"carmenta.{name}" for name in constrained} - units == held.keys() & free
+    assert {name for name in free if name.split(".", 1)[1] not in constrained} == held.keys() & free
     assert {"search.passages.text_search", "carmenta.documents.text_search", "lab.queries.answers"} <= held.keys()
 
 
@@ -113,12 +110,23 @@ def test_forgetting_a_user_leaves_no_trace_and_takes_nobody_elses_rows(
     before, bobs = _rows(database, ann), _rows(database, bob)
     assert all(before.values())
     (tmp_path / f"{DATASET}.rejects.jsonl").touch()
+    assert _holding(database, str(ann)).keys() >= {
+        "lab.runs.circumstances",
+        "lab.loaded.user_id",
+        "search.passages.user_id",
+    }
     forgotten = forget_user(database.owner, ann, tmp_path)
     assert _holding(database, SECRET) == {}
+    assert _holding(database, str(ann)) == {}
     assert not any(_rows(database, ann).values())
     assert _rows(database, bob) == bobs
-    assert forgotten.rows == before | {"lab.queries": 1, "lab.qrels": 1, "lab.hits": 1, "lab.scores": 1}
-    assert forgotten.total == sum(before.values()) + 3
+    assert forgotten.rows == before | {"lab.qrels": 1, "lab.hits": 1, "lab.scores": 1, "lab.runs": 1}
+    assert forgotten.total == sum(before.values()) + 4
+    with database.owner_session() as session:
+        assert len(listed(session)) == 1  # of the other's rows
+        definitions = session.scalars(text("SELECT indexdef FROM pg_indexes")).all()
+        assert not any(str(ann) in definition for definition in definitions)
+        assert str(bob) in str(session.scalar(text("SELECT circumstances FROM lab.runs")))
     attachment = planted["attachments"][0]
     assert forgotten.objects == ((attachment["bucket"], attachment["key"]),)
     assert forgotten.rejects_files == (tmp_path / f"{DATASET}.rejects.jsonl",)
@@ -143,10 +151,9 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
         "users", "accounts", "sessions", "service_connections", "assistants", "settings", "workspaces", "folders",
         "tags", "profiles", "documents", "document_links", "passages", *DERIVED,
     }  # fmt: skip
-    kept.add("lab.loaded")  # ids alone, until the next load
-    left = {name.removeprefix("carmenta.") for name, count in _rows(database, ann).items() if count}
-    assert left == kept
-    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept - {"lab.loaded"}
+    left = {name for name, count in _rows(database, ann).items() if count}
+    assert {name.split(".")[1] for name in left} == kept
+    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept
     with database.owner_session() as session:
         units = session.scalars(text("SELECT unit FROM search.passages WHERE user_id = :u"), {"u": ann}).all()
     assert units == ["section"]
@@ -245,3 +252,105 @@ def test_nobody_is_forgotten_while_a_load_would_bring_them_back(two: tuple[Datab
     assert _rows(database, ann) == before
     forget_user(database.owner, ann)
     assert not any(_rows(database, ann).values())
+
+
+def _without_actions(database: Database) -> int:
+    """Make every reference that a deletion clears do nothing instead; returns how many those are."""
+    with database.owner_session() as session:
+        keys = session.execute(
+            text(
+                "SELECT conrelid::regclass::text AS child, conname AS name, pg_get_constraintdef(oid) AS definition "
+                "FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'n'"
+            )
+        ).all()
+        for key in keys:
+            bare = key.definition.partition(" ON DELETE")[0]
+            session.execute(
+                text(f"ALTER TABLE {key.child} DROP CONSTRAINT {key.name}, ADD CONSTRAINT {key.name} {bare}")
+            )
+        every = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'a'"
+        return session.scalar(text(every)) or 0
+
+
+def test_references_that_do_nothing_on_delete_are_cleared_first(two: tuple[Database, UUID, UUID, Planted]) -> None:
+    """What stays of the user refers to nothing that is gone; what the other has is untouched."""
+    database, ann, bob, planted = two
+    assert _without_actions(database) > 5
+    bobs = _rows(database, bob)
+    conversation, beside = planted["conversations"][0]["id"], uuid4()
+    with database.owner_session() as session:
+        values = {"u": ann, "c": beside, "m": uuid4(), "k": uuid4(), "old": planted["memories"][0]["id"]}
+        values["parent"] = planted["messages"][0]["id"]
+        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), values)
+        session.execute(
+            text(
+                "INSERT INTO carmenta.messages (user_id, id, conversation_id, parent_id, position, role, content) "
+                "VALUES (:u, :m, :c, :parent, 0, 'user', 'a branch of what was said there')"
+            ),
+            values,
+        )
+        session.execute(
+            text(
+                "INSERT INTO carmenta.memories (user_id, id, category, content, superseded_by) "
+                "VALUES (:u, :k, 'personal', 'replaced by what was learned there', :old)"
+            ),
+            values,
+        )
+    forget_conversation(database.owner, ann, conversation)
+    with database.owner_session() as session:
+        assert session.scalars(text("SELECT parent_id FROM carmenta.messages WHERE user_id = :u"), values).all() == [
+            None
+        ]
+        holds = "SELECT superseded_by FROM carmenta.memories WHERE user_id = :u"
+        assert session.scalars(text(holds), values).all() == [None]
+    forget_user(database.owner, ann)
+    assert not any(_rows(database, ann).values())
+    assert _rows(database, bob) == bobs
+
+
+WORDS = (
+    "SELECT p.lexeme, e FROM search.postings p CROSS JOIN unnest(p.entries) e WHERE p.user_id = :u ORDER BY 1, 2",
+    "SELECT * FROM search.lexical_statistics WHERE user_id = :u ORDER BY unit, role, author",
+)
+
+
+def test_the_index_of_words_is_exact_after_a_conversation_is_forgotten(own_sample: Database) -> None:
+    """Statistics and the words of other conversations are what an index made anew would hold."""
+    nora, conversation = Ids("sample").of("user", "nora"), Ids("sample").of("conversation", "nora-c09")
+
+    def statistics() -> list[tuple[object, ...]]:
+        with own_sample.owner_session() as session:
+            return [tuple(row) for row in session.execute(text(WORDS[1]), {"u": nora})]
+
+    before = statistics()
+    forgotten = forget_conversation(own_sample.owner, nora, conversation)
+    assert forgotten.rows["search.passage_features"] == forgotten.rows["search.passages"] > 5
+    kept = statistics()
+    assert kept != before
+    with own_sample.owner_session() as session:
+        session.execute(text("SELECT search.rebuild_words(:u)"), {"u": nora})
+    assert statistics() == kept
+
+
+def test_no_cache_of_the_process_holds_what_was_asked_or_said(own_sample: Database) -> None:
+    nora = Ids("sample").of("user", "nora")
+    query = Query("q", nora, f"where did we park the bikes {SECRET}")
+    with own_sample.user_session(nora) as session:
+        for name in strategies.names():
+            search(session, strategies.load(name), query, 5)
+        for policy in policies.names():
+            assemble(session, query, policy=policy, budget_tokens=400)
+    gc.collect()
+    caches = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
+    ours = [found for found in caches if (found.__module__ or "").startswith("carmenta_lab")]
+    assert len(ours) > 5
+    assert not [found for found in ours if _reaches(found, (SECRET, "sardines"), 5)]
+
+
+def _reaches(holder: object, words: tuple[str, ...], depth: int) -> bool:
+    """Whether a text with one of these words is held, some steps down."""
+    if isinstance(holder, str):
+        return any(word in holder for word in words)
+    if not depth or isinstance(holder, (type, FunctionType, ModuleType)):
+        return False
+    return any(_reaches(held, words, depth - 1) for held in gc.get_referents(holder))

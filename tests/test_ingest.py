@@ -35,7 +35,7 @@ VECTORS = f"search.{table_name(DEFAULT_MODEL)}"
 
 TABLES = (
     *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles"),
-    *("search.passages", "lab.datasets", "lab.queries", "lab.qrels", VECTORS),
+    *("search.passages", "lab.datasets", "lab.users", "lab.queries", "lab.qrels", VECTORS),
 )
 
 
@@ -100,9 +100,10 @@ def all_marks(database: Database) -> dict[str, list[Any]]:
 
 def content(database: Database, dataset: str = "tiny") -> dict[str, list[Any]]:
     """What a dataset's rows say, keyed by the given ids: equal for equal folders, whatever their names."""
-    users = "SELECT id FROM carmenta.users WHERE source = :d"
+    of_dataset = "lab.users l JOIN lab.datasets d ON d.id = l.dataset_id"
+    users = f"SELECT l.user_id FROM {of_dataset} WHERE d.name = :d"
     said = {
-        "users": "SELECT external_id, name FROM carmenta.users WHERE source = :d",
+        "users": f"SELECT l.external_id, u.name FROM carmenta.users u JOIN {of_dataset} ON l.user_id = u.id WHERE d.name = :d",
         "conversations": "SELECT external_id, title, status, visibility, started_at, last_message_at "
         f"FROM carmenta.conversations WHERE user_id IN ({users})",
         "messages": "SELECT m.external_id, c.external_id, p.external_id, m.position, m.role, m.author, m.parts, "

@@ -222,7 +222,7 @@ def test_a_key_that_another_has_tells_nothing(pair: Pair) -> None:
                 "AND c.relname NOT IN ('alembic_version', 'embedding_models', 'sign_ins') ORDER BY 1"
             )
         ).all()
-    assert global_keys == ["carmenta.pk_users", "carmenta.uq_users_source_external_id"]
+    assert global_keys == ["carmenta.pk_users"]
 
 
 def test_nobodys_table_and_the_partitions_are_closed_to_the_application(own_pair: Pair) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from carmenta_lab.cli_db import app
+from carmenta_lab.cli.db import app
 from typer.testing import CliRunner
 
 RUN = CliRunner()

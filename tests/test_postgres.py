@@ -1,22 +1,27 @@
 """The way to a database: URLs, roles, migrations, and the session of one user."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from planting import plant
 from pydantic import SecretStr
 from sqlalchemy import insert, select, text
 
+from carmenta_lab.erasure import forget_user
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database, as_user, migrate, prepare
 from carmenta_lab.postgres.hosts import parse
 from carmenta_lab.postgres.lab import Way, way_by_url
-from carmenta_lab.postgres.migrate import current, head, offline_sql
+from carmenta_lab.postgres.lab import revisions as revisions_of
+from carmenta_lab.postgres.migrate import BRANCHES, current, heads, offline_sql, plan, revisions
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.schema import metadata
 from carmenta_lab.schema.product.identity import users
@@ -174,7 +179,8 @@ def test_every_table_of_users_is_isolated(database: Database) -> None:
             text(
                 "SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced, "
                 "(SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid) AS policies "
-                "FROM pg_class c WHERE c.relnamespace = 'carmenta'::regnamespace AND c.relkind = 'r'"
+                "FROM pg_class c WHERE c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) "
+                "AND c.relkind = 'r'"
             )
         ).all()
     open_ones = {row.relname for row in rows if not row.forced or row.policies != 2}
@@ -226,54 +232,120 @@ def _catalogue(database: Database) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.exec_driver_sql(CATALOGUE.read_text().replace("%", "%%"))]
 
 
-def test_the_migrated_catalogue_equals_that_of_the_metadata(database: Database, way: Way) -> None:
+def test_the_migrated_catalogue_equals_that_of_the_metadata(database: Database) -> None:
     migrated = _catalogue(database)
     assert len(migrated) > 200
     migrate(database.owner, "base")
     with database.owner.begin() as connection:
-        connection.exec_driver_sql("CREATE SCHEMA lab")
+        for schema in ("search", "lab"):
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
         metadata.create_all(connection)
     created = _catalogue(database)
     assert [row for row in migrated if row not in created] == []
     assert [row for row in created if row not in migrated] == []
 
 
-@pytest.mark.parametrize("revision", [f"{number:04d}" for number in range(1, int(head()) + 1)])
-def test_a_revision_goes_down_as_it_came_up(database: Database, revision: str) -> None:
-    migrate(database.owner, revision)
-    before = _catalogue(database)
-    if revision != head():
-        migrate(database.owner, f"{int(revision) + 1:04d}")
-        assert _catalogue(database) != before
-        migrate(database.owner, revision)
-    else:
-        migrate(database.owner, "base")
-        migrate(database.owner, revision)
-    assert _catalogue(database) == before
+def _walk(branch: str) -> list[str]:
+    """Targets that take a branch down one revision after another, and up again."""
+    every = [*revisions(branch)[::-1], f"{branch}@base"]
+    return [*every[1:], *every[-2::-1]]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_each_revision_of_a_branch_goes_down_as_it_came_up(database: Database, branch: str) -> None:
+    """With rows in every table: what is left after a step down is what the step up found, to the definition."""
+    with database.owner_session() as session:
+        plant(session, uuid4(), "planted")
+    if branch == "product":
+        migrate(database.owner, "lab@base")
+        migrate(database.owner, "search@base")
+    seen = {heads()[branch]: _catalogue(database)}
+    for target in _walk(branch):
+        migrate(database.owner, target)
+        found = _catalogue(database)
+        assert found == seen.setdefault(target, found), target
+    assert len(seen) == len(revisions(branch)) + 1
+    assert len({str(facts) for facts in seen.values()}) == len(seen)  # each revision changes something
 
 
 def test_migrating_twice_does_nothing_and_base_removes_everything(database: Database) -> None:
     register(database.owner, "some model", 3)
-    assert migrate(database.owner) == (head(), head())
-    assert migrate(database.owner, "base") == (head(), None)
+    assert migrate(database.owner) == []
+    done = migrate(database.owner, "base")
+    assert [(step.branch, step.before, step.after) for step in done] == [
+        (branch, heads()[branch], None) for branch in reversed(BRANCHES)
+    ]
     with database.owner.connect() as connection:
         left = connection.exec_driver_sql(
-            "SELECT count(*) FROM pg_class WHERE relnamespace = 'carmenta'::regnamespace AND relkind = 'r'"
-        ).scalar()
-        assert left == 1  # Alembic's own
-        assert current(connection) is None
+            "SELECT nspname, (SELECT count(*) FROM pg_class WHERE relnamespace = n.oid), "
+            "(SELECT count(*) FROM pg_proc WHERE pronamespace = n.oid) FROM pg_namespace n "
+            "WHERE nspname IN ('carmenta', 'search', 'lab')"
+        ).all()
+        assert [tuple(row) for row in left] == [("carmenta", 0, 0)]  # it belongs to whoever set the database up
+        assert current(connection) == {}
 
 
-def test_an_unknown_revision_is_refused_with_the_known_ones(database: Database) -> None:
-    with pytest.raises(UsageError, match="Known: base, 0001"):
-        migrate(database.owner, "9999")
+def test_a_branch_goes_down_and_up_and_leaves_the_others_as_they_are(database: Database) -> None:
+    user = uuid4()
+    with database.owner_session() as session:
+        plant(session, user, "planted", register(database.owner, "tiny", 3))
+        before = session.scalar(text("SELECT count(*) FROM carmenta.messages"))
+    whole = _catalogue(database)
+    for branch, gone in (("search", "search"), ("lab", "lab")):
+        assert [str(step) for step in migrate(database.owner, f"{branch}@base")] == [f"{branch}: {heads()[branch]} -> base"]  # fmt: skip  # noqa: E501
+        assert {str(row[1]).split(".")[0] for row in _catalogue(database)}.isdisjoint({gone})
+    with database.owner_session() as session:
+        assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == before
+    assert [step.after for step in migrate(database.owner)] == [heads()["search"], heads()["lab"]]
+    assert _catalogue(database) == whole
 
 
-def test_a_database_from_the_future_is_refused(database: Database) -> None:
+def test_a_branch_that_another_stands_on_does_not_go_down_under_it(database: Database) -> None:
+    with pytest.raises(
+        UsageError, match="search and lab stand on product, which therefore stays at product_"
+    ) as caught:
+        migrate(database.owner, "product@base")
+    assert len(str(caught.value).splitlines()) == 1
+    assert "migrate search@base and lab@base first" in str(caught.value)
+    migrate(database.owner, "search@base")
+    with pytest.raises(UsageError, match="lab stand"):
+        migrate(database.owner, revisions("product")[0])
+    with database.owner.connect() as connection:
+        assert current(connection) == {branch: heads()[branch] for branch in ("product", "lab")}
+
+
+def test_a_branch_brings_the_product_up_and_never_down() -> None:
+    first, *_ = revisions("product")
+    head = heads()
+    assert [step[:] for step in plan({}, "search@head")] == [("product", None, head["product"]), ("search", None, head["search"])]  # fmt: skip  # noqa: E501
+    assert [step.branch for step in plan({"product": first}, "lab@head")] == ["product", "lab"]
+    assert [step.branch for step in plan({**head, "product": first}, "search@base")] == ["search"]
+    assert plan(head, "head") == []
+
+
+@pytest.mark.parametrize("target", ["9999", "0019", "search@0001", "nothing@head", "product_1@head", ""])
+def test_an_unknown_revision_is_refused_with_the_known_ones(database: Database, target: str) -> None:
+    with pytest.raises(UsageError, match=r"Known: head, base, product@head, .*product_1, .*search_1, .*lab_1"):
+        migrate(database.owner, target)
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_database_from_the_future_is_refused(database: Database, way: Way, branch: str) -> None:
     with database.owner.begin() as connection:
-        connection.exec_driver_sql("UPDATE carmenta.alembic_version SET version_num = '9999'")
-    with pytest.raises(DatabaseUnsuitable, match="update carmenta_lab"):
-        migrate(database.owner)
+        connection.exec_driver_sql(f"UPDATE {BRANCHES[branch]}.alembic_version SET version_num = '{branch}_9999'")
+    for refused in (lambda: migrate(database.owner), lambda: prepare(way), lambda: revisions_of(way)):
+        with pytest.raises(DatabaseUnsuitable, match=f"at revision {branch}_9999 of {branch}.*update carmenta_lab"):
+            refused()
+
+
+def test_a_database_from_before_the_schema_was_parted_is_refused_with_the_way_out(database: Database, way: Way) -> None:
+    with database.owner.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA search, lab CASCADE")
+        connection.exec_driver_sql("UPDATE carmenta.alembic_version SET version_num = '0019'")
+    for refused in (lambda: migrate(database.owner, "search@head"), lambda: prepare(way), lambda: revisions_of(way)):
+        with pytest.raises(DatabaseUnsuitable, match=f"db reset --confirm {database.name}`") as caught:
+            refused()
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_offline_sql_builds_the_same_catalogue(database: Database, way: Way) -> None:
@@ -281,10 +353,59 @@ def test_the_offline_sql_builds_the_same_catalogue(database: Database, way: Way)
     migrate(database.owner, "base")
     with connect(way.owner) as connection:
         connection.execute("SET ROLE carmenta_owner")
-        connection.execute("DROP TABLE carmenta.alembic_version")
         for statement in offline_sql().split(";\n\n"):  # one by one: some stand outside a transaction
             connection.execute(statement.encode())
     assert _catalogue(database) == migrated
+    assert migrate(database.owner) == []  # it knows what the SQL did
+
+
+def test_base_has_no_sql() -> None:
+    with pytest.raises(UsageError, match="no SQL to print"):
+        offline_sql("search@base")
+
+
+def test_the_product_alone_needs_ltree_and_leaves_no_trace_of_the_rest(cluster: Any, tmp_path: Path) -> None:
+    """In a database where neither pgvector nor pg_trgm is: what a team takes over."""
+    way = cluster.way(f"carmenta_{uuid4().hex[:12]}")
+    try:
+        set_up(way.admin, way.passwords, branches=["product"])
+        with way.database() as alone:
+            assert [str(step) for step in migrate(alone.owner, "product@head")] == [f"product: base -> {heads()['product']}"]  # fmt: skip  # noqa: E501
+            with alone.owner_session() as session:
+                extensions = session.scalars(text("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")).all()
+                assert extensions == ["ltree"]
+                schemas = session.scalars(
+                    text("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$|^public$'")
+                ).all()
+                assert schemas == ["carmenta"]
+                user = uuid4()
+                plant(session, user, "planted", schemas=("carmenta",))
+            facts = " ".join(str(fact) for row in _catalogue(alone) for fact in row)
+            assert not re.search(r"\b(search|lab)\.", facts)
+            with alone.user_session(user) as session:
+                assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 2
+            forgotten = forget_user(alone.owner, user)
+            assert forgotten.rows["carmenta.messages"] == 2
+        if way.passwords is not None:
+            dumped = _dump(way, tmp_path)
+            assert "CREATE TABLE carmenta.messages" in dumped
+            assert not re.search(r"\b(search|lab)\.|\b(vector|halfvec|pg_trgm)\b", dumped)
+    finally:
+        cluster.drop(way)
+
+
+def _dump(way: Way, folder: Path) -> str:
+    """What pg_dump says of the schema."""
+    from carmenta_lab.postgres.bundle import default_cache, unpacked
+
+    bundle = unpacked(default_cache())
+    url = way.owner.url
+    place = {"PGHOST": str(url.query["host"]), "PGPORT": str(url.query["port"]), "PGUSER": "carmenta_owner"}
+    password = {"PGPASSWORD": (way.passwords or {})["carmenta_owner"]}
+    command = [bundle.program("pg_dump"), "-s", "-d", url.database or ""]
+    done = subprocess.run(command, env=bundle.environment() | place | password, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_setting_up_twice_changes_nothing(way: Way) -> None:
@@ -311,7 +432,7 @@ def test_a_role_that_bypasses_isolation_is_refused(way: Way) -> None:
 def test_a_missing_extension_is_named(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     from carmenta_lab.postgres import roles
 
-    monkeypatch.setitem(roles.EXTENSIONS, "no_such_extension", (1, 0))
+    monkeypatch.setitem(roles.EXTENSIONS, "lab", {"no_such_extension": (1, 0)})
     with pytest.raises(DatabaseUnsuitable, match="no_such_extension is not available"):
         set_up(way.admin, way.passwords)
 
@@ -319,7 +440,7 @@ def test_a_missing_extension_is_named(way: Way, monkeypatch: pytest.MonkeyPatch)
 def test_an_old_extension_is_named_with_what_is_needed(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     from carmenta_lab.postgres import roles
 
-    monkeypatch.setitem(roles.EXTENSIONS, "vector", (99, 0))
+    monkeypatch.setitem(roles.EXTENSIONS, "search", {"vector": (99, 0)})
     with pytest.raises(DatabaseUnsuitable, match=r"99\.0 or newer is needed"):
         set_up(way.admin, way.passwords)
 
@@ -345,7 +466,7 @@ def test_two_migrators_at_once_end_with_one_schema(cluster, way: Way, database: 
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     with database.owner.connect() as connection:
-        assert current(connection) == head()
+        assert current(connection) == heads()
 
 
 def test_extensions_in_a_schema_of_their_own_are_found(cluster) -> None:  # type: ignore[no-untyped-def]

@@ -79,7 +79,7 @@ def add_user(database: Database, name: str) -> UUID:
     """A user with one conversation, whose ids are the same."""
     key = uuid4()
     with database.owner.begin() as connection:
-        connection.execute(text("INSERT INTO carmenta.users (id, external_id) VALUES (:u, :n)"), {"u": key, "n": name})
+        connection.execute(text("INSERT INTO carmenta.users (id, name) VALUES (:u, :n)"), {"u": key, "n": name})
         connection.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)"), {"u": key})
     return key
 

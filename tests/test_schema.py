@@ -12,12 +12,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from planting import plant, user_tables
+from planting import NOBODYS, plant, plant_lab, user_tables
 from sqlalchemy import exc, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from carmenta_lab.app import knowledge, operations
 from carmenta_lab.errors import DatabaseUnavailable
+from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database, migrate, prepare
 from carmenta_lab.postgres.migrate import BRANCHES, heads, offline_sql, revisions
 from carmenta_lab.postgres.roles import connect, set_up
@@ -65,12 +66,13 @@ def test_every_table_and_view_has_a_comment_in_the_database(shared: Database) ->
     with shared.owner_session() as session:
         silent = session.scalars(
             text(
-                "SELECT DISTINCT relname FROM pg_class "
-                "WHERE relnamespace::regnamespace::text IN ('carmenta', 'search', 'lab') "
-                "AND relkind IN ('r', 'v', 'p', 'm') AND obj_description(oid) IS NULL"
+                "SELECT relname FROM pg_class WHERE relnamespace IN "
+                "(SELECT oid FROM pg_namespace WHERE nspname IN ('carmenta', 'search', 'lab')) "
+                "AND relkind IN ('r', 'v', 'p', 'm') AND NOT relispartition "
+                "AND obj_description(oid, 'pg_class') IS NULL"
             )
         ).all()
-    assert silent == ["alembic_version"]
+    assert silent == ["alembic_version"] * len(BRANCHES)
 
 
 def test_every_key_begins_with_its_user_and_every_reference_carries_the_user() -> None:
@@ -80,6 +82,19 @@ def test_every_key_begins_with_its_user_and_every_reference_carries_the_user() -
         assert next(iter(table.primary_key.columns)).name == "user_id", table.name
         for key in table.foreign_key_constraints:
             assert "user_id" in key.column_keys, (table.name, key.name)
+
+
+def test_no_foreign_key_leads_out_of_the_lab_or_from_the_product_elsewhere(shared: Database) -> None:
+    """The product stands alone; what is searched refers to it, and the lab to nothing."""
+    with shared.owner_session() as session:
+        leading = session.execute(
+            text(
+                "SELECT DISTINCT f.relnamespace::regnamespace::text, t.relnamespace::regnamespace::text "
+                "FROM pg_constraint c JOIN pg_class f ON f.oid = c.conrelid JOIN pg_class t ON t.oid = c.confrelid "
+                "WHERE c.contype = 'f' AND f.relnamespace <> t.relnamespace"
+            )
+        ).all()
+    assert [tuple(row) for row in leading] == [("search", "carmenta")]
 
 
 def test_every_foreign_key_has_an_index_that_serves_it(shared: Database) -> None:
@@ -452,7 +467,8 @@ def test_events_are_added_and_never_changed_by_the_application(database: Databas
 def test_no_function_of_ours_runs_for_everybody(shared: Database) -> None:
     """A function that runs as its owner is callable by the application alone and pins its search path."""
     open_ones = text(
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'carmenta'::regnamespace AND prosecdef "
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE prosecdef AND pronamespace IN "
+        "('carmenta'::regnamespace, 'search'::regnamespace, 'lab'::regnamespace) "
         "AND (has_function_privilege('public', oid, 'EXECUTE') OR proconfig IS NULL)"
     )
     with shared.owner_session() as session:
@@ -462,8 +478,60 @@ def test_no_function_of_ours_runs_for_everybody(shared: Database) -> None:
 
 
 def _contents(database: Database, names: list[str]) -> dict[str, list[Any]]:
+    """Table, `schema.name` -> its rows."""
     with database.owner_session() as session:
-        return {name: sorted(map(str, session.scalars(text(f"SELECT to_jsonb(t) FROM {name} t")))) for name in names}
+        return {
+            name: sorted(map(str, session.scalars(text(f"SELECT to_jsonb(t) - 'use_count' FROM {name} t"))))
+            for name in names
+        }
+
+
+def _tables(database: Database) -> list[str]:
+    """Every table of the three schemas but Alembic's own."""
+    with database.owner_session() as session:
+        return list(
+            session.scalars(
+                text(
+                    "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
+                    "AND relname <> 'alembic_version' AND relnamespace IN "
+                    "(SELECT oid FROM pg_namespace WHERE nspname IN ('carmenta', 'search', 'lab')) ORDER BY 1"
+                )
+            )
+        )
+
+
+STEPS = [(branch, revision) for branch in BRANCHES for revision in revisions(branch)[:-1]]
+
+
+@pytest.mark.parametrize(("branch", "revision"), STEPS)
+def test_each_upgrade_keeps_what_the_tables_of_its_revision_held(
+    database: Database, branch: str, revision: str
+) -> None:
+    """Down to a revision, of which the tables keep their rows, and up again to the head."""
+    with database.owner_session() as session:
+        rows = plant(session, uuid4(), "planted", register(database.owner, "tiny", 3))
+        plant_lab(session, uuid4(), "planted", uuid4(), rows["messages"][0]["id"])
+    if branch == "product":
+        migrate(database.owner, "lab@base")
+        migrate(database.owner, "search@base")
+    migrate(database.owner, revision)
+    names = _tables(database)
+    before = _contents(database, names)
+    assert {name.split(".")[1] for name, held in before.items() if not held} <= NOBODYS
+    migrate(database.owner)
+    assert _contents(database, names) == before
+
+
+def test_what_the_lab_and_the_product_hold_outlives_the_branch_that_is_searched(database: Database) -> None:
+    with database.owner_session() as session:
+        rows = plant(session, uuid4(), "planted", register(database.owner, "tiny", 3))
+        plant_lab(session, uuid4(), "planted", uuid4(), rows["messages"][0]["id"])
+    names = [name for name in _tables(database) if not name.startswith("search.")]
+    before = _contents(database, names)
+    assert all(before[name] for name in names if name.startswith("lab."))
+    migrate(database.owner, "search@base")
+    migrate(database.owner, "search@head")
+    assert _contents(database, names) == before
 
 
 SQUAWK_EXCLUDED = {
@@ -483,11 +551,11 @@ def test_the_linter_of_migrations_has_nothing_to_say(tmp_path: Path) -> None:
     file = tmp_path / "upgrade.sql"
     file.write_text(offline_sql())
     excluded = ",".join(SQUAWK_EXCLUDED)
-    done = subprocess.run([squawk, "--pg-version=15", f"--exclude={excluded}", file], capture_output=True, text=True)
+    done = subprocess.run([squawk, "--pg-version=16", f"--exclude={excluded}", file], capture_output=True, text=True)
     assert (done.returncode, "warning" in done.stdout) == (0, False), done.stdout + done.stderr
     risky = tmp_path / "risky.sql"
     risky.write_text("ALTER TABLE carmenta.messages ALTER COLUMN position TYPE bigint;")
-    done = subprocess.run([squawk, "--pg-version=15", f"--exclude={excluded}", risky], capture_output=True, text=True)
+    done = subprocess.run([squawk, "--pg-version=16", f"--exclude={excluded}", risky], capture_output=True, text=True)
     assert "changing-column-type" in done.stdout  # it does find what is risky
 
 
@@ -526,15 +594,7 @@ def test_the_type_checker_catches_a_wrong_type_a_missing_field_and_a_misspelt_co
 
 
 def test_the_metadata_names_every_table(shared: Database) -> None:
-    with shared.owner_session() as session:
-        names = session.scalars(
-            text(
-                "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
-                "AND relnamespace::regnamespace::text IN ('carmenta', 'search', 'lab')"
-            )
-        ).all()
-    known = {table.fullname for table in metadata.sorted_tables}
-    assert set(names) == known | {f"{schema}.alembic_version" for schema in BRANCHES.values()}
+    assert set(_tables(shared)) == {table.fullname for table in metadata.sorted_tables}
 
 
 def test_a_backfill_of_the_owner_sees_every_row_in_spite_of_forced_policies(database: Database) -> None:
@@ -606,10 +666,8 @@ def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(c
             plant(session, user, "planted")
         with database.user_session(user) as session:
             assert [line.path for line in knowledge.tree(session, user, "another")] == ["another.document"]
-        down = migrate(database.owner, "base")
-        assert {(step.branch, step.before, step.after) for step in down} == {(b, heads()[b], None) for b in BRANCHES}
-        up = migrate(database.owner)
-        assert {(step.branch, step.before, step.after) for step in up} == {(b, None, heads()[b]) for b in BRANCHES}
+        assert [step.branch for step in migrate(database.owner, "base")] == ["lab", "search", "product"]
+        assert [step.after for step in migrate(database.owner)] == list(heads().values())
         database.dispose()
     finally:
         cluster.drop(way)
@@ -618,13 +676,21 @@ def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(c
 def test_a_migration_that_cannot_get_its_lock_says_so_and_can_be_run_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It gives up in one sentence, leaves its revision undone, and no shorter patience on the connection."""
     monkeypatch.setattr(sys.modules["carmenta_lab.postgres.migrate"], "LOCK_TIMEOUT", "300ms")
-    migrate(database.owner, revisions("search")[0])
+    register(database.owner, "tiny", 3)
+    before = _tables(database)
+    assert "search.embeddings_tiny" in before
     with database.owner.connect() as writer:
+        writer.execute(text("INSERT INTO carmenta.users (id) VALUES (gen_random_uuid())"))
         writer.execute(text("LOCK TABLE search.passages IN ROW EXCLUSIVE MODE"))
-        with pytest.raises(DatabaseUnavailable, match="migrate again"):
-            migrate(database.owner)
-    migrate(database.owner)
+        with pytest.raises(DatabaseUnavailable, match=r"gave up.*migrate again") as caught:
+            migrate(database.owner, "search@base")
+        assert len(str(caught.value).splitlines()) == 1
+        writer.rollback()
+    assert _tables(database) == before
     with database.owner_session() as session:
-        version = text("SELECT version_num FROM search.alembic_version")
-        assert session.scalar(version) == heads()["search"]
+        assert session.scalar(text("SHOW lock_timeout")) == "0"
+    assert [step.after for step in migrate(database.owner, "search@base")] == [None]
+    assert [step.after for step in migrate(database.owner)] == [heads()["search"]]
+    assert _tables(database) == [name for name in before if name != "search.embeddings_tiny"]

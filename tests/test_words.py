@@ -429,7 +429,7 @@ def test_indexing_a_user_whom_the_statistics_do_not_know_reads_each_message_a_fe
 
 def test_what_is_loaded_is_indexed(own_sample: Database) -> None:
     with own_sample.owner_session() as session:
-        users = session.scalars(text("SELECT id FROM carmenta.users WHERE source = 'sample'")).all()
+        users = session.scalars(text("SELECT user_id FROM lab.users")).all()
         for user in users:
             found = _index(session, user)
             assert found["entries"]
@@ -492,7 +492,7 @@ def test_the_ranking_is_that_of_bm25s_with_the_same_words(sample: Database, k1: 
 @pytest.mark.parametrize("view", ["own", "answer"])
 def test_a_view_sees_nothing_that_was_said_later(sample: Database, view: View) -> None:
     with sample.owner_session() as session:
-        user = session.scalar(text("SELECT id FROM carmenta.users WHERE external_id = 'nora'"))
+        user = session.scalar(text("SELECT user_id FROM lab.users WHERE external_id = 'nora'"))
         first = session.scalar(
             text("SELECT min(created_at) + interval '30 days' FROM search.passages WHERE user_id = :u"), {"u": user}
         )
@@ -524,7 +524,7 @@ def test_one_plan_serves_all_questions_whatever_the_first_were(
     """After five plans of their own questions share one, also on a connection that began with short questions."""
     sample.app.dispose()  # a new connection has prepared nothing
     with sample.owner_session() as session:
-        user = session.scalar(text("SELECT id FROM carmenta.users WHERE external_id = 'nora'"))
+        user = session.scalar(text("SELECT user_id FROM lab.users WHERE external_id = 'nora'"))
     with sample.user_session(user) as session:
         for _ in range(12):
             search(session, BM25(view="answer"), Query("q", user, first, asked_at=asked_at))

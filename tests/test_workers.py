@@ -91,7 +91,7 @@ def stored(database: Database) -> list[Any]:
     with database.owner_session() as session:
         return session.execute(
             text(
-                "SELECT r.strategy, h.query_id, h.rank, h.passage_id, h.score FROM lab.hits h "
+                "SELECT r.strategy, h.query_id, h.rank, h.source_id, h.score FROM lab.hits h "
                 "JOIN (SELECT *, row_number() OVER (ORDER BY id) AS n FROM lab.runs ORDER BY id DESC LIMIT 12) r "
                 "ON r.id = h.run_id ORDER BY r.n, h.query_id, h.rank"
             )

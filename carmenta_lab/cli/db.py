@@ -4,23 +4,29 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Collection
 from typing import Annotated, Literal
 
+import psycopg
 import typer
 from sqlalchemy import text
 
 from carmenta_lab import embedded
 from carmenta_lab.app.operations import make_event_partitions
+from carmenta_lab.cli.progress import steps
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
+from carmenta_lab.indexing.anew import irreplaceable, rebuild_search
 from carmenta_lab.indexing.approximate import build, drop, listed
 from carmenta_lab.indexing.approximate import name as index_name
 from carmenta_lab.indexing.kinds import KINDS, Kind
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.names import find_user
-from carmenta_lab.postgres.lab import find_way, open_lab, prepare, revisions, way_by_url
-from carmenta_lab.postgres.migrate import BRANCHES, heads, migrate, offline_sql, targets
-from carmenta_lab.postgres.roles import set_up
+from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.lab import Way, find_way, open_lab, prepare, revisions, way_by_url
+from carmenta_lab.postgres.migrate import BRANCHES, heads, migrate, offline_sql, planned, targets
+from carmenta_lab.postgres.roles import connect, set_up, waits_for_lock
+from carmenta_lab.schema.base import OWNER
 from carmenta_lab.settings import read_settings
 
 app = typer.Typer(help="The server and the schema.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -66,7 +72,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
             found |= {"pid": server.pid, "data": str(server.data_folder)}
     if found["running"]:
         try:
-            way = find_way(settings)
+            way = find_way(settings, make=False)
             found["revisions"] = revisions(way)
             if found["revisions"] == heads():
                 with way.database() as database, database.owner_session() as session:
@@ -96,9 +102,47 @@ def url(
     typer.echo(host.url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
+Confirm = Annotated[str, typer.Option(help="The database's name; asked for where it is not given.")]
+
+COUNTED = {
+    "datasets": "lab.datasets",
+    "runs": "lab.runs",
+    "users": "carmenta.users",
+    "conversations": "carmenta.conversations",
+    "messages": "carmenta.messages",
+}
+"""What is counted before it goes -> its table."""
+
+
+def _counted(database: Database, schemas: Collection[str]) -> str:
+    """How many rows of these schemas would go, in words; "" when there are none."""
+    found = []
+    with database.owner.connect() as connection:
+        for what, table in COUNTED.items():
+            there = connection.scalar(text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table})
+            if there and table.partition(".")[0] in schemas:
+                count = connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0
+                found += [f"{count:,} {what if count != 1 else what[:-1]}"] if count else []
+    return ", ".join(found)
+
+
+def _vectors_lost(database: Database) -> str:
+    """Which vectors could not be made again, in words; "" when all could."""
+    return ", ".join(f"{count:,} of {model}" for model, count in irreplaceable(database).items())
+
+
+def _confirmed(name: str, confirm: str) -> None:
+    """UsageError unless the database's name was given, or is typed now."""
+    if not confirm and sys.stdin.isatty():
+        confirm = typer.prompt(f"To go on, type the name of the database ({name})")
+    if confirm != name:
+        given = f"{confirm!r} is not its name" if confirm else "nothing was confirmed"
+        raise UsageError(f"nothing was dropped: {given}; confirm with --confirm {name}.")
+
+
 @app.command()
 def reset(
-    confirm: Annotated[str, typer.Option(help="The database's name; asked for where it is not given.")] = "",
+    confirm: Confirm = "",
     empty: Annotated[bool, typer.Option("--empty", help="Leave the database empty instead of migrating anew.")] = False,
 ) -> None:
     """Drop the schemas carmenta, search and lab with everything in them, and migrate anew.
@@ -107,21 +151,31 @@ def reset(
     """
     way = find_way()
     name = way.owner.url.database or ""
-    typer.echo(f"this drops the schemas carmenta, search and lab of {way.owner.shown()}, with everything in them.")
-    if not confirm and sys.stdin.isatty():
-        confirm = typer.prompt(f"To go on, type the name of the database ({name})")
-    if confirm != name:
-        given = f"{confirm!r} is not its name" if confirm else "nothing was confirmed"
-        raise UsageError(f"nothing was dropped: {given}; confirm with --confirm {name}.")
-    set_up(way.admin, way.passwords, branches=() if empty else BRANCHES)
-    with way.database() as database, database.owner.begin() as connection:
-        for schema in reversed(BRANCHES.values()):
-            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+    with way.database() as database:
+        held = _counted(database, BRANCHES.values()) if _has_owner(way) else ""
+        typer.echo(
+            f"this drops the schemas carmenta, search and lab of {way.owner.shown()} with everything in them: "
+            f"{held or 'no rows'}."
+        )
+        _confirmed(name, confirm)
+        set_up(way.admin, way.passwords, branches=() if empty else BRANCHES)
+        with database.owner.begin() as connection:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, psycopg.Connection)
+            waits_for_lock(raw)
+            for schema in reversed(BRANCHES.values()):
+                connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
     if empty:
         typer.echo(f"database {name} is empty")
         return
     prepare(way).dispose()
     typer.echo(f"database {name} is empty, revisions {', '.join(heads().values())}")
+
+
+def _has_owner(way: Way) -> bool:
+    """Whether the owner's role is there, without which nothing of ours is."""
+    with connect(way.admin) as connection:
+        return connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone() is not None
 
 
 @app.command("migrate")
@@ -130,22 +184,36 @@ def migrate_(
         str, typer.Argument(help="head, base, product@head, search@base, ..., or a revision of a branch.")
     ] = "head",
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
+    confirm: Confirm = "",
 ) -> None:
     """Bring the schema to a revision: all branches (product, search, lab), or one.
 
     Example: `carmenta-lab db migrate product@head`
+
+    What goes down loses rows. Where they could not be made again, the database's name is asked for, or given:
+    `carmenta-lab db migrate base --confirm carmenta`
     """
     if sql:
         typer.echo(offline_sql(target), nl=False)
         return
     wanted = targets(target)
     way = find_way()
-    set_up(way.admin, way.passwords, branches=[branch for branch, revision in wanted.items() if revision])
+    needed = {branch for branch, revision in wanted.items() if revision}
+    set_up(way.admin, way.passwords, branches=[branch for branch in BRANCHES if branch in needed | {"product"}])
     with way.database() as database:
-        steps = migrate(database.owner, target)
-    for step in steps:
+        down = [step for step in planned(database.owner, target) if step.down]
+        schemas = {BRANCHES[step.branch] for step in down}
+        lost = _counted(database, schemas)
+        if any(step.branch == "search" and step.after is None for step in down):
+            given = _vectors_lost(database)
+            lost = "; ".join(filter(None, (lost, given and f"vectors that only their folder gives again: {given}")))
+        if lost:
+            typer.echo(f"going down takes rows of {way.owner.shown()} along: {lost}.")
+            _confirmed(way.owner.url.database or "", confirm)
+        done = migrate(database.owner, target)
+    for step in done:
         typer.echo(str(step))
-    if not steps:
+    if not done:
         typer.echo("nothing to do")
 
 
@@ -165,6 +233,30 @@ def maintain(
         typer.echo(f"carmenta.{partition.name}: made, {partition.moved} events moved into it")
     if not made:
         typer.echo("nothing to do")
+
+
+@app.command()
+def rebuild(
+    confirm: Confirm = "",
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Token codes for everybody, not only for users who have some.")
+    ] = False,
+) -> None:
+    """Drop what is searched and build it again: passages, words, vectors, token codes, approximate indexes.
+
+    Example: `carmenta-lab db rebuild`
+    """
+    with open_lab() as lab:
+        if given := _vectors_lost(lab):
+            typer.echo(
+                f"vectors of models that are not at hand would be lost until their folder is loaded again: {given}."
+            )
+            _confirmed(lab.name, confirm)
+        with steps("rebuilding") as progress:
+            made = rebuild_search(lab, tokens, progress)
+    typer.echo(str(made))
+    for model, count in made.lost.items():
+        typer.echo(f"lost: {count:,} vectors of {model}; load the folder that gives them again")
 
 
 @app.command()

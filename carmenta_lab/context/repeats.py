@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
 _FILLERS = frozenset(
@@ -18,14 +17,12 @@ STEM_CHARACTERS = 3
 _ENDINGS = ("ing", "ed", "es", "en", "s", "e")
 
 
-@lru_cache(4096)
 def words(text: str) -> str:
     """The text as its words in small letters, each between spaces; "" when there are none."""
     found = _WORD.findall(text.casefold())
     return f" {' '.join(found)} " if found else ""
 
 
-@lru_cache(4096)
 def gist(text: str) -> str:
     """The same without articles, forms of "be" and "have", and endings: near-duplicates have an equal one."""
     found = [_stem(word) for word in _WORD.findall(text.casefold()) if word not in _FILLERS]

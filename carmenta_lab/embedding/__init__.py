@@ -9,7 +9,7 @@ from threading import Lock
 
 from carmenta_lab.embedding.embedder import Embedder, TokenEmbeddings
 
-__all__ = ["DEFAULT_MODEL", "Embedder", "TokenEmbeddings", "load_embedder"]
+__all__ = ["DEFAULT_MODEL", "Embedder", "TokenEmbeddings", "at_hand", "load_embedder"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
@@ -24,6 +24,15 @@ def load_embedder(name: str = DEFAULT_MODEL) -> Embedder:
     """
     with _loading:
         return _load(name)
+
+
+def at_hand(name: str) -> bool:
+    """Whether `load_embedder` gives this model without a network."""
+    if name == DEFAULT_MODEL:
+        return True
+    from carmenta_lab.embedding import catalogue
+
+    return catalogue.cached(name)
 
 
 @cache

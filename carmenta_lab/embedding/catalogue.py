@@ -34,8 +34,7 @@ def load(name: str, bundled: str) -> Embedder:
     if name.lower() not in known:
         raise UnknownModel(name, [bundled, *(model["model"] for model in known.values())])
     described = known[name.lower()]
-    folder = os.environ.get("FASTEMBED_CACHE_PATH") or str(read_settings().home_folder / "models")
-    model = _fetch(described["model"], folder)
+    model = _fetch(described["model"], _folder())
     tokenizer: Tokenizer = vars(model.model)["tokenizer"]  # every text model has one; its base class does not say so
 
     def encode(texts: list[str], _ids: list[list[int]]) -> Vectors:
@@ -45,6 +44,23 @@ def load(name: str, bundled: str) -> Embedder:
         return np.asarray(next(iter(model.query_embed(text))), np.float32)
 
     return Embedder(described["model"], described["dim"], tokenizer, encode, encode_query)
+
+
+def cached(name: str) -> bool:
+    """Whether it is a fastembed model that is in the cache."""
+    known = {model["model"].lower(): model["model"] for model in TextEmbedding.list_supported_models()}
+    if name.lower() not in known:
+        return False
+    with _quiet():
+        try:
+            TextEmbedding(known[name.lower()], cache_dir=_folder(), local_files_only=True, lazy_load=True)
+        except Exception:  # in whatever way fastembed says so
+            return False
+    return True
+
+
+def _folder() -> str:
+    return os.environ.get("FASTEMBED_CACHE_PATH") or str(read_settings().home_folder / "models")
 
 
 def _fetch(name: str, folder: str) -> TextEmbedding:

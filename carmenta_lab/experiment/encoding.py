@@ -1,7 +1,7 @@
 """What the models make of the questions: once a model, however many strategies ask for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.experiment.questions import vectors_needed
@@ -27,12 +27,13 @@ def encode(
     plain = {name: retriever for name, retriever in retrievers.items() if not reads_question(retriever)}
     vectors = {model: _vectors(model, queries) for model in vectors_needed([r.model for r in plain.values()])}
     found: dict[str, dict[str, Encoded]] = {}
+    read: dict[_Key, Question] = {}
     for name, retriever in retrievers.items():
         if name in plain:
             of_model = vectors.get(retriever.model or "", {})
             found[name] = {query_id: Encoded(vector=vector) for query_id, vector in of_model.items()}
         else:
-            found[name] = _questions(database, retriever, queries)
+            found[name] = _questions(database, retriever, queries, read)
     return found
 
 
@@ -42,11 +43,20 @@ def _vectors(model: str, queries: Sequence[Query]) -> dict[str, Vector]:
     return {query.query_id: embedder.embed_query(query.text) for query in queries}
 
 
-def _questions(database: Database, retriever: Retriever, queries: Sequence[Query]) -> dict[str, Encoded]:
-    """The model is asked once for each text, whichever strategy came first."""
+_Key: TypeAlias = tuple[str, str | None, bool]
+"""Query id, model, and whether single tokens are read: all that a question's reading depends on."""
+
+
+def _questions(
+    database: Database, retriever: Retriever, queries: Sequence[Query], read: dict[_Key, Question]
+) -> dict[str, Encoded]:
+    """The model is asked once for each question, whichever strategy came first; `read` keeps what it said."""
     found = {}
     with database.app_session() as session:
         for query in queries:
-            with as_user(session, query.user_id):
-                found[query.query_id] = Encoded(question=understand(session, retriever, query))
+            key = query.query_id, retriever.model, bool(getattr(retriever, "tokens", False))
+            if key not in read:
+                with as_user(session, query.user_id):
+                    read[key] = understand(session, retriever, query)
+            found[query.query_id] = Encoded(question=read[key])
     return found

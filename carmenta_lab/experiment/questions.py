@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import DatasetError, UnknownName
 from carmenta_lab.records import Qrels, Query, SourceKind
-from carmenta_lab.schema.lab.measurements import datasets, qrels, queries
-from carmenta_lab.schema.product.identity import users
+from carmenta_lab.schema.lab.measurements import datasets, loaded_users, qrels, queries
 from carmenta_lab.schema.search.passages import passages
 
 
@@ -73,8 +72,9 @@ def read_questions(session: Session, dataset: str) -> Questions:
         judgements[query_id][source] = (kind, relevance)
     if not any(relevance > 0 for judged in judgements.values() for _, relevance in judged.values()):
         raise DatasetError(f"the dataset {dataset} has no judged question: queries.jsonl and qrels.tsv are needed.")
-    names = session.execute(select(users.c.id, users.c.external_id).where(users.c.source == dataset))
-    user_names = {row.id: str(row.external_id) for row in names}
+    u = loaded_users
+    names = session.execute(select(u.c.user_id, u.c.external_id).where(u.c.dataset_id == found))
+    user_names = {row.user_id: str(row.external_id) for row in names}
     counts = session.execute(
         select(passages.c.user_id, func.count())
         .where(passages.c.user_id.in_(list(user_names)))

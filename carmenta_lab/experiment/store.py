@@ -16,7 +16,6 @@ HIT_COLUMNS = (
     ("run_id", "int4"),
     ("query_id", "text"),
     ("rank", "int4"),
-    ("passage_id", "uuid"),
     ("source_id", "uuid"),
     ("source_kind", "text"),
     ("score", "float8"),
@@ -42,7 +41,7 @@ def store(database: Database, comparison: "Comparison", configs: dict[str, str])
             assert run is not None
             kept[name] = run
             hits = (
-                (run, query, h.rank, h.passage_id, h.source_id, h.source_kind, h.score, jsonb(dict(h.parts)))
+                (run, query, h.rank, h.source_id, h.source_kind, h.score, jsonb(dict(h.parts)))
                 for query, ranking in executed.run.rankings.items()
                 for h in ranking.hits
             )

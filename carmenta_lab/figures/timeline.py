@@ -23,8 +23,8 @@ from carmenta_lab.figures.page import (
     plain,
     safe,
 )
+from carmenta_lab.schema.lab.measurements import datasets, loaded_users
 from carmenta_lab.schema.product.conversations import conversations, messages
-from carmenta_lab.schema.product.identity import users
 
 COLUMNS = ("user", "conversation", "title", "started_at", "last_message_at", "messages")
 DRAWN = ("user", "conversation", "started_at", "last_message_at", "messages")
@@ -38,18 +38,19 @@ def read_conversations(session: Session, dataset: str) -> pd.DataFrame:
     of_user = (messages.c.user_id == conversations.c.user_id) & (messages.c.conversation_id == conversations.c.id)
     statement = (
         select(
-            users.c.external_id.label("user"),
+            loaded_users.c.external_id.label("user"),
             conversations.c.external_id.label("conversation"),
             conversations.c.title,
             conversations.c.started_at,
             conversations.c.last_message_at,
             func.count().label("messages"),
         )
-        .join(users, users.c.id == conversations.c.user_id)
+        .join(loaded_users, loaded_users.c.user_id == conversations.c.user_id)
+        .join(datasets, datasets.c.id == loaded_users.c.dataset_id)
         .join(messages, of_user)
-        .where(conversations.c.source == dataset, conversations.c.deleted_at.is_(None))
-        .group_by(users.c.external_id, conversations.c.user_id, conversations.c.id)
-        .order_by(users.c.external_id, conversations.c.started_at, conversations.c.external_id)
+        .where(datasets.c.name == dataset, conversations.c.source == dataset, conversations.c.deleted_at.is_(None))
+        .group_by(loaded_users.c.external_id, conversations.c.user_id, conversations.c.id)
+        .order_by(loaded_users.c.external_id, conversations.c.started_at, conversations.c.external_id)
     )
     return pd.DataFrame(session.execute(statement).all(), columns=list(COLUMNS))
 

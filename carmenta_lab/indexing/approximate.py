@@ -145,6 +145,14 @@ FOUND = (
 """Of the finished indexes of these names the one over a single user's rows, else the common one."""
 
 
+FINISHED = text(
+    "SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition FROM pg_index i "
+    "JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = to_regnamespace('search') "
+    "AND c.relname LIKE 'ann\\_%' AND i.indisvalid ORDER BY c.relname"
+)
+"""Every finished approximate index, and the statement that makes it."""
+
+
 def names_for(table: str, kind: Kind, user: UUID) -> list[str]:
     """The names of the indexes that can serve a user's search, for `FOUND`."""
     return [f"{SEARCH}.{name(table, kind, of)}" for of in (user, None)]

@@ -25,6 +25,7 @@ from carmenta_lab.ingest.statements import (
     TURNS,
     UNDEAD_PIECES,
     UNDEAD_TURNS,
+    USERS,
     VANISHED,
     VANISHED_ATTACHMENTS,
     VANISHED_CONVERSATIONS,
@@ -80,20 +81,19 @@ def apply(
     """
     changes = Changes()
     if again:
-        changes.count("users", deleted=connection.execute(VANISHED_USERS, {"source": source}).rowcount)
         for statement in (*GONE, *CLEARED):
             connection.execute(statement)
+        gone, _ = (connection.execute(statement, {"dataset": dataset}).rowcount for statement in VANISHED_USERS)
+        changes.count("users", deleted=gone)
         for table in ("memories", "profiles", "documents", "messages", "conversations"):
             given = "" if table == "profiles" else "AND t.external_id IS NOT NULL"
             given += f" {VANISHED_CONVERSATIONS}" if table == "messages" else ""
             gone = connection.execute(VANISHED.format(table=table, given=given)).rowcount
             changes.count(table, deleted=gone)
-    users = connection.execute(
-        "INSERT INTO carmenta.users (id, name, source, external_id) SELECT id, external_id, %s, external_id "
-        "FROM stage_users ORDER BY id ON CONFLICT (id) DO NOTHING",
-        (source,),
-    )
-    changes.count("users", added=users.rowcount)
+    given = USERS.format(rows="(SELECT id, external_id FROM stage_users) u(id, name)")
+    added = connection.execute(given, {"dataset": dataset}).fetchone()
+    assert added is not None
+    changes.count("users", added=added[0])
     batches = _batches(connection)
     committed()
     workers = ThreadPoolExecutor(WORKERS)

@@ -23,7 +23,7 @@ def _unknown(table: str, column: str, parent: str, kind: str = "") -> tuple[str,
 
 
 _STRANGER = (
-    "NOT EXISTS (SELECT FROM carmenta.users u WHERE u.id = s.user_id AND u.source = %(source)s)",
+    "NOT EXISTS (SELECT FROM lab.users u WHERE u.dataset_id = %(dataset)s AND u.user_id = s.user_id)",
     "'user_id: ' || quote_literal(s.user_given) || ' has no messages, documents or memories'",
 )
 _ANOTHERS = "(s.id, s.user_id) NOT IN (SELECT DISTINCT ON (id) id, user_id FROM stage_artifacts ORDER BY id, line)"
@@ -79,7 +79,7 @@ ROWS = (
     ),
 )
 
-PLACES = {
+REMEMBERED = {
     "artifact_references": ("id", "id", "SELECT user_id, reference_id, reference_id FROM stage_artifacts "
                             "WHERE reference_id IS NOT NULL"),
     "votes": ("message_id", "message_id", "SELECT user_id, message_id, message_id FROM stage_votes"),
@@ -93,8 +93,8 @@ PLACES = {
 
 _LINKED = " AND NOT EXISTS (SELECT FROM carmenta.{by} l WHERE l.user_id = t.user_id AND l.{column} = t.id)"
 _UNUSED = {
-    place: "".join(_LINKED.format(by=by, column=column) for by in tables)
-    for place, column, tables in (
+    table: "".join(_LINKED.format(by=by, column=column) for by in tables)
+    for table, column, tables in (
         ("tags", "tag_id", ("conversation_tags", "artifact_tags")),
         ("folders", "folder_id", ("conversations", "artifact_folders")),
     )
@@ -115,37 +115,38 @@ _FILE = """
 """
 _UNFILE = """
     UPDATE carmenta.conversations c SET folder_id = NULL FROM lab.loaded l
-    WHERE l.dataset_id = %(dataset)s AND l.place = 'folders' AND c.user_id = l.user_id AND c.folder_id = l.row_id
+    WHERE l.dataset_id = %(dataset)s AND l.table_name = 'folders' AND c.user_id = l.user_id AND c.folder_id = l.row_id
     AND NOT EXISTS (SELECT FROM stage_filed s WHERE s.user_id = c.user_id AND s.conversation_id = c.id)
 """
 
 
-def apply_domains(
-    connection: psycopg.Connection[Any], dataset: UUID, source: str, again: bool, changes: Changes
-) -> list[Reject]:
+def apply_domains(connection: psycopg.Connection[Any], dataset: UUID, again: bool, changes: Changes) -> list[Reject]:
     """Fill the tables from the stage, in the caller's transaction; returns the lines whose targets are unknown.
 
     What an earlier load put in and the folder no longer holds is deleted; what the application added stays, but an
     artifact that left the folder goes with all its versions, and a tag or folder goes once nothing is in it.
     """
-    values = {"dataset": dataset, "source": source}
+    values = {"dataset": dataset}
     rejects = _check(connection, CHECKS, values)
-    apply_versions(connection, source, again, changes)
+    apply_versions(connection, dataset, again, changes)
     rejects += _check(connection, CHECKS_AFTER_ARTIFACTS, values)
     for statement in _FILED_NOWHERE:
         connection.execute(statement)
     for each in ROWS:
         _fill(connection, each, changes)
-    connection.execute("CREATE TEMP TABLE held (place text, user_id uuid, row_id uuid, other_id uuid) ON COMMIT DROP")
-    for place, (_, _, select) in PLACES.items():
-        connection.execute(f"INSERT INTO held SELECT DISTINCT '{place}', h.* FROM ({select}) h")
+    connection.execute(
+        "CREATE TEMP TABLE held (table_name text, user_id uuid, row_id uuid, other_id uuid) ON COMMIT DROP"
+    )
+    for table, (_, _, select) in REMEMBERED.items():
+        connection.execute(f"INSERT INTO held SELECT DISTINCT '{table}', h.* FROM ({select}) h")
     filed = sum(connection.execute(statement, values).rowcount for statement in (_FILE, _UNFILE))
     if again:
         changes.count("conversations", updated=filed)
         _take_away(connection, values, changes)
     connection.execute("DELETE FROM lab.loaded WHERE dataset_id = %(dataset)s", values)
     connection.execute(
-        "INSERT INTO lab.loaded (dataset_id, place, user_id, row_id, other_id) SELECT %(dataset)s, h.* FROM held h",
+        "INSERT INTO lab.loaded (dataset_id, table_name, user_id, row_id, other_id) "
+        "SELECT %(dataset)s, h.* FROM held h",
         values,
     )
     return rejects
@@ -179,12 +180,13 @@ def _fill(connection: psycopg.Connection[Any], table: _Table, changes: Changes) 
 
 
 def _take_away(connection: psycopg.Connection[Any], values: dict[str, Any], changes: Changes) -> None:
-    for place, (first, second, _) in PLACES.items():
+    for table, (first, second, _) in REMEMBERED.items():
         gone = connection.execute(
-            f"DELETE FROM carmenta.{place} t USING lab.loaded l WHERE l.dataset_id = %(dataset)s "
-            f"AND l.place = '{place}' AND t.user_id = l.user_id AND t.{first} = l.row_id AND t.{second} = l.other_id "
-            "AND NOT EXISTS (SELECT FROM held h WHERE h.place = l.place AND h.user_id = l.user_id "
-            f"AND h.row_id = l.row_id AND h.other_id = l.other_id){_UNUSED.get(place, '')}",
+            f"DELETE FROM carmenta.{table} t USING lab.loaded l WHERE l.dataset_id = %(dataset)s "
+            f"AND l.table_name = '{table}' AND t.user_id = l.user_id AND t.{first} = l.row_id "
+            f"AND t.{second} = l.other_id "
+            "AND NOT EXISTS (SELECT FROM held h WHERE h.table_name = l.table_name AND h.user_id = l.user_id "
+            f"AND h.row_id = l.row_id AND h.other_id = l.other_id){_UNUSED.get(table, '')}",
             values,
         )
-        changes.count(place, deleted=gone.rowcount)
+        changes.count(table, deleted=gone.rowcount)

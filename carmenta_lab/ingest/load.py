@@ -11,6 +11,7 @@ import psycopg
 from sqlalchemy import Connection
 
 from carmenta_lab.datasets import GivenVectors, Scan, content_hash, find, given_vectors, scan, write_rejects
+from carmenta_lab.datasets.folder import vector_files
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
@@ -20,6 +21,7 @@ from carmenta_lab.indexing.vectors import embed_lacking, lacking, register
 from carmenta_lab.indexing.words import rebuild_owed
 from carmenta_lab.indexing.writing import NOTED, UNNOTED
 from carmenta_lab.ingest.given import Given
+from carmenta_lab.ingest.held import held
 from carmenta_lab.ingest.report import LoadReport
 from carmenta_lab.ingest.rows import Progress, commit, load_rows
 from carmenta_lab.ingest.staging import lock_key
@@ -51,7 +53,7 @@ def load(
     rejects_folder: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> LoadReport:
-    """Bring the database to match a folder; loading the same folder twice changes nothing.
+    """Bring the database to match a folder; loading the same folder twice changes nothing, unless rows went meanwhile.
 
     `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. Bad lines are
     left out, listed in the report and, when `rejects_folder` is given, written to a file there; `reject_scope` says
@@ -71,22 +73,27 @@ def load(
     report = LoadReport(name, folder)
     content = f"{content_hash(folder)}/{cut.VERSION}"
     with database.owner.connect() as connection, _alone(connection, Ids(name)) as raw:
+        key = Ids(name).dataset
         known = _known(raw, name, folder, content)
         digest = f"{content}/{reject_scope or (known or '').rpartition('/')[2] or 'line'}"
-        report.unchanged = known == digest
+        report.unchanged = known == digest and _still_there(raw, key, folder)
         if not report.unchanged:
             looked, vectors = _look(folder)
             given = [Given(each, register(database.owner, each.model, each.dim)) for each in vectors]
             again = known is not None
             load_rows(*(database.owner, connection, raw, report, digest, looked, given), again=again, progress=progress)
             _analyze(database, [*ANALYZED, *(VECTORS.format(table=each.table) for each in given)])
+            there = held(raw, key, [each.vectors.model for each in given])
+            values = (psycopg.types.json.Jsonb(there._asdict()), key)
+            raw.execute("UPDATE lab.datasets SET held = %s WHERE id = %s", values)
+            commit(connection)
             touched = _users(raw, name)  # whose rows this load may have changed, now in their tables
             for each in given:
                 missing = lacking(raw, each.table, touched) if each.vectors.model not in models else 0
                 report.lacking |= {each.vectors.model: missing} if missing else {}
             if rejects_folder is not None:
                 rejects_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                file = rejects_folder / f"{Ids(name).dataset}.rejects.jsonl"
+                file = rejects_folder / f"{key}.rejects.jsonl"
                 file.unlink(missing_ok=True)
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
         indexed = rebuild_owed(raw, _users(raw, name), lambda: commit(connection)) if words else 0
@@ -162,8 +169,15 @@ def _known(raw: psycopg.Connection[Any], name: str, folder: Path, content: str) 
     return known or ""
 
 
+def _still_there(raw: psycopg.Connection[Any], dataset: UUID, folder: Path) -> bool:
+    """Whether the tables hold what they held when the dataset's last load ended."""
+    row = raw.execute("SELECT held FROM lab.datasets WHERE id = %s", (dataset,)).fetchone()
+    return row is not None and held(raw, dataset, [model for model, _ in vector_files(folder)]).at_least(row[0])
+
+
 def _users(raw: psycopg.Connection[Any], name: str) -> list[UUID]:
-    return [row[0] for row in raw.execute("SELECT id FROM carmenta.users WHERE source = %s", (name,)).fetchall()]
+    rows = raw.execute("SELECT user_id FROM lab.users WHERE dataset_id = %s", (Ids(name).dataset,))
+    return [row[0] for row in rows.fetchall()]
 
 
 def _embed(

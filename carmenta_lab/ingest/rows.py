@@ -49,7 +49,7 @@ def load_rows(
     def claim(owner: psycopg.Connection[Any]) -> None:
         owner.execute(
             "INSERT INTO lab.datasets (id, name, origin) VALUES (%s, %s, %s) "
-            "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL",
+            "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL, held = '{}'",
             (ids.dataset, report.dataset, str(report.folder)),
         )
 
@@ -62,7 +62,7 @@ def load_rows(
         collector = Collector(report.folder, ids, stage, lambda count: progress("reading", count, None))
         with ExitStack() as streaming:
             if not again and not whole_conversations:
-                writer = streaming.enter_context(Writer(engine, report.dataset, given, claim))
+                writer = streaming.enter_context(Writer(engine, ids.dataset, report.dataset, given, claim))
                 collector.stream = Stream(looked, writer, collector.describe, collector.leave, written)
             collector.collect()
         if not collector.users:
@@ -79,7 +79,7 @@ def load_rows(
         report.changes = apply(
             raw, ids.dataset, report.dataset, again, lambda: commit(connection), _others(engine, stage), written
         )
-        found += [*others.rejects, *apply_domains(raw, ids.dataset, report.dataset, again, report.changes)]
+        found += [*others.rejects, *apply_domains(raw, ids.dataset, again, report.changes)]
         report.rejects = sorted([*collector.rejects, *found], key=lambda reject: (reject.file, reject.line))
         for each in given:
             report.given[each.vectors.model] = each.write_staged(raw)

@@ -167,9 +167,25 @@ CLEARED = (
 )
 """What stays no longer refers to what goes: nothing does that of itself."""
 
-VANISHED_USERS = """
-    DELETE FROM carmenta.users u WHERE source = %(source)s AND NOT EXISTS (SELECT FROM stage_users s WHERE s.id = u.id)
+USERS = """
+    WITH given AS (SELECT id, name FROM {rows}),
+    added AS (INSERT INTO carmenta.users (id, name) TABLE given ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING 1),
+    known AS (INSERT INTO lab.users (dataset_id, user_id, external_id) SELECT %(dataset)s, id, name FROM given
+        ORDER BY id ON CONFLICT (dataset_id, user_id) DO NOTHING)
+    SELECT count(*) FROM added
 """
+"""Counts those that were not there."""
+
+VANISHED_USERS = (
+    """
+    DELETE FROM carmenta.users u USING lab.users l WHERE l.dataset_id = %(dataset)s AND l.user_id = u.id
+    AND NOT EXISTS (SELECT FROM stage_users s WHERE s.id = u.id)
+    """,
+    """
+    DELETE FROM lab.users l WHERE l.dataset_id = %(dataset)s
+    AND NOT EXISTS (SELECT FROM stage_users s WHERE s.id = l.user_id)
+    """,
+)
 VANISHED = """
     DELETE FROM carmenta.{table} t USING stage_users u WHERE t.user_id = u.id {given}
     AND NOT EXISTS (SELECT FROM stage_{table} s WHERE s.user_id = t.user_id AND s.id = t.id)

@@ -1,6 +1,7 @@
 """Artifacts from the stage: versions added, changed and taken out; what hangs on the first moves with it."""
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -10,8 +11,9 @@ FIRST = "(SELECT min(f.created_at) FROM carmenta.artifacts f WHERE f.user_id = {
 """The moment of an artifact's first version."""
 
 _VANISHED = """
-    DELETE FROM carmenta.artifacts t USING carmenta.users u, carmenta.artifacts l
-    WHERE u.source = %s AND t.user_id = u.id AND l.user_id = t.user_id AND l.id = t.id AND l.external_id IS NOT NULL
+    DELETE FROM carmenta.artifacts t USING lab.users u, carmenta.artifacts l
+    WHERE u.dataset_id = %s AND t.user_id = u.user_id AND l.user_id = t.user_id AND l.id = t.id
+    AND l.external_id IS NOT NULL
     AND NOT EXISTS (SELECT FROM stage_artifacts s WHERE s.id = t.id)
 """
 
@@ -57,13 +59,13 @@ _STAYS_DELETED = """
 """
 
 
-def apply_versions(connection: psycopg.Connection[Any], source: str, again: bool, changes: Changes) -> None:
+def apply_versions(connection: psycopg.Connection[Any], dataset: UUID, again: bool, changes: Changes) -> None:
     """Fill `artifacts` from the stage.
 
     An artifact that left the folder goes with all its versions; one that was deleted softly stays so, whole.
     """
     if again:
-        changes.count("artifacts", deleted=connection.execute(_VANISHED, (source,)).rowcount)
+        changes.count("artifacts", deleted=connection.execute(_VANISHED, (dataset,)).rowcount)
     row = connection.execute(_FILL).fetchone()
     assert row is not None
     changes.count("artifacts", added=row[0], updated=row[1])

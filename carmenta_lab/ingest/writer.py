@@ -26,6 +26,7 @@ from carmenta_lab.ingest.statements import (
     MESSAGES_IN_PLACE,
     PIECES,
     TURNS_IN_PLACE,
+    USERS,
     insert_new,
 )
 from carmenta_lab.postgres.copying import copy
@@ -38,10 +39,7 @@ SWITCH_SECONDS = 0.0005
 UNFLUSHED = "SET LOCAL synchronous_commit = off"
 """A crash may take the last batches, as the log keeps their order; the mark of a finished load is flushed after all."""
 
-USERS = """
-    INSERT INTO carmenta.users (id, name, source, external_id) SELECT id, given, %(source)s, given
-    FROM unnest(%(ids)s::uuid[], %(names)s::text[]) u(id, given) ORDER BY id ON CONFLICT (id) DO NOTHING
-"""
+_USERS = USERS.format(rows="unnest(%(ids)s::uuid[], %(names)s::text[]) u(id, name)")
 
 _STATEMENTS = (
     ("conversations", "conversations", insert_new("conversations", CONVERSATIONS.format(which="true"))),
@@ -74,11 +72,17 @@ class Writer:
     """
 
     def __init__(
-        self, engine: Engine, source: str, given: Sequence[Given], begin: Callable[[psycopg.Connection[Any]], object]
+        self,
+        engine: Engine,
+        dataset: UUID,
+        source: str,
+        given: Sequence[Given],
+        begin: Callable[[psycopg.Connection[Any]], object],
     ) -> None:
         self.changes = Changes()
         self.vectors = dict.fromkeys((each.vectors.model for each in given), 0)
         self._engine = engine
+        self._dataset = dataset
         self._source = source
         self._given = given
         self._begin = begin
@@ -110,10 +114,11 @@ class Writer:
                 if not self._begun:
                     self._begin(raw)
                 keys, names = zip(*batch.users, strict=True)
-                values = {"source": self._source, "ids": [UUID(bytes=key) for key in keys], "names": list(names)}
-                added = raw.execute(USERS, values).rowcount
+                values = {"dataset": self._dataset, "ids": [UUID(bytes=key) for key in keys], "names": list(names)}
+                added = raw.execute(_USERS, values).fetchone()
+                assert added is not None
             self._begun = True
-            self.changes.count("users", added=added)
+            self.changes.count("users", added=added[0])
         self.wait(WORKERS, progress)
         self._under_way.add(self._workers.submit(self._write, batch))
 

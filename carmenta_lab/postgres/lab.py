@@ -35,8 +35,8 @@ class Way:
         return open_database(self.owner, self.app)
 
 
-def embedded_way(home: Path, database: str = "carmenta") -> Way:
-    """Start the embedded server where it is not running, make the database where it is absent."""
+def embedded_way(home: Path, database: str = "carmenta", make: bool = True) -> Way:
+    """Start the embedded server where it is not running; `make` the database where it is absent."""
     server = start(home)
     passwords = {role: secret(home, role) for role in (OWNER, APP)}
 
@@ -46,7 +46,7 @@ def embedded_way(home: Path, database: str = "carmenta") -> Way:
 
     with connect(host("postgres", server.password, "postgres")) as connection:
         rows = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
-        if rows.fetchone() is None:
+        if make and rows.fetchone() is None:
             with suppress(DuplicateDatabase, UniqueViolation):  # another process was quicker
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     return Way(host("postgres", server.password), host(OWNER, passwords[OWNER]), host(APP, passwords[APP]), passwords)
@@ -68,10 +68,12 @@ def way_by_url(settings: Settings) -> Way:
     return Way(owner, owner, app)
 
 
-def find_way(settings: Settings | None = None) -> Way:
+def find_way(settings: Settings | None = None, make: bool = True) -> Way:
     """The way that the environment names; starts the embedded server when it names none."""
     settings = settings or read_settings()
-    return way_by_url(settings) if settings.database_url else embedded_way(settings.home_folder, settings.database)
+    if settings.database_url:
+        return way_by_url(settings)
+    return embedded_way(settings.home_folder, settings.database, make)
 
 
 def prepare(way: Way) -> Database:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from carmenta_lab import resources
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
@@ -33,6 +33,11 @@ class Step(NamedTuple):
     branch: str
     before: str | None  # a revision; None: nothing was there
     after: str | None
+
+    @property
+    def down(self) -> bool:
+        """Whether rows go."""
+        return _position(self.branch, self.after) < _position(self.branch, self.before)
 
     def __str__(self) -> str:
         return f"{self.branch}: {self.before or 'base'} -> {self.after or 'base'}"
@@ -79,8 +84,9 @@ def known_revision(branch: str, revision: str, database: str) -> None:
         return
     if branch == "product" and revision.isdigit():
         raise DatabaseUnsuitable(
-            f"the database {database} is at revision {revision}, from before the schema was parted into product, search "
-            f"and lab, and cannot be migrated: empty it with `carmenta-lab db reset --confirm {database}` and load again."
+            f"the database {database} is at revision {revision}, from before the schema was parted into product, "
+            "search and lab, and cannot be migrated: empty it with "
+            f"`carmenta-lab db reset --confirm {database}` and load again."
         )
     raise DatabaseUnsuitable(
         f"the database is at revision {revision} of {branch}, this program knows up to {revisions(branch)[-1]}: "
@@ -119,22 +125,28 @@ def plan(before: Mapping[str, str], target: str) -> list[Step]:
     `search` and `lab` need the newest `product`, which is brought up with them and not taken down under them.
     """
     wanted = targets(target)
-    needing = [branch for branch in wanted if branch != "product" and wanted[branch] is not None]
+    needing = any(
+        branch != "product" and _position(branch, revision) > _position(branch, before.get(branch))
+        for branch, revision in wanted.items()
+    )
     if needing and "product" not in wanted:
         wanted = {"product": heads()["product"], **wanted}
     steps = [Step(branch, before.get(branch), revision) for branch, revision in wanted.items()]
     left = {branch for branch in ("search", "lab") if before.get(branch) is not None and branch not in wanted}
     for step in steps:
-        down = (
-            _position("product", step.after) < _position("product", step.before) if step.branch == "product" else False
-        )
-        if down and left:
+        if step.branch == "product" and step.down and left:
             others = " and ".join(f"{branch}@base" for branch in sorted(left, reverse=True))
             raise UsageError(
                 f"{' and '.join(sorted(left, reverse=True))} stand on product, which therefore stays at {step.before}: "
                 f"migrate {others} first, or everything with `base`."
             )
     return [step for step in steps if step.before != step.after]
+
+
+def planned(owner: Engine, target: str = "head") -> list[Step]:
+    """What `migrate` would do now."""
+    with owner.connect() as connection:
+        return plan(current(connection), target)
 
 
 def migrate(owner: Engine, target: str = "head") -> list[Step]:
@@ -158,17 +170,25 @@ def _run(connection: Connection, step: Step) -> None:
     schema = BRANCHES[step.branch]
     config = _config(step.branch)
     config.attributes["connection"] = connection
-    down = _position(step.branch, step.after) < _position(step.branch, step.before)
     with _patient(connection):
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
         connection.commit()
-        (command.downgrade if down else command.upgrade)(config, step.after or "base")
+        if step.branch == "search" and step.after is None:
+            _drop_vectors(connection)
+        (command.downgrade if step.down else command.upgrade)(config, step.after or "base")
         connection.commit()
         if step.after is None:
             connection.execute(text(f"DROP TABLE {schema}.alembic_version"))
             if step.branch != "product":  # whose schema belongs to whoever set the database up
                 connection.execute(text(f"DROP SCHEMA {schema}"))
             connection.commit()
+
+
+def _drop_vectors(connection: Connection) -> None:
+    """The tables that models were given later, which no revision knows; in the transaction of the steps down."""
+    for table in connection.scalars(text("SELECT table_name FROM search.embedding_models")).all():
+        connection.exec_driver_sql(f'DROP TABLE search."{table}"')
+    connection.execute(text("DELETE FROM search.embedding_models"))
 
 
 @contextmanager
@@ -185,12 +205,20 @@ def _patient(connection: Connection) -> Iterator[None]:
             f"a migration waited {LOCK_TIMEOUT} for a lock that another transaction holds and gave up, "
             "so as not to hold up others: end it (pg_stat_activity shows what runs) and migrate again."
         ) from None
+    finally:
+        with suppress(DBAPIError):  # the connection goes back to a pool
+            connection.rollback()
+            connection.execute(text("RESET lock_timeout"))
+            connection.commit()
 
 
 def offline_sql(target: str = "head") -> str:
     """The SQL that `migrate` would run on an empty database; UsageError for what is no target."""
+    steps = plan({}, target)
+    if not steps:
+        raise UsageError(f"{target} is where an empty database is: there is no SQL to print.")
     output = io.StringIO()
-    for step in plan({}, target):
+    for step in steps:
         config = _config(step.branch)
         config.output_buffer = output
         with redirect_stdout(io.StringIO()):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -109,13 +108,11 @@ def read_question(query: Query, people: Participants, model: str, tokens: bool =
     )
 
 
-@lru_cache(4096)
 def embedded(model: str, text: str) -> Vector:
-    """The vector of a question, computed once."""
+    """The vector of a question. Nothing is kept: a question is gone when its search has ended."""
     return load_embedder(model).embed_query(text)
 
 
-@lru_cache(4096)
 def _tokens(text: str, model: str, names: frozenset[str], language: Rules) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
     """Word and code of each token but those of names and question words; of all, where no other is left."""
     found = load_embedder(model).token_embeddings([text])[0]

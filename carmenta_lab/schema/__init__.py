@@ -43,10 +43,13 @@ def schema_of(domain: ModuleType) -> str:
 
 
 def home(table: str) -> str:
-    """The PostgreSQL schema of a table by its name; tables of vectors are made when their model is registered."""
+    """The PostgreSQL schema of a table by its name, the product's where several have it.
+
+    Tables of vectors are made when their model is registered.
+    """
     if table.startswith("embeddings_"):
         return SEARCH
-    return next(found.schema or PRODUCT for found in metadata.tables.values() if found.name == table)
+    return next(schema for schema in SCHEMAS if f"{schema}.{table}" in metadata.tables)
 
 
 __all__ = ["DOMAINS", "SCHEMAS", "Base", "home", "metadata", "schema_of"]

@@ -1,4 +1,4 @@
-"""What is measured: datasets, their queries and judgements, runs, hits and scores. Not part of the product."""
+"""What is measured, and what a loader remembers: datasets, users, queries, judgements, runs, hits, scores."""
 
 from alembic import op
 
@@ -17,6 +17,7 @@ def upgrade() -> None:
             origin TEXT NOT NULL,
             content_hash TEXT,
             counts JSONB DEFAULT '{}' NOT NULL,
+            held JSONB DEFAULT '{}' NOT NULL,
             loaded_at TIMESTAMP WITH TIME ZONE,
             CONSTRAINT pk_datasets PRIMARY KEY (id),
             CONSTRAINT uq_datasets_name UNIQUE (name)
@@ -31,7 +32,29 @@ def upgrade() -> None:
         COMMENT ON COLUMN lab.datasets.content_hash IS 'sha256 of its files; null while a load is under way.'
         """
     )
+    op.execute(
+        r"""
+        COMMENT ON COLUMN lab.datasets.held IS 'What the tables had and lacked of it when its load ended: a load that finds less writes it again.'
+        """
+    )
     op.execute("GRANT SELECT ON lab.datasets TO carmenta_app")
+    op.execute(
+        r"""
+        CREATE TABLE lab.users (
+            dataset_id UUID NOT NULL,
+            user_id UUID NOT NULL,
+            external_id TEXT NOT NULL,
+            CONSTRAINT pk_users PRIMARY KEY (dataset_id, user_id),
+            CONSTRAINT uq_users_dataset_id_external_id UNIQUE (dataset_id, external_id),
+            CONSTRAINT fk_users_dataset_id FOREIGN KEY(dataset_id) REFERENCES lab.datasets (id) ON DELETE CASCADE
+        )
+        """
+    )
+    op.execute("CREATE INDEX ix_users_external_id ON lab.users (external_id)")
+    op.execute("CREATE INDEX ix_users_user ON lab.users (user_id)")
+    op.execute("COMMENT ON TABLE lab.users IS 'A user that a dataset brought, and the id it gave.'")
+    op.execute("COMMENT ON COLUMN lab.users.user_id IS 'In carmenta.users, unless erased since.'")
+    op.execute("COMMENT ON COLUMN lab.users.external_id IS 'As the dataset gives it.'")
     op.execute(
         r"""
         CREATE TABLE lab.queries (
@@ -74,11 +97,11 @@ def upgrade() -> None:
         r"""
         CREATE TABLE lab.loaded (
             dataset_id UUID NOT NULL,
-            place TEXT NOT NULL,
+            table_name TEXT NOT NULL,
             user_id UUID NOT NULL,
             row_id UUID NOT NULL,
             other_id UUID NOT NULL,
-            CONSTRAINT pk_loaded PRIMARY KEY (dataset_id, place, user_id, row_id, other_id),
+            CONSTRAINT pk_loaded PRIMARY KEY (dataset_id, table_name, user_id, row_id, other_id),
             CONSTRAINT fk_loaded_dataset_id FOREIGN KEY(dataset_id) REFERENCES lab.datasets (id) ON DELETE CASCADE
         )
         """
@@ -89,7 +112,7 @@ def upgrade() -> None:
         COMMENT ON TABLE lab.loaded IS 'What a dataset put into a table that does not keep where its rows come from.'
         """
     )
-    op.execute("COMMENT ON COLUMN lab.loaded.place IS 'The table, of the product.'")
+    op.execute("COMMENT ON COLUMN lab.loaded.table_name IS 'Of the product.'")
     op.execute("COMMENT ON COLUMN lab.loaded.row_id IS 'First column of its key after the user.'")
     op.execute("COMMENT ON COLUMN lab.loaded.other_id IS 'The second one; the first again where it is all.'")
     op.execute(
@@ -116,7 +139,6 @@ def upgrade() -> None:
             run_id INTEGER NOT NULL,
             query_id TEXT NOT NULL,
             rank INTEGER NOT NULL,
-            passage_id UUID NOT NULL,
             source_id UUID NOT NULL,
             source_kind TEXT NOT NULL,
             score DOUBLE PRECISION NOT NULL,
@@ -128,6 +150,7 @@ def upgrade() -> None:
     )
     op.execute("COMMENT ON TABLE lab.hits IS 'One hit of a run.'")
     op.execute("COMMENT ON COLUMN lab.hits.rank IS 'From 1.'")
+    op.execute("COMMENT ON COLUMN lab.hits.source_id IS 'Passages may be cut anew; what they stand for stays.'")
     op.execute("COMMENT ON COLUMN lab.hits.score IS 'Larger is better.'")
     op.execute("COMMENT ON COLUMN lab.hits.parts IS 'The score of every part, by the part''s name.'")
     op.execute(
@@ -149,6 +172,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TABLE lab.scores")
     op.execute("DROP TABLE lab.hits")
+    op.execute("DROP TABLE lab.users")
     op.execute("DROP TABLE lab.runs")
     op.execute("DROP TABLE lab.queries")
     op.execute("DROP TABLE lab.qrels")

@@ -36,24 +36,18 @@ def upgrade() -> None:
             kind TEXT DEFAULT 'registered' NOT NULL,
             name TEXT,
             region TEXT,
-            source TEXT,
-            external_id TEXT,
             created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
             deleted_at TIMESTAMP WITH TIME ZONE,
             image_url TEXT,
             updated_at TIMESTAMP WITH TIME ZONE,
             CONSTRAINT pk_users PRIMARY KEY (id),
-            CONSTRAINT uq_users_source_external_id UNIQUE (source, external_id),
             CONSTRAINT ck_users_kind CHECK (kind IN ('registered', 'anonymous'))
         )
         """
     )
-    op.execute("CREATE INDEX ix_users_external_id ON carmenta.users (external_id)")
     op.execute("COMMENT ON TABLE carmenta.users IS 'A person, registered or anonymous.'")
     op.execute("COMMENT ON COLUMN carmenta.users.id IS 'May be the id of an external identity provider.'")
     op.execute("COMMENT ON COLUMN carmenta.users.region IS 'Data region in which the rows must stay.'")
-    op.execute("COMMENT ON COLUMN carmenta.users.source IS 'The dataset or system the user came from.'")
-    op.execute("COMMENT ON COLUMN carmenta.users.external_id IS 'The id as the source gave it.'")
     op.execute("COMMENT ON COLUMN carmenta.users.image_url IS 'The picture shown for the person.'")
     op.execute("COMMENT ON COLUMN carmenta.users.updated_at IS 'Null when never changed.'")
     op.execute("ALTER TABLE carmenta.users ENABLE ROW LEVEL SECURITY")

@@ -42,7 +42,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_background_queries_conversation ON carmenta.background_queries (user_id, conversation_id) WHERE conversation_id IS NOT NULL
+        CREATE INDEX ix_background_queries_all_due ON carmenta.background_queries (run_after) WHERE status IN ('pending', 'running')
         """
     )
     op.execute(
@@ -57,7 +57,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_background_queries_all_due ON carmenta.background_queries (run_after) WHERE status IN ('pending', 'running')
+        CREATE INDEX ix_background_queries_conversation ON carmenta.background_queries (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(

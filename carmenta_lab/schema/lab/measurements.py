@@ -1,4 +1,7 @@
-"""What is measured: datasets, their queries and judgements, runs, hits and scores. Not part of the product."""
+"""What is measured, and what a loader remembers: datasets, users, queries, judgements, runs, hits, scores.
+
+Not part of the product, and without a foreign key into it or into `search`: what is named here may be gone there.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -13,6 +16,7 @@ from sqlalchemy import (
     Index,
     Table,
     Text,
+    UniqueConstraint,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -34,7 +38,29 @@ class Dataset(Base):
         default=None, comment="sha256 of its files; null while a load is under way."
     )
     counts: Mapped[dict[str, Any]] = mapped_column(JSONB, default_factory=dict, server_default="{}")
+    held: Mapped[dict[str, Any]] = mapped_column(
+        JSONB,
+        default_factory=dict,
+        server_default="{}",
+        comment="What the tables had and lacked of it when its load ended: a load that finds less writes it again.",
+    )
     loaded_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class LoadedUser(Base):
+    """A user that a dataset brought, and the id it gave."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "external_id"),
+        Index("ix_users_external_id", "external_id"),
+        Index("ix_users_user", "user_id"),
+        {"schema": LAB, "comment": "A user that a dataset brought, and the id it gave."},
+    )
+
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey(f"{LAB}.datasets.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True, comment="In carmenta.users, unless erased since.")
+    external_id: Mapped[str] = mapped_column(comment="As the dataset gives it.")
 
 
 class LabQuery(Base):
@@ -84,7 +110,7 @@ class Loaded(Base):
     )
 
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey(f"{LAB}.datasets.id", ondelete="CASCADE"), primary_key=True)
-    place: Mapped[str] = mapped_column(primary_key=True, comment="The table, of the product.")
+    table_name: Mapped[str] = mapped_column(primary_key=True, comment="Of the product.")
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     row_id: Mapped[UUID] = mapped_column(primary_key=True, comment="First column of its key after the user.")
     other_id: Mapped[UUID] = mapped_column(primary_key=True, comment="The second one; the first again where it is all.")
@@ -113,8 +139,7 @@ class LabHit(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey(f"{LAB}.runs.id", ondelete="CASCADE"), primary_key=True)
     query_id: Mapped[str] = mapped_column(primary_key=True)
     rank: Mapped[int] = mapped_column(primary_key=True, comment="From 1.")
-    passage_id: Mapped[UUID]
-    source_id: Mapped[UUID]
+    source_id: Mapped[UUID] = mapped_column(comment="Passages may be cut anew; what they stand for stays.")
     source_kind: Mapped[str]
     score: Mapped[float] = mapped_column(Double, comment="Larger is better.")
     parts: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The score of every part, by the part's name.")
@@ -133,6 +158,7 @@ class LabScore(Base):
 
 
 datasets: Table = Dataset.__table__  # type: ignore[assignment]
+loaded_users: Table = LoadedUser.__table__  # type: ignore[assignment]
 queries: Table = LabQuery.__table__  # type: ignore[assignment]
 qrels: Table = Qrel.__table__  # type: ignore[assignment]
 loaded: Table = Loaded.__table__  # type: ignore[assignment]

@@ -16,9 +16,7 @@ class User(Base):
 
     __tablename__ = "users"
     __table_args__ = (
-        UniqueConstraint("source", "external_id"),
         CheckConstraint("kind IN ('registered', 'anonymous')", name="kind"),
-        Index("ix_users_external_id", "external_id"),
         {"comment": "A person, registered or anonymous."},
     )
 
@@ -26,8 +24,6 @@ class User(Base):
     kind: Mapped[str] = mapped_column(default="registered", server_default="registered")
     name: Mapped[str | None] = mapped_column(default=None)
     region: Mapped[str | None] = mapped_column(default=None, comment="Data region in which the rows must stay.")
-    source: Mapped[str | None] = mapped_column(default=None, comment="The dataset or system the user came from.")
-    external_id: Mapped[str | None] = mapped_column(default=None, comment="The id as the source gave it.")
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
     image_url: Mapped[str | None] = mapped_column(default=None, comment="The picture shown for the person.")
