@@ -11,7 +11,17 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, END_OF_TIME, LIMIT, SEARCHED, TEXT, USER, AtLeast, Limit
+from carmenta_lab.retrieval.retriever import (
+    ASKED_AT,
+    END_OF_TIME,
+    LANGUAGE,
+    LIMIT,
+    SEARCHED,
+    TEXT,
+    USER,
+    AtLeast,
+    Limit,
+)
 from carmenta_lab.schema.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT, UNIT_CODES
 
 View: TypeAlias = Literal["own", "answer", "window", "conversation"]
@@ -70,7 +80,7 @@ def words(retriever: BM25) -> str:
         FROM carmenta.lexical_statistics WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
     ), word AS MATERIALIZED (
         SELECT w.lexeme, t.entries, ln(1 + (total.n - d.df + .5) / (d.df + .5)) AS idf
-        FROM unnest((SELECT tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :text)))) w (lexeme)
+        FROM unnest((SELECT tsvector_to_array(carmenta.lexemes(:language, :text)))) w (lexeme)
         CROSS JOIN total
         LEFT JOIN carmenta.postings t ON t.user_id = :user_id AND t.lexeme = w.lexeme
         CROSS JOIN LATERAL (SELECT coalesce({df}, 0)::float8 AS df) d
@@ -175,5 +185,5 @@ COLUMNS = (
 @cache
 def _statement(retriever: BM25, limit: Limit) -> Any:
     sql = text(ranked(retriever, limit))
-    names = [USER, ASKED_AT, TEXT, CONFIG, *([] if isinstance(limit, int) else [LIMIT])]
+    names = [USER, ASKED_AT, TEXT, LANGUAGE, *([] if isinstance(limit, int) else [LIMIT])]
     return sql.bindparams(*(bindparam(p.key, type_=p.type) for p in names)).columns(*COLUMNS)

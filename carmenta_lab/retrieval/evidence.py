@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
-from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
+from carmenta_lab.retrieval.retriever import ASKED_AT, LANGUAGE, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
 from carmenta_lab.schema.lexical import passage_features
@@ -24,7 +24,7 @@ PARAMETERS = (
     USER,
     ASKED_AT,
     TEXT,
-    CONFIG,
+    LANGUAGE,
     VECTOR,
     LIMIT,
     bindparam("codes", type_=Codes(384)),
@@ -86,8 +86,8 @@ TOKENS = """
             SELECT coalesce(sum(passages), 0)::float8 AS n FROM carmenta.lexical_statistics WHERE user_id = :user_id
         ) s
         CROSS JOIN LATERAL (
-            SELECT max(coalesce(cardinality(p.entries), 0))::float8 AS df
-            FROM unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), t.word))) w (lexeme)
+            SELECT min(coalesce(cardinality(p.entries), 0))::float8 AS df
+            FROM unnest(tsvector_to_array(carmenta.lexemes(:language, t.word))) w (lexeme)
             LEFT JOIN carmenta.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme
         ) d WHERE d.df IS NOT NULL
     ), spread AS MATERIALIZED (

@@ -16,13 +16,12 @@ from carmenta_lab.records import Hit, Query
 from carmenta_lab.retrieval.evidence import BESIDE
 from carmenta_lab.retrieval.question import WORD, Question
 from carmenta_lab.retrieval.retriever import END_OF_TIME
-from carmenta_lab.schema.base import LANGUAGES
 from carmenta_lab.schema.lexical import lexical_statistics
 
 _FREQUENCIES = text(
     """
-    SELECT t.word, (SELECT max(coalesce(cardinality(p.entries), 0)) FROM
-        unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), t.word))) w (lexeme)
+    SELECT t.word, (SELECT min(coalesce(cardinality(p.entries), 0)) FROM
+        unnest(tsvector_to_array(carmenta.lexemes(:language, t.word))) w (lexeme)
         LEFT JOIN carmenta.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme) AS df
     FROM unnest(CAST(:words AS text[])) t (word)
     """
@@ -82,8 +81,7 @@ def _vectors(said: str, model: str, pattern: re.Pattern[str]) -> Vectors:
 
 def _weights(session: Session, query: Query, question: Question) -> NDArray[np.float64]:
     """The share of each token of the question, by the rarity of its word; words that are not indexed have none."""
-    config = f"pg_catalog.{LANGUAGES.get(query.language, 'simple')}"
-    values = {"config": config, "user_id": query.user_id, "words": sorted(set(question.words))}
+    values = {"language": query.language, "user_id": query.user_id, "words": sorted(set(question.words))}
     frequencies = {row.word: row.df for row in session.execute(_FREQUENCIES, values)}
     s = lexical_statistics
     n = session.scalar(select(func.coalesce(func.sum(s.c.passages), 0)).where(s.c.user_id == query.user_id)) or 0
