@@ -39,7 +39,7 @@ from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.retriever import APPROXIMATE, KINDS, OWN, Retriever, exactly
 from carmenta_lab.retrieval.search import understand
 from carmenta_lab.retrieval.signals import Words
-from carmenta_lab.retrieval.trigram import TrigramSearch
+from carmenta_lab.retrieval.trigram import TrigramSearch, spelled
 from carmenta_lab.retrieval.vector import VectorSearch
 from carmenta_lab.retrieval.zscore import ZScoreFusion
 from carmenta_lab.schema.vector import Vector
@@ -320,10 +320,12 @@ def test_of_a_question_of_a_hundred_thousand_words_the_beginning_is_searched(cor
 
 
 def test_a_long_question_is_cut_between_words_and_in_the_middle_of_an_endless_one() -> None:
-    assert searchable("one  two\0three\n") == ("one two three", False)
-    assert searchable("w " * 64) == (" ".join(["w"] * 64), False)
-    assert searchable("w " * 65) == (" ".join(["w"] * 64), True)
-    assert searchable("x" * 2_001) == ("x" * 2_000, True)
+    assert searchable("one  two\0three\n") == ("one  two three\n", False)
+    assert searchable("w " * 100_000) == ("w " * 100_000, False)
+    assert searchable("w " * 100_001) == ("w " * 100_000, True)
+    assert spelled("w " * 64) == (" ".join(["w"] * 64), False)
+    assert spelled("w " * 65) == (" ".join(["w"] * 64), True)
+    assert spelled("x" * 2_001) == ("x" * 2_000, True)
 
 
 def settings(session: Session) -> dict[str, str]:

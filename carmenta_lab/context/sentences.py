@@ -1,6 +1,7 @@
 """Which pieces of a message can stand alone? Sentences, and what is kept whole or not at all. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -24,11 +25,14 @@ _LINES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("quote", re.compile(r"[ \t]*>")),
     ("table", re.compile(r"[ \t]*\|")),
 )
-_END = re.compile(r"""[.!?…]+["'”’»)\]*_]*\s+|[。！？]+[」』”’）]*\s*""")
+_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]*_]*+\s+|[。！？]+[」』”’）]*\s*""")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"“])(?:[A-Za-z]|\d{1,2}|[Dd]r|[Mm]rs?|[Mm]s|[Pp]rof|[Ss]t|[Nn]o|[Nn]r|vs|etc|[Ee]\.g|[Ii]\.e|[Zz]\.B|bzw|ca|approx|Jan|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec)\.\s+$"
 )
 _PAIRS = (("“", "”"), ("„", "“"), ("«", "»"), ("「", "」"), ("(", ")"), ("[", "]"))
+_MARKS = re.compile("[" + re.escape("".join({'"', "`", *(mark for pair in _PAIRS for mark in pair)})) + "]")
+_LONGEST = 16
+"""More characters than an abbreviation has, and what stands before it."""
 _JOINED = "\u200d"
 _TOOL = re.compile(r"^(\[tool\b[^\]\n]*\])[^\n]*? ?(?:-> )?((?:output|error): [^\n]*)$")
 
@@ -79,13 +83,18 @@ def _blocks(text: str) -> Iterator[tuple[Kind, str]]:
 
 def _sentences(line: str) -> list[str]:
     found: list[str] = []
-    start = 0
+    start = read = 0
+    opened: Counter[str] = Counter()
     for match in _END.finditer(line):
         end = match.end()
-        ends = end < len(line) and _may_end(line, end) and _balanced(line[start:end])
-        if ends and not _ABBREVIATION.search(line[start:end]):
+        if end == len(line) or not _may_end(line, end):
+            continue
+        opened.update(_MARKS.findall(line, read, end))
+        read = end
+        if _balanced(opened) and not _ABBREVIATION.search(line[max(start, match.start() - _LONGEST) : end]):
             found.append(_trimmed(line[start:end]))
             start = end
+            opened.clear()
     found.append(_trimmed(line[start:]))
     return found
 
@@ -107,8 +116,8 @@ def _trimmed(text: str) -> str:
     return text[blanks - 1 : blanks] + short if short and blanks and _extends(short[0]) else short
 
 
-def _balanced(text: str) -> bool:
-    """Whether no quotation, bracket or code is open at its end."""
-    if text.count('"') % 2 or text.count("`") % 2:
+def _balanced(marks: Counter[str]) -> bool:
+    """Whether no quotation, bracket or code is open, given how often each mark stands."""
+    if marks['"'] % 2 or marks["`"] % 2:
         return False
-    return all(text.count(opening) <= text.count(closing) for opening, closing in _PAIRS)
+    return all(marks[opening] <= marks[closing] for opening, closing in _PAIRS)

@@ -5,7 +5,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from unicodedata import east_asian_width
 
-_SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]]*\s+|[。！？]+[」』”’）]*\s*|\s*\n\s*""")
+_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’)\]]*+\s+|[。！？]+[」』”’）]*\s*|(?<!\s)\s*\n\s*""")
+"""A run is read from its beginning only, so that one without an end takes no longer than its length."""
 
 
 def split(

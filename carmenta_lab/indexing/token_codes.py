@@ -19,7 +19,8 @@ from carmenta_lab.schema.base import LANGUAGES
 
 BLOCK_PASSAGES = 1_024
 
-QUESTION = re.compile(r"[^.!?？\n]*[?？]")
+QUESTION = re.compile(r"(?<![^.!?？\n])[^.!?？\n]*+[?？]")
+"""Sought only where a sentence begins: from every character, a long text without an end would take for ever."""
 WORD = re.compile(r"\w+")
 
 _COLUMNS = (("user_id", "uuid"), ("passage_id", "uuid"), ("codes", "bit[]"), ("question_codes", "bit[]"))
@@ -145,7 +146,7 @@ def _codes(found: TokenEmbeddings, text: str, author: str | None, stop: set[str]
     start = date.end() if date else 0
     if author and text.startswith(f"{author}: ", start):
         start += len(author) + 2
-    questions = [match.span() for match in QUESTION.finditer(text, start)]
+    questions = [(start + match.start(), start + match.end()) for match in QUESTION.finditer(text[start:])]
     packed = np.packbits(found.vectors > 0, axis=1)
     every, asked = [], []
     for row, begin in _kept(found, text, start, stop):

@@ -11,7 +11,17 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, END_OF_TIME, LIMIT, SEARCHED, TEXT, USER, AtLeast, Limit
+from carmenta_lab.retrieval.retriever import (
+    ASKED_AT,
+    END_OF_TIME,
+    LANGUAGE,
+    LIMIT,
+    SEARCHED,
+    TEXT,
+    USER,
+    AtLeast,
+    Limit,
+)
 from carmenta_lab.schema.search.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT, UNIT_CODES
 
 View: TypeAlias = Literal["own", "answer"]
@@ -20,7 +30,7 @@ View: TypeAlias = Literal["own", "answer"]
 
 def lexemes(content: str = ":text") -> str:
     """The words of the question, or of a part of it, as an array."""
-    return f"tsvector_to_array(to_tsvector(CAST(:config AS regconfig), {content}))"
+    return f"tsvector_to_array(carmenta.lexemes(:language, {content}))"
 
 
 def entries_of(words: str) -> str:
@@ -180,5 +190,5 @@ COLUMNS = (
 @cache
 def _statement(retriever: BM25, limit: Limit) -> Any:
     sql = text(ranked(retriever, limit))
-    names = [USER, ASKED_AT, TEXT, CONFIG, *([] if isinstance(limit, int) else [LIMIT])]
+    names = [USER, ASKED_AT, TEXT, LANGUAGE, *([] if isinstance(limit, int) else [LIMIT])]
     return sql.bindparams(*(bindparam(p.key, type_=p.type) for p in names)).columns(*COLUMNS)

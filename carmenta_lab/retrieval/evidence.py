@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, entries_of, lexemes, ranked, rows_at_most, share
-from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
+from carmenta_lab.retrieval.retriever import ASKED_AT, LANGUAGE, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
 from carmenta_lab.schema.search.lexical import passage_features
@@ -24,7 +24,7 @@ PARAMETERS = (
     USER,
     ASKED_AT,
     TEXT,
-    CONFIG,
+    LANGUAGE,
     VECTOR,
     LIMIT,
     bindparam("codes", type_=Codes(384)),
@@ -91,7 +91,7 @@ TOKENS = """
             SELECT coalesce(sum(passages), 0)::float8 AS n FROM search.lexical_statistics WHERE user_id = :user_id
         ) s
         CROSS JOIN LATERAL (
-            SELECT max(coalesce(u.df, 0)) AS df FROM unnest({lexemes}) w (lexeme) LEFT JOIN used u USING (lexeme)
+            SELECT min(coalesce(u.df, 0)) AS df FROM unnest({lexemes}) w (lexeme) LEFT JOIN used u USING (lexeme)
         ) d WHERE d.df IS NOT NULL
     ), spread AS MATERIALIZED (
         SELECT {own}, t.n, t.weight,

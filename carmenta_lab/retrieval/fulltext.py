@@ -5,40 +5,37 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, cast, func, literal, select
-from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import CONFIG, SEARCHED, TEXT, Limit, at_most, visible
+from carmenta_lab.retrieval.retriever import LANGUAGE, SEARCHED, TEXT, Limit, at_most, visible
+from carmenta_lab.schema.base import INDEXED_CHARACTERS
 from carmenta_lab.schema.search.passages import passages
 
-MAX_WORDS = 64
-MAX_CHARACTERS = 2_000
+MAX_WORDS = 1_024
+"""For each of them `ts_rank_cd` takes 64 kB for every passage that it ranks: of more, the first are searched."""
 
 
 def searchable(text: str) -> tuple[str, bool]:
-    """The first 64 words (2,000 characters) of a question, and whether something was cut off.
+    """As much of a question as of a text is searched, 200,000 characters; and whether something was cut off."""
+    whole = text.replace("\0", " ")
+    return whole[:INDEXED_CHARACTERS], len(whole) > INDEXED_CHARACTERS
 
-    A tsquery of tens of thousands of words exhausts the server's stack, and nobody asks so.
-    """
-    words = text.replace("\0", " ").split()
-    short = " ".join(words[:MAX_WORDS])[:MAX_CHARACTERS]
-    return short, len(words) > MAX_WORDS or len(" ".join(words)) > MAX_CHARACTERS
+
+def too_many_words(text: str) -> bool:
+    """Whether a question may have more different words than full-text search ranks."""
+    return len(text) > MAX_WORDS and len(set(text.lower().split())) > MAX_WORDS
 
 
 def all_words() -> ColumnElement[Any]:
-    """The question in web-search syntax: all words, "phrases", or, -not."""
-    return func.websearch_to_tsquery(cast(CONFIG, REGCONFIG), TEXT)
+    """The question in web-search syntax: all words, "phrases", or, -not; its words cut as those of the texts."""
+    return func.carmenta.websearch(LANGUAGE, TEXT)
 
 
 def any_word() -> ColumnElement[Any]:
     """The question's words joined by OR: a question repeats few of the words of its answer."""
-    lexeme = func.unnest(func.tsvector_to_array(func.to_tsvector(cast(CONFIG, REGCONFIG), TEXT))).column_valued(
-        "lexeme"
-    )
-    quoted = literal("'") + func.replace(func.replace(lexeme, "\\", "\\\\"), "'", "''") + literal("'")
-    return cast(select(func.coalesce(func.string_agg(quoted, literal(" | ")), "")).scalar_subquery(), TSQUERY)
+    return func.carmenta.any_word(LANGUAGE, TEXT)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ USER = bindparam("user_id", type_=UUIDType)
 ASKED_AT = bindparam("asked_at", type_=TIMESTAMP(timezone=True))
 LIMIT = bindparam("limit", type_=Integer)
 VECTOR = bindparam("vector", type_=HalfVec())
-CONFIG = bindparam("config", type_=Text)
+LANGUAGE = bindparam("language", type_=Text)
 TEXT = bindparam("text", type_=Text)
 
 
@@ -66,7 +66,7 @@ class Retriever(Protocol):
         """Passages best first: passage_id, source_id, unit, score (larger is better), then a column a part.
 
         Fewer passages than the limit say that there are no more. Parameters: user_id, asked_at, limit (unless a
-        number is given here), and as needed vector, text, config. Pure: compiled and explained without rows. Equal
+        number is given here), and as needed vector, text, language. Pure: compiled and explained without rows. Equal
         scores are ordered by id.
         """
 

@@ -19,7 +19,7 @@ from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.question import Question, participants, read_question
 from carmenta_lab.retrieval.retriever import APPROXIMATE, END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
-from carmenta_lab.schema.base import LANGUAGES
+from carmenta_lab.retrieval.trigram import TrigramSearch, spelled
 from carmenta_lab.schema.vector import Vector
 
 MAX_K = 1_000
@@ -116,13 +116,15 @@ def _refused(error: DBAPIError, model: str | None) -> CarmentaError | None:
 def _parameters(
     retriever: Retriever, query: Query, vector: Vector | None, question: Question | None
 ) -> tuple[dict[str, Any], str]:
-    short, cut = searchable(query.text if question is None else question.text)
+    shorten = spelled if isinstance(retriever, TrigramSearch) else searchable
+    short, cut = shorten(query.text if question is None else question.text)
+    cut = cut or (question is not None and len(query.text) > MAX_EMBEDDED_CHARACTERS)
     values: dict[str, Any] = {} if question is None else dict(question.parameters())
     values |= {
         "user_id": query.user_id,
         "asked_at": query.asked_at or END_OF_TIME,
         "text": short,
-        "config": "pg_catalog." + LANGUAGES.get(query.language, "simple"),
+        "language": query.language,
     }
     if retriever.model is not None:
         if vector is None:
@@ -187,9 +189,9 @@ def _why_nothing(session: Session, query: Query, parameters: dict[str, Any]) -> 
     row = session.execute(
         text(
             "SELECT current_setting('carmenta.user_id', true), current_user, "
-            "querytree(websearch_to_tsquery(CAST(:config AS regconfig), :text)) IN ('', 'T')"
+            "querytree(carmenta.websearch(:language, :text)) IN ('', 'T')"
         ),
-        {"config": parameters["config"], "text": parameters["text"]},
+        {"language": parameters["language"], "text": parameters["text"]},
     ).one()
     if row[1] == "carmenta_app" and row[0] != str(query.user_id):
         raise UsageError(

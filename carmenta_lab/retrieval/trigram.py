@@ -5,14 +5,26 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import REAL, Select, cast, func, literal, select
-from sqlalchemy.dialects.postgresql import REGCONFIG
+from sqlalchemy import REAL, Select, func, literal, select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import CONFIG, SEARCHED, TEXT, Limit, at_most, visible
+from carmenta_lab.retrieval.retriever import LANGUAGE, SEARCHED, TEXT, Limit, at_most, visible
 from carmenta_lab.schema.search.passages import passages
+
+MAX_WORDS = 64
+MAX_CHARACTERS = 2_000
+
+
+def spelled(text: str) -> tuple[str, bool]:
+    """The first 64 words (2,000 characters) of a question, and whether something was cut off.
+
+    Each is compared with every passage of the user.
+    """
+    words = text.split()
+    short = " ".join(words[:MAX_WORDS])[:MAX_CHARACTERS]
+    return short, len(words) > MAX_WORDS or len(" ".join(words)) > MAX_CHARACTERS
 
 
 @dataclass(frozen=True)
@@ -48,23 +60,20 @@ class TrigramSearch:
 
 @cache
 def _statement(threshold: float, units: tuple[str, ...], limit: Limit) -> Select[Any]:
-    words = func.tsvector_to_array(func.to_tsvector(cast(CONFIG, REGCONFIG), TEXT)).label("words")
+    words = func.tsvector_to_array(func.carmenta.lexemes(LANGUAGE, TEXT)).label("words")
     asked = select(words).cte("asked", nesting=True).prefix_with("MATERIALIZED")  # read once, not for every row
     p = passages.alias("p")
     word = func.unnest(asked.c.words).column_valued("word")
     likeness = func.word_similarity(word, p.c.content, type_=REAL)
     above = func.greatest(likeness - literal(threshold, REAL), literal(0.0, REAL))
     mean = select(func.avg(above) / (1 - threshold)).correlate(asked, p).scalar_subquery()
-    spelled = (
+    alike = (
         select(p.c.id.label("passage_id"), p.c.source_id, p.c.unit, mean.label("score"))
         .select_from(p.join(asked, literal(True)))
         .where(*visible(p, units))
         .offset(0)  # so that the score is computed once a passage
-        .subquery("spelled")
+        .subquery("alike")
     )
     return (
-        select(spelled)
-        .where(spelled.c.score > 0)
-        .order_by(spelled.c.score.desc(), spelled.c.passage_id)
-        .limit(at_most(limit))
+        select(alike).where(alike.c.score > 0).order_by(alike.c.score.desc(), alike.c.passage_id).limit(at_most(limit))
     )

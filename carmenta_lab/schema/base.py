@@ -9,34 +9,11 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-OWNER = "carmenta_owner"
-"""Owns, migrates and loads; no superuser."""
-APP = "carmenta_app"
-"""Does everything else, under row-level security."""
-PRODUCT = "carmenta"
-"""The PostgreSQL schema of the data layer that goes to production."""
-SEARCH = "search"
-"""The PostgreSQL schema of what is derived from it to be searched: it can be dropped and built again."""
-LAB = "lab"
-"""The PostgreSQL schema of datasets, queries, judgements and runs: nobody takes it to production."""
+from carmenta_lab.schema import words
+from carmenta_lab.schema.letters import INDEXED_CHARACTERS, LANGUAGES
+from carmenta_lab.schema.places import APP, LAB, OWNER, PRODUCT, SEARCH
 
-LANGUAGES = {
-    "da": "danish",
-    "de": "german",
-    "en": "english",
-    "es": "spanish",
-    "fi": "finnish",
-    "fr": "french",
-    "it": "italian",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pt": "portuguese",
-    "sv": "swedish",
-}
-"""ISO 639-1 code -> text-search configuration; any other code is searched with 'simple'."""
-
-INDEXED_CHARACTERS = 200_000
-"""Only so much of one text is indexed for search: a tsvector holds at most 1 MB of lexemes."""
+__all__ = ["APP", "INDEXED_CHARACTERS", "LAB", "LANGUAGES", "OWNER", "PRODUCT", "SEARCH", "Base"]
 
 
 def words_of(column: str) -> str:
@@ -101,16 +78,6 @@ def utc_offset_check() -> CheckConstraint:
     return CheckConstraint("utc_offset BETWEEN -1439 AND 1439", name="utc_offset")
 
 
-def _lexemes() -> str:
-    """The function's body: literal configurations, because a regconfig column stops pg_upgrade."""
-    cases = " ".join(
-        f"WHEN '{code}' THEN to_tsvector('pg_catalog.{name}'::regconfig, left(content, {INDEXED_CHARACTERS}))"
-        for code, name in LANGUAGES.items()
-    )
-    rest = f"to_tsvector('pg_catalog.simple'::regconfig, left(content, {INDEXED_CHARACTERS}))"
-    return f"CASE language {cases} ELSE {rest} END"
-
-
 FUNCTIONS = (
     f"""
     CREATE FUNCTION {PRODUCT}.current_user_id() RETURNS uuid
@@ -119,12 +86,7 @@ FUNCTIONS = (
     """,
     f"COMMENT ON FUNCTION {PRODUCT}.current_user_id() IS "
     "'For whom the transaction acts; put the host''s own in its place where it has one.'",
-    f"""
-    CREATE FUNCTION {PRODUCT}.lexemes(language text, content text) RETURNS tsvector
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN {_lexemes()}
-    """,
-    f"COMMENT ON FUNCTION {PRODUCT}.lexemes(text, text) IS 'The words of a text, question or passage.'",
+    *words.FUNCTIONS,
 )
 """What the tables of the product refer to."""
 
@@ -151,10 +113,15 @@ def isolate(table: str, column: str = "user_id", may: str = ALL) -> list[str]:
     ]
 
 
+def ddl(statement: str) -> DDL:
+    """A statement to be executed as it stands."""
+    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+
+
 def after_create(table: Table, *statements: str) -> None:
     """Have statements run whenever the metadata creates the table."""
     for statement in statements:
-        event.listen(table, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
+        event.listen(table, "after_create", ddl(statement))
 
 
 def isolated(table: Table, column: str = "user_id", may: str = ALL) -> None:
@@ -165,4 +132,4 @@ def isolated(table: Table, column: str = "user_id", may: str = ALL) -> None:
 @event.listens_for(Base.metadata, "before_create")
 def _create_functions(_: MetaData, connection: Connection, **__: Any) -> None:
     for statement in (*FUNCTIONS, *(f"GRANT USAGE ON SCHEMA {schema} TO {APP}" for schema in (PRODUCT, SEARCH, LAB))):
-        connection.execute(DDL(statement))  # type: ignore[no-untyped-call]
+        connection.execute(ddl(statement))

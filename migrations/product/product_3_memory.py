@@ -68,7 +68,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
+        CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
         """
     )
     op.execute(
@@ -83,7 +83,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
+        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.memories IS 'A fact extracted from a conversation.'")

@@ -52,12 +52,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_background_queries_due ON carmenta.background_queries (user_id, run_after, id) WHERE status IN ('pending', 'running')
+        CREATE INDEX ix_background_queries_conversation ON carmenta.background_queries (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_background_queries_conversation ON carmenta.background_queries (user_id, conversation_id) WHERE conversation_id IS NOT NULL
+        CREATE INDEX ix_background_queries_due ON carmenta.background_queries (user_id, run_after, id) WHERE status IN ('pending', 'running')
         """
     )
     op.execute(

@@ -138,9 +138,10 @@ def upgrade() -> None:
         r"""
         CREATE OR REPLACE FUNCTION search.asked_lexemes(language text, content text) RETURNS tsvector
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
-            RETURN CASE WHEN content ~ '[?？]' THEN carmenta.lexemes(language, (SELECT string_agg(s[1], ' ')
-                FROM regexp_matches(left(content, 20000), '([^.!?？
-        ]*[?？])', 'g') s)) END
+            RETURN CASE WHEN content ~ '[?？؟]' THEN carmenta.lexemes(language, (
+                SELECT string_agg(s, ' ') FROM string_to_table(
+                    regexp_replace(left(content, 20000), '[.!\n]|([?？؟])', E'\\1\n', 'g'), E'\n') s WHERE s ~ '[?？؟]$'
+            )) END
         """
     )
     op.execute(

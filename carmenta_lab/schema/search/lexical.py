@@ -12,6 +12,7 @@ from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, Table, Text, t
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
+from carmenta_lab.schema import words
 from carmenta_lab.schema.base import PRODUCT, SEARCH, Base, after_create, isolated, of_user
 
 SLOT, UNIT, TF, ASKED_TF, LENGTH, ASKED_LENGTH = 38, 36, 28, 20, 10, 0
@@ -213,12 +214,7 @@ def _entries(first: str, texts: str) -> str:
 def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
     """The statements that make what writes the index; other numbers than the usual ones are for tests."""
     return (
-        f"""
-    CREATE OR REPLACE FUNCTION {SEARCH}.asked_lexemes(language text, content text) RETURNS tsvector
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN content ~ '[?？]' THEN {PRODUCT}.lexemes(language, (SELECT string_agg(s[1], ' ')
-        FROM regexp_matches(left(content, 20000), '([^.!?？\n]*[?？])', 'g') s)) END
-    """,
+        words.ASKED,
         f"COMMENT ON FUNCTION {SEARCH}.asked_lexemes(text, text) IS 'The words of the sentences that end in a question "
         "mark, of the first 20,000 characters.'",
         f"""

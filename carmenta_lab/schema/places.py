@@ -1,0 +1,12 @@
+"""What are the PostgreSQL schemas and the roles called?"""
+
+OWNER = "carmenta_owner"
+"""Owns, migrates and loads; no superuser."""
+APP = "carmenta_app"
+"""Does everything else, under row-level security."""
+PRODUCT = "carmenta"
+"""The PostgreSQL schema of the data layer that goes to production."""
+SEARCH = "search"
+"""The PostgreSQL schema of what is derived from it to be searched: it can be dropped and built again."""
+LAB = "lab"
+"""The PostgreSQL schema of datasets, queries, judgements and runs: nobody takes it to production."""
