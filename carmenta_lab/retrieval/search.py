@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.records import Hit, Query, Ranking
-from carmenta_lab.retrieval.fulltext import searchable
+from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable, too_many_words
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.question import Question, participants, read_question
 from carmenta_lab.retrieval.retriever import APPROXIMATE, END_OF_TIME, KINDS, Retriever, exactly
@@ -119,6 +119,7 @@ def _parameters(
     shorten = spelled if isinstance(retriever, TrigramSearch) else searchable
     short, cut = shorten(query.text if question is None else question.text)
     cut = cut or (question is not None and len(query.text) > MAX_EMBEDDED_CHARACTERS)
+    cut = cut or (isinstance(retriever, FullTextSearch) and too_many_words(short))
     values: dict[str, Any] = {} if question is None else dict(question.parameters())
     values |= {
         "user_id": query.user_id,

@@ -49,7 +49,7 @@ def _found(what: str, text: str, pattern: str) -> str:
     )
 
 
-_STOP_PATTERN = _cases({code: f"'\\m(?:{words})\\M'" for code, (_, words) in STOP.items()}, "NULL")
+_STOP_PATTERN = _cases({code: f"'\\m({words})\\M'" for code, (_, words) in STOP.items()}, "NULL")
 _STOP_WORD = _cases({code: f"'{word}'" for code, (word, _) in STOP.items()}, "NULL")
 KEPT = _cases({code: f"'\\m({words})\\M'" for code, words in NOT_STOP.items()}, "NULL")
 _CONFIGURED = "to_tsvector('pg_catalog.{}'::pg_catalog.regconfig, content)"

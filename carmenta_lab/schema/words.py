@@ -47,7 +47,7 @@ FUNCTIONS: tuple[str, ...] = (
         "tsquery",
         f"""
     DECLARE
-        core text := btrim(word, '.,;:!?()[]{{}}<>*~#$%&@+-''`|^=_');
+        core text := btrim(word, '.,;:!?()[]{{}}<>*~#$&@+-''`|^=_' || chr(37));
         found tsquery := {PRODUCT}.phrase(language, {PRODUCT}.spaced(word));
         number text := substring(core, '{NUMBER}');
     BEGIN
@@ -119,7 +119,8 @@ CREATE OR REPLACE FUNCTION search.asked_lexemes(language text, content text) RET
     LANGUAGE sql {PURE}
     RETURN CASE WHEN content ~ '[?？؟]' THEN {PRODUCT}.lexemes(language, (
         SELECT string_agg(s, ' ') FROM string_to_table(
-            regexp_replace(left(content, 20000), '[.!\\n]|([?？؟])', E'\\\\1\\n', 'g'), E'\\n') s WHERE s ~ '[?？؟]$'
+            regexp_replace(left(content, 20000), '[.!。！\\n]|([?？؟])', E'\\\\1\\n', 'g'), E'\\n') s
+        WHERE s ~ '[?？؟]$'
     )) END
 """
 """The words of the sentences that end in a question mark, of the first 20,000 characters; null where there is none."""
