@@ -606,6 +606,8 @@ def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(c
             plant(session, user, "planted")
         with database.user_session(user) as session:
             assert [line.path for line in knowledge.tree(session, user, "another")] == ["another.document"]
+            found = knowledge.search_documents(session, user, "planted", "xx")
+            assert {line.path for line in found} == {"another.document", "planted.documents"}
         down = migrate(database.owner, "base")
         assert {(step.branch, step.before, step.after) for step in down} == {(b, heads()[b], None) for b in BRANCHES}
         up = migrate(database.owner)
