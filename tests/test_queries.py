@@ -233,7 +233,7 @@ PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     ),
     **{
         f"log of {kind.__name__.lower()}": (
-            lambda kind=kind: concierge.log_statement(kind, ME, number(50), 9), {f"ix_{table.name}_message"},
+            lambda kind=kind: concierge.log_statement(kind, ME, number(50), 9),  # type: ignore[misc] {f"ix_{table.name}_message"},
         )
         for kind, table in concierge.KINDS.items()
     },
@@ -460,9 +460,7 @@ def test_versions_are_read_newest_first_and_taken_back(ann: tuple[Session, UUID]
 def test_a_reference_is_found_from_both_of_its_artifacts(ann: tuple[Session, UUID]) -> None:
     session, user = ann
     one, two = _artifact(session, user, 2), _artifact(session, user, 1)
-    row = {"user_id": user, "id": uuid4(), "artifact_id": one, "target_artifact_id": two, "relation": "cites"}
-    row |= {"artifact_created_at": DAY + A_MINUTE, "target_artifact_created_at": DAY + A_MINUTE}
-    session.execute(insert(made.artifact_references).values(**row))
+    artifacts.refer(session, user, one, "cites", artifact=two)
     assert artifacts.relations(session, user, one) == [("artifact", two, "cites", "refers")]
     assert artifacts.relations(session, user, two) == [("artifact", one, "cites", "referred")]
     _delete_softly(session, made.artifacts, one)
@@ -751,6 +749,20 @@ def test_an_artifact_is_listed_tagged_filed_and_improved(ann: tuple[Session, UUI
     assert artifacts.delete_versions_from(session, user, two, moment) == 2
     assert artifacts.suggestions(session, user, two, moment) == []
     assert [line.id for line in artifacts.in_folder(session, user, place, 9)] == [two]  # it hangs on the first
+
+
+def test_an_artifact_made_here_has_versions_and_says_where_it_comes_from(ann: tuple[Session, UUID]) -> None:
+    session, user = ann
+    conversation, (message,) = _conversation(session, user, 1)
+    document, id = _document(session, user, "a", "x"), uuid4()
+    first = artifacts.add_version(session, user, id, "text", "t", content="1", conversation_id=conversation)
+    assert artifacts.add_version(session, user, id, "text", "t", content="2") > first
+    assert [(v.version, v.content) for v in artifacts.history(session, user, id)] == [(2, "2"), (1, "1")]
+    for target in ({"conversation": conversation}, {"message": message}, {"document": document}):
+        artifacts.refer(session, user, id, "mentions", **target)
+    assert {found.id for found in artifacts.relations(session, user, id)} == {conversation, message, document}
+    assert artifacts.delete_versions_from(session, user, id, first) == 2
+    assert artifacts.relations(session, user, id) == []
 
 
 def test_an_account_has_one_owner_until_that_one_is_gone(database: Database) -> None:

@@ -666,6 +666,8 @@ def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(c
             plant(session, user, "planted")
         with database.user_session(user) as session:
             assert [line.path for line in knowledge.tree(session, user, "another")] == ["another.document"]
+            found = knowledge.search_documents(session, user, "planted", "xx")
+            assert {line.path for line in found} == {"another.document", "planted.documents"}
         assert [step.branch for step in migrate(database.owner, "base")] == ["lab", "search", "product"]
         assert [step.after for step in migrate(database.owner)] == list(heads().values())
         database.dispose()

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.schema.base import PRODUCT
-from carmenta_lab.schema.product.artifacts import Artifact, ArtifactFolder, ArtifactTag, Suggestion
+from carmenta_lab.schema.product.artifacts import Artifact, ArtifactFolder, ArtifactReference, ArtifactTag, Suggestion
 from carmenta_lab.schema.product.conversations import Conversation, Message, Tag
 from carmenta_lab.schema.product.knowledge import Document
 
@@ -77,6 +77,25 @@ class Relation(NamedTuple):
     id: UUID
     relation: str
     direction: str  # "refers": the artifact asked about refers to it; "referred": it refers to the artifact
+
+
+def add_version(
+    session: Session,
+    user_id: UUID,
+    artifact_id: UUID,
+    kind: str,
+    title: str,
+    *,
+    content: str | None = None,
+    component_tree: dict[str, Any] | None = None,
+    summary_for_llm: str | None = None,
+    conversation_id: UUID | None = None,
+) -> datetime:
+    """Make the next version of an artifact, or the first of a new one; returns the moment that tells it apart."""
+    row = {"user_id": user_id, "id": artifact_id, "kind": kind, "title": title, "content": content}
+    about = {"component_tree": component_tree, "summary_for_llm": summary_for_llm, "conversation_id": conversation_id}
+    made = insert(Artifact).values(**row, **about, created_at=func.clock_timestamp())
+    return session.execute(made.returning(Artifact.created_at)).scalar_one()
 
 
 def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
@@ -250,6 +269,30 @@ def file(session: Session, user_id: UUID, artifact_id: UUID, folder_id: UUID) ->
     session.execute(
         values.on_conflict_do_update(index_elements=["user_id", "artifact_id"], set_={"folder_id": folder_id})
     )
+
+
+def refer(
+    session: Session,
+    user_id: UUID,
+    artifact_id: UUID,
+    relation: str,
+    *,
+    artifact: UUID | None = None,
+    conversation: UUID | None = None,
+    message: UUID | None = None,
+    document: UUID | None = None,
+) -> UUID:
+    """Let an artifact refer to another, or to a conversation, a message or a document, of which one is named."""
+    id = uuid4()
+    row = {"user_id": user_id, "id": id, "artifact_id": artifact_id, "relation": relation}
+    target = {"target_artifact_id": artifact, "conversation_id": conversation}
+    target |= {"message_id": message, "document_id": document}
+    moments = {
+        "artifact_created_at": _first(user_id, artifact_id),
+        "target_artifact_created_at": None if artifact is None else _first(user_id, artifact),
+    }
+    session.execute(insert(ArtifactReference).values(**row, **target, **moments))
+    return id
 
 
 def suggest(
