@@ -13,7 +13,6 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
     name: Annotated[str | None, typer.Option(help="Its name in the leases; host and process unless given.")] = None,
     lease: Annotated[float, typer.Option(help="Seconds that a block may take before others may take it.", min=1)] = 300,
-    lease: Annotated[float, typer.Option(help="Seconds that a block may take before others may take it.", min=1)] = 300,
     model: Annotated[list[str] | None, typer.Option(help="Whose vectors are written; the bundled model.")] = None,
 ) -> None:
     """Index what other clients wrote, changed or deleted; any number of workers may run at once.

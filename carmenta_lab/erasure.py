@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.writing import UNNOTED, remove
 from carmenta_lab.ingest.staging import lock_key, sweep
+from carmenta_lab.postgres.late import late_connection
 
 ELSEWHERE = (
     "the server's log, its write-ahead log, and freed space until VACUUM FULL and ANALYZE",
@@ -60,6 +62,7 @@ def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None
         objects = _objects(session, "true", values)
         before = _held(session, user_id)
         judged = _forget_questions(session, "q.user_id = :user", values)
+        session.execute(text(UNNOTED.replace("%s", ":local")), {"local": True})
         session.execute(text("DELETE FROM carmenta.users WHERE id = :user"), values)
         rows = judged | _difference(before, _held(session, user_id))
         return Forgotten(rows, objects, *_loaded(session, user, rejects_folder), ELSEWHERE)
@@ -94,17 +97,29 @@ def forget_conversation(
         objects = _objects(session, f"message_id IN {said}", values)
         before = _held(session, user_id)
         rows = _forget_questions(session, judged_on_it, values)
+        _unindex(session, f"message_id IN {said} OR memory_id IN {learned}", values)
         for statement in (
             f"DELETE FROM carmenta.memories WHERE user_id = :user AND id IN {learned}",
             "DELETE FROM carmenta.artifacts WHERE user_id = :user "
             f"AND id IN (SELECT id FROM carmenta.artifacts WHERE {here})",
             f"DELETE FROM carmenta.background_queries WHERE {here}",
             "DELETE FROM carmenta.conversations WHERE user_id = :user AND id = :conversation",
+            "DELETE FROM search.outbox WHERE user_id = :user AND source_id = :conversation",
         ):
             session.execute(text(statement), values)
         rows |= _difference(before, _held(session, user_id))
         places = _loaded(session, conversation, rejects_folder)
         return Forgotten(rows, objects, *places, ELSEWHERE + OF_A_CONVERSATION)
+
+
+def _unindex(session: Session, which: str, values: Mapping[str, UUID]) -> None:
+    """Take the words, vectors and codes of passages out of the index, and note nothing of what is deleted then."""
+    session.execute(text(UNNOTED.replace("%s", ":local")), {"local": True})
+    raw = late_connection(session.connection())
+    found = session.scalars(text(f"SELECT id FROM search.passages WHERE user_id = :user AND ({which})"), values).all()
+    remove(raw, values["user"], found)
+    sources = "SELECT id FROM carmenta.messages WHERE user_id = :user AND conversation_id = :conversation"
+    session.execute(text(f"DELETE FROM search.outbox WHERE user_id = :user AND source_id IN ({sources})"), values)
 
 
 def _sweep(session: Session, row: Row[str | None]) -> None:
@@ -162,7 +177,7 @@ def _held(session: Session, user_id: UUID) -> dict[str, int]:
             "SELECT c.oid::regclass::text AS name, a.attname AS key FROM pg_class c JOIN pg_attribute a "
             "ON a.attrelid = c.oid AND (a.attname = 'user_id' OR c.oid = 'carmenta.users'::regclass "
             "AND a.attname = 'id') WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition "
-            "AND (c.relnamespace = 'carmenta'::regnamespace OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
+            "AND (c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
         )
     ).all()
     counts = " UNION ALL ".join(

@@ -32,7 +32,6 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.lacking import lacking, rebuild, repair
-from carmenta_lab.indexing.passages import readable
 from carmenta_lab.indexing.ready import make_ready
 from carmenta_lab.indexing.sources import read_living
 from carmenta_lab.indexing.token_codes import insert_codes
@@ -42,6 +41,7 @@ from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
 from carmenta_lab.retrieval.texts import texts
+from carmenta_lab.text import readable
 
 NORA = Ids("sample").of("user", "nora")
 FOUND_BY = ("bm25", "vector_exact", "hybrid_rrf", "evidence")
@@ -254,7 +254,7 @@ def test_an_edit_is_found_by_what_it_says_now(own_sample: Database) -> None:
     answer = write_message(me, conversation, "assistant", "In the barn, beside the tractor.")
     fact = write_memory(me, "personal", "Owns a gyrocopter.")
     note = write_document(me, "flying", "Manual", "Check the rotor of the gyrocopter.")
-    assert ids(own_sample, "gyrocopter", ("bm25",))["bm25"] == {said.id, fact.id, note.id}
+    assert ids(own_sample, "gyrocopter", ("bm25",))["bm25"] == {said.id, answer.id, fact.id, note.id}
     with own_sample.user_session(NORA) as session:
         edit_message(session, said.id, "Where is the zeppelin?")
         edit_memory(session, fact.id, "Owns a zeppelin.")
@@ -382,9 +382,8 @@ def test_a_history_written_message_by_message_ranks_as_the_same_one_loaded(
             )
             if line is messages[0]:  # from here on the user has codes of tokens
                 raw = late_connection(session.connection())
-                ready = make_ready(
-                    list(read_living(raw, NORA, [("message", of("message", line["message_id"]))]).values())
-                )
+                first = read_living(raw, NORA, [("message", of("message", line["message_id"]))])
+                ready = make_ready(list(first.values()))
                 assert ready.tokens
                 insert_codes(raw, NORA, ready.embedded, ready.tokens)
         for line in _lines(kinds.Memory, "nora"):

@@ -7,7 +7,7 @@ import carmenta_lab
 
 PACKAGE = Path(carmenta_lab.__file__).parent
 FLOORS = (
-    {"errors", "records", "resources"},
+    {"errors", "records", "resources", "text"},
     {"settings", "ids"},
     {"schema"},
     {"postgres", "datasets", "embedding", "evaluation", "importers"},

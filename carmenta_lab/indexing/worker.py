@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError
 from carmenta_lab.indexing.following import Opens, follow
-from carmenta_lab.indexing.lacking import acting
+from carmenta_lab.indexing.lacking import FOLLOWED, acting
 from carmenta_lab.indexing.sources import Kind, below, in_blocks
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.late import late_connection
@@ -73,10 +73,6 @@ _TAKE = """
 _RELEASE = """
     UPDATE search.outbox SET worker = NULL, lease_until = NULL, run_after = now(), attempts = attempts - 1
     WHERE user_id = %(user)s AND worker = %(worker)s
-"""
-_DONE = """
-    DELETE FROM search.outbox o USING unnest(%(ids)s::uuid[], %(revisions)s::bigint[]) AS seen(id, revision)
-    WHERE o.user_id = %(user)s AND o.source_id = seen.id AND o.revision = seen.revision RETURNING 1
 """
 _FAILED = """
     UPDATE search.outbox SET worker = NULL, lease_until = NULL, error = %(error)s,
@@ -202,7 +198,7 @@ def _done(
     def last(raw: psycopg.Connection[Any]) -> None:
         nonlocal gone
         ids, revisions = [note.source_id for note in notes], [note.revision for note in notes]
-        gone = len(raw.execute(_DONE, {"user": user, "ids": ids, "revisions": revisions}).fetchall()) if ids else 0
+        gone = len(raw.execute(FOLLOWED, {"user": user, "ids": ids, "revisions": revisions}).fetchall()) if ids else 0
 
     removed = {note.source_id for note in notes if note.removed}
     made = follow(opens, user, wanted, models, removed, last)
