@@ -69,7 +69,6 @@ def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None
         if lab:
             judged |= _forget_in_runs(session, user_id)
         _drop_indexes(session, user_id)
-        session.execute(text("SELECT set_config('search.index_later', 'on', true)"))  # the words go with all their rows
         for name, key in _tables_of_users(session):
             session.execute(text(f"DELETE FROM {name} WHERE {key} = :user"), values)
         rows = _difference(before, _held(session, user_id)) | judged
@@ -116,6 +115,7 @@ def forget_conversation(
         before = _held(session, user_id)
         judged = _forget_questions(session, judged_on_it, values) if lab else {}
         _remove_words(session, f"(p.message_id IN {said} OR p.memory_id IN {learned})", values)
+        _remove_notes(session, f"source_id = :conversation OR source_id IN {said} OR source_id IN {learned}", values)
         for table in going:
             _clear_references(session, table, going, values)
         for table in going:
@@ -209,6 +209,12 @@ def _remove_words(session: Session, which: str, values: Mapping[str, UUID]) -> N
             ),
             values,
         )
+
+
+def _remove_notes(session: Session, which: str, values: Mapping[str, UUID]) -> None:
+    """What a worker was to index of rows that go."""
+    if _is_there(session, "search.outbox"):
+        session.execute(text(f"DELETE FROM search.outbox WHERE user_id = :user AND ({which})"), values)
 
 
 def _clear_references(session: Session, table: str, going: Mapping[str, str], values: Mapping[str, UUID]) -> None:

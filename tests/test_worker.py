@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from test_indexing import FOUND_BY, NORA, ids, index_of, notes
 
 from carmenta_lab.app import acting, edit_message, write_message
 from carmenta_lab.errors import EmbeddingError
@@ -20,7 +21,8 @@ from carmenta_lab.indexing import following, worker
 from carmenta_lab.names import find_conversation, find_user
 from carmenta_lab.postgres import Database, open_lab
 from carmenta_lab.settings import read_settings
-from tests.test_indexing import FOUND_BY, NORA, ids, index_of, notes
+
+COMMAND = [sys.executable, "-c", "from carmenta_lab.cli import main; main()", "worker"]
 
 
 def rebuilt(database: Database) -> dict[str, list[Any]]:
@@ -39,11 +41,11 @@ def write_raw(database: Database, count: int) -> None:
             values = {"user": user, "count": count}
             for statement in (
                 "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content, created_at) "
-                "SELECT :user, gen_random_uuid(), id, 9000 + n, 'user', 'Shall gyrocopter number ' || n || ' fly?', now() "
+                "SELECT :user, gen_random_uuid(), id, 9000 + n, 'user', 'Shall gyrocopter ' || n || ' fly?', now() "
                 "FROM (SELECT id FROM carmenta.conversations WHERE user_id = :user ORDER BY id LIMIT 1) c, "
                 "generate_series(1, :count) n",
                 "INSERT INTO carmenta.documents (user_id, id, path, name, content) SELECT :user, gen_random_uuid(), "
-                "text2ltree('raw.d' || n), 'Raw', repeat('Rotor number ' || n || '. ', 200) FROM generate_series(1, 3) n",
+                "text2ltree('raw.d' || n), 'Raw', repeat('Rotor ' || n || '. ', 200) FROM generate_series(1, 3) n",
                 "UPDATE carmenta.messages SET content = content || ' Really?' WHERE user_id = :user AND id IN "
                 "(SELECT id FROM carmenta.messages WHERE user_id = :user ORDER BY id LIMIT :count)",
                 "UPDATE carmenta.messages SET position = position + 500 WHERE user_id = :user AND id IN "
@@ -116,7 +118,7 @@ def test_every_row_is_indexed_once_whatever_happens_to_workers(
     own_sample: Database, cluster: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     write_raw(own_sample, 60)
-    command = [sys.executable, "-m", "carmenta_lab", "worker", "--lease", "1"]
+    command = [*COMMAND, "--lease", "1"]
     environment = _environment(cluster, own_sample)
     if how == "two at once":
         workers = [subprocess.Popen([*command, "--once"], env=environment) for _ in range(2)]
@@ -271,7 +273,8 @@ def test_the_command_says_what_it_did(own_environment: dict[str, str], monkeypat
         monkeypatch.setenv(name, value)
     with open_lab(read_settings()) as lab:
         write_raw(lab, 2)
-    command = [sys.executable, "-m", "carmenta_lab", "worker", "--once", "--name", "one"]
-    done = subprocess.run(command, env=own_environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, "--once", "--name", "one"], env=own_environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "notes done" in done.stdout

@@ -72,6 +72,14 @@ _OUTLASTING = """
 """
 
 
+_NOTES = "SELECT source_id, revision, kind FROM search.outbox WHERE user_id = %(user)s"
+FOLLOWED = """
+    DELETE FROM search.outbox o USING unnest(%(ids)s::uuid[], %(revisions)s::bigint[]) AS seen(id, revision)
+    WHERE o.user_id = %(user)s AND o.source_id = seen.id AND o.revision = seen.revision RETURNING 1
+"""
+"""Takes notes away, but for those that were raised since they were read."""
+
+
 def lacking(
     raw: psycopg.Connection[Any], user: UUID, models: Sequence[str] = (DEFAULT_MODEL,)
 ) -> tuple[list[tuple[Kind, UUID]], set[UUID]]:
@@ -99,20 +107,27 @@ def repair(
     """Bring a user's index up to their rows, whatever happened to either; returns what was made.
 
     As the application, for this user alone, in short transactions. Passages come out as a load makes them, their ids
-    included, so that a ranking after it is the one that a load would give. A model that nothing was embedded with yet
+    included, so that a ranking after it is the one that a load would give. Notes that were there are followed as well. A model that nothing was embedded with yet
     is registered, by the owner.
     """
     for model in models:
         register(database.owner, model, load_embedder(model).dim)
     opens = acting(database, user_id)
     with opens() as raw:
+        notes = raw.execute(_NOTES, {"user": user_id}, binary=True).fetchall()
         wanted, outlasting = lacking(raw, user_id, models)
+    known = set(wanted)
+    noted: list[tuple[Kind, UUID]] = [(kind, id) for id, _, kind in notes if kind in KINDS]
+    wanted += [each for each in noted if each not in known]
     changes = sources = 0
     for block in in_blocks(wanted, BLOCK):
         gone = {id for _, id in block} & outlasting
         made = follow(opens, user_id, block, models, gone)
         sources, changes = sources + made.sources, changes + made.changes
         progress(len(block), len(wanted))
+    with opens() as raw:
+        seen = {"user": user_id, "ids": [id for id, _, _ in notes], "revisions": [revision for _, revision, _ in notes]}
+        raw.execute(FOLLOWED, seen)
     return Indexed(sources, changes)
 
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeAlias
-from unicodedata import category, normalize
+from unicodedata import category
 
 from carmenta_lab.datasets import Document, Memory, Message
 from carmenta_lab.embedding import Embedder, load_embedder
 from carmenta_lab.embedding.plain import fits
 from carmenta_lab.ids import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
+from carmenta_lab.text import readable
 
 VERSION = "3"
 """Changes whenever the same text would be cut otherwise; a folder loaded under another version is cut anew."""
@@ -67,17 +68,6 @@ def utc_offset(at: datetime | None) -> int | None:
 def as_written(at: datetime | None, offset: int | None) -> datetime | None:
     """A stored time on the clock of whoever wrote it, so that a header shows that day's date."""
     return None if at is None else at.astimezone(timezone(timedelta(minutes=offset or 0)))
-
-
-def readable(text: str) -> str:
-    """A text as it is indexed and embedded: composed characters (NFC), no NUL, no half of a character.
-
-    Whoever makes a passage's text has it pass here: a load, a live write, a repair.
-    """
-    if text.isascii() and "\0" not in text:
-        return text
-    whole = text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return normalize("NFC", whole)
 
 
 def short(head: str, text: str) -> bool:

@@ -19,14 +19,14 @@ from sqlalchemy.exc import DBAPIError
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError
 from carmenta_lab.indexing.following import Opens, follow
-from carmenta_lab.indexing.lacking import acting
+from carmenta_lab.indexing.lacking import FOLLOWED, acting
 from carmenta_lab.indexing.sources import Kind, below, in_blocks
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.late import late_connection
 
 BLOCK = 100
 """Notes taken, and sources written, at a time."""
-LEASE = timedelta(minutes=2)
+LEASE = timedelta(minutes=5)
 """So long a block may take; after it others may take its notes."""
 ATTEMPTS = 5
 BACK_OFF = timedelta(seconds=10)
@@ -59,16 +59,20 @@ class Done:
 
 _USERS = "SELECT search.users_with_notes(%s)"
 _TAKE = """
-    UPDATE search.outbox o SET worker = %(worker)s, lease_until = now() + %(lease)s, run_after = now() + %(lease)s,
-        attempts = attempts + 1
+    UPDATE search.outbox o SET
+        (worker, lease_until, run_after, attempts, error) = (SELECT
+            CASE WHEN spent THEN NULL ELSE %(worker)s END, CASE WHEN spent THEN NULL ELSE now() + %(lease)s END,
+            CASE WHEN spent THEN 'infinity' ELSE now() + %(lease)s END, attempts + (NOT spent)::int,
+            CASE WHEN spent THEN 'no worker was done with it within its lease' ELSE error END
+        FROM (SELECT attempts >= %(most)s AS spent) s)
     WHERE o.user_id = %(user)s AND o.source_id IN (
         SELECT source_id FROM search.outbox WHERE user_id = %(user)s AND run_after <= now()
         ORDER BY run_after, source_id LIMIT %(block)s FOR UPDATE SKIP LOCKED)
-    RETURNING source_id, kind, revision, removed, attempts
+    RETURNING source_id, kind, revision, removed, attempts, worker IS NULL
 """
-_DONE = """
-    DELETE FROM search.outbox o USING unnest(%(ids)s::uuid[], %(revisions)s::bigint[]) AS seen(id, revision)
-    WHERE o.user_id = %(user)s AND o.source_id = seen.id AND o.revision = seen.revision RETURNING 1
+_RELEASE = """
+    UPDATE search.outbox SET worker = NULL, lease_until = NULL, run_after = now(), attempts = attempts - 1
+    WHERE user_id = %(user)s AND worker = %(worker)s
 """
 _FAILED = """
     UPDATE search.outbox SET worker = NULL, lease_until = NULL, error = %(error)s,
@@ -102,7 +106,7 @@ def run(
     while not stop.is_set():
         users = _due(database)
         for user in users:
-            while not stop.is_set() and _block(database, user, name, models, done, lease):
+            while not stop.is_set() and _block(database, user, name, models, done, lease, stop):
                 progress(done)
         if users:
             continue
@@ -123,21 +127,40 @@ def _held(database: Database) -> bool:
         return late_connection(connection).execute("SELECT search.notes_held()").fetchall() == [(True,)]
 
 
-def _block(database: Database, user: UUID, name: str, models: Sequence[str], done: Done, lease: timedelta) -> bool:
+class _Stopped(Exception):
+    """The worker is to end, in the middle of what is noted of a whole conversation or user."""
+
+
+def _block(
+    database: Database,
+    user: UUID,
+    name: str,
+    models: Sequence[str],
+    done: Done,
+    lease: timedelta,
+    stop: Event,
+) -> bool:
     """Take some notes of a user and do what they ask; False when there was none."""
     opens = acting(database, user)
     with opens() as raw:
-        values = {"user": user, "worker": name, "lease": lease, "block": BLOCK}
-        notes = [Note(*row) for row in raw.execute(_TAKE, values, binary=True).fetchall()]
+        values = {"user": user, "worker": name, "lease": lease, "block": BLOCK, "most": ATTEMPTS}
+        rows = raw.execute(_TAKE, values, binary=True).fetchall()
+    notes = [Note(*row[:-1]) for row in rows if not row[-1]]
+    done.errors += [
+        f"{row[1]} {row[0]} of user {user}: no worker was done with it within its lease" for row in rows if row[-1]
+    ]
     if not notes:
-        return False
+        return bool(rows)
     try:
-        _follow(opens, user, notes, models, done)
+        _follow(opens, user, notes, models, done, stop)
+    except _Stopped:
+        with opens() as raw:
+            raw.execute(_RELEASE, {"user": user, "worker": name})
     except (CarmentaError, DBAPIError, psycopg.Error) as error:
         if len(notes) > 1:  # one of them is at fault, and the others must not wait for it
             for note in notes:
                 try:
-                    _follow(opens, user, [note], models, done)
+                    _follow(opens, user, [note], models, done, stop)
                 except (CarmentaError, DBAPIError, psycopg.Error) as own:
                     _fail(opens, user, [note], name, own, done)
         else:
@@ -145,7 +168,7 @@ def _block(database: Database, user: UUID, name: str, models: Sequence[str], don
     return True
 
 
-def _follow(opens: Opens, user: UUID, notes: Sequence[Note], models: Sequence[str], done: Done) -> None:
+def _follow(opens: Opens, user: UUID, notes: Sequence[Note], models: Sequence[str], done: Done, stop: Event) -> None:
     """The index follows what is noted; a note goes with the last of its sources, unless it was raised meanwhile."""
     single = [note for note in notes if note.kind not in ("user", "conversation")]
     if single:
@@ -157,6 +180,8 @@ def _follow(opens: Opens, user: UUID, notes: Sequence[Note], models: Sequence[st
                 every = below(raw, user, "user" if note.kind == "user" else "conversation", note.source_id)
             blocks = in_blocks(every, BLOCK) or [[]]
             for number, block in enumerate(blocks, start=1):
+                if stop.is_set() and number > 1:
+                    raise _Stopped
                 _done(opens, user, block, [note] if number == len(blocks) else [], models, done)
 
 
@@ -173,7 +198,7 @@ def _done(
     def last(raw: psycopg.Connection[Any]) -> None:
         nonlocal gone
         ids, revisions = [note.source_id for note in notes], [note.revision for note in notes]
-        gone = len(raw.execute(_DONE, {"user": user, "ids": ids, "revisions": revisions}).fetchall()) if ids else 0
+        gone = len(raw.execute(FOLLOWED, {"user": user, "ids": ids, "revisions": revisions}).fetchall()) if ids else 0
 
     removed = {note.source_id for note in notes if note.removed}
     made = follow(opens, user, wanted, models, removed, last)
