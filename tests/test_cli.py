@@ -5,10 +5,13 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sqlalchemy import text
 
 from carmenta_lab import cli
-from carmenta_lab.postgres.migrate import head
+from carmenta_lab.postgres.lab import find_way
+from carmenta_lab.postgres.migrate import heads
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -77,7 +80,7 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         code, out, _ = command(*words, "--help")
         assert code == 0
         assert "Example" in out, words
-    for word in ("up", "down", "status", "url", "reset", "migrate", "index"):
+    for word in ("up", "down", "status", "url", "reset", "migrate", "rebuild", "index"):
         code, out, _ = command("db", word, "--help")
         assert code == 0
         assert "Example" in out, word
@@ -111,7 +114,12 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         (("run", "03_retrieval", "-p", "k=three"), "must be of the type int"),
         (("run", "03_retrieval", "-p", "k"), "expects name=value"),
         (("run", "03_retrieval", "-p", "k=1;print(1)"), "must be of the type int"),
-        (("db", "migrate", "--to", "12"), "unknown revision"),
+        (("db", "migrate", "0012"), "unknown revision"),
+        (("db", "migrate", "product@base"), "search and lab stand on product"),
+        (("db", "migrate", "base", "--sql"), "no SQL to print"),
+        (("db", "reset"), "nothing was confirmed"),
+        (("db", "reset", "--confirm", "carmenta_"), "is not its name"),
+        (("db", "migrate", "base"), "nothing was dropped"),
         (("db", "url", "--role", "root"), "Invalid value for"),
         (("frobnicate",), "No such command"),
     ],
@@ -277,26 +285,115 @@ def test_status_says_what_is_there(command: Command) -> None:
     assert found["datasets"]["sample"]["users"] == 3
 
 
-def test_reset_empties_and_migrates(own_command: Command, own_environment: dict[str, str]) -> None:
-    name = own_environment.get("CARMENTA_DATABASE_URL", "").rpartition("/")[2].partition("?")[0]
-    code, _, _ = own_command("db", "reset", "--yes", name)
-    assert code == 0
-    _, out, _ = own_command("db", "status", "--json")
-    assert json.loads(out)["datasets"] == {}
-    assert own_command("db", "migrate", "--to", "base")[:2] == (0, f"{head()} -> base\n")
-    assert own_command("db", "migrate")[:2] == (0, f"base -> {head()}\n")
+def _name(environment: dict[str, str]) -> str:
+    """The database's name in an environment."""
+    by_url = environment.get("CARMENTA_DATABASE_URL", "").rpartition("/")[2].partition("?")[0]
+    return environment.get("CARMENTA_DATABASE") or by_url
 
 
-def test_reset_by_url_needs_the_database_by_name(
+def test_reset_says_what_goes_and_empties_and_migrates(own_command: Command, own_environment: dict[str, str]) -> None:
+    name = _name(own_environment)
+    code, out, err = own_command("db", "reset")
+    assert (code, f"confirm with --confirm {name}" in err.replace("\n", " ")) == (2, True)
+    assert "1 dataset, 3 users, 89 conversations, 1,275 messages" in out
+    assert (
+        json.loads(own_command("db", "status", "--json")[1])["datasets"]["sample"]["users"] == 3
+    )  # nothing was dropped
+    assert own_command("db", "reset", "--confirm", name)[0] == 0
+    assert json.loads(own_command("db", "status", "--json")[1])["datasets"] == {}
+    code, out, _ = own_command("db", "reset", "--confirm", name, "--empty")
+    assert (code, out.splitlines()[-1]) == (0, f"database {name} is empty")
+    found = json.loads(own_command("db", "status", "--json")[1])
+    assert (found["revisions"], "datasets" in found) == ({}, False)
+    head = heads()
+    steps = "".join(f"{branch}: base -> {revision}\n" for branch, revision in head.items())
+    assert own_command("db", "migrate")[:2] == (0, steps)
+    assert own_command("db", "migrate")[:2] == (0, "nothing to do\n")
+    assert own_command("db", "migrate", "search@base")[:2] == (0, f"search: {head['search']} -> base\n")
+    assert set(json.loads(own_command("db", "status", "--json")[1])["revisions"]) == {"product", "lab"}
+
+
+def test_reset_by_url_asks_in_the_same_way(
     own_command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, url, _ = own_command("db", "url", "--role", "owner")
     by_url = _run(monkeypatch, capsys, {"CARMENTA_DATABASE_URL": url.strip()})
-    code, _, err = by_url("db", "reset")
+    code, out, err = by_url("db", "reset")
     assert code == 2
-    assert "--yes carmenta_" in err
+    assert "--confirm carmenta_" in err
+    assert "1,275 messages" in out
     _, out, _ = by_url("db", "status", "--json")
     assert json.loads(out)["datasets"]["sample"]["users"] == 3  # nothing was dropped
+
+
+def test_on_a_terminal_the_name_is_asked_for(
+    own_command: Command, own_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for answer, code in (("no", 2), (_name(own_environment), 0)):
+        monkeypatch.setattr("typer.prompt", lambda _, answer=answer: answer)
+        assert own_command("db", "reset")[0] == code
+    assert json.loads(own_command("db", "status", "--json")[1])["datasets"] == {}
+
+
+def test_a_database_from_before_the_branches_is_refused_by_every_command_and_reset_works(
+    own_command: Command, own_environment: dict[str, str]
+) -> None:
+    name = _name(own_environment)
+    with find_way().database() as database, database.owner.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA search CASCADE")
+        connection.exec_driver_sql("DROP TABLE lab.alembic_version")
+        connection.exec_driver_sql("UPDATE carmenta.alembic_version SET version_num = '0019'")
+    for words in (
+        ("db", "migrate"), ("db", "up"), ("db", "url"), ("db", "rebuild"), ("db", "index"), ("load", "sample"),
+        ("search", "x", "--user", "nora"), ("compare",), ("run", "01_schema"),
+    ):  # fmt: skip
+        code, _, err = own_command(*words)
+        assert (code, f"db reset --confirm {name}`" in err.replace("\n", " ")) == (1, True), words
+    assert f"db reset --confirm {name}`" in json.loads(own_command("db", "status", "--json")[1])["problem"]
+    assert own_command("db", "reset", "--confirm", name)[0] == 0
+    assert json.loads(own_command("db", "status", "--json")[1])["revisions"] == heads()
+
+
+def test_status_of_a_database_that_is_not_there_makes_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sample_environment: dict[str, str]
+) -> None:
+    if "CARMENTA_DATABASE_URL" in sample_environment:
+        pytest.skip("a database by URL is never made")
+    run = _run(monkeypatch, capsys, sample_environment | {"CARMENTA_DATABASE": "carmenta_nowhere"})
+    for _ in range(2):
+        found = json.loads(run("db", "status", "--json")[1])
+        assert "does not exist" in found["problem"]
+
+
+def test_vectors_that_only_a_folder_gives_are_asked_about_before_they_go(
+    own_command: Command, own_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """And the folder's next load brings them again, though nothing in it has changed."""
+    folder = tmp_path / "given"
+    (folder / "embeddings").mkdir(parents=True)
+    line = {"message_id": "m1", "conversation_id": "c1", "user_id": "ann", "role": "user", "text": "the spare key"}
+    (folder / "messages.jsonl").write_text(json.dumps(line) + "\n")
+    np.save(folder / "embeddings" / "some-model.npy", np.ones((1, 3), np.float32))
+    assert own_command("load", str(folder))[0] == 0
+    name = _name(own_environment)
+    for words in (("db", "migrate", "search@base"), ("db", "rebuild")):
+        code, out, err = own_command(*words)
+        assert (code, f"--confirm {name}" in err.replace("\n", " ")) == (2, True), words
+        assert "1 of some-model" in out.replace("\n", " ")
+    code, out, _ = own_command("db", "rebuild", "--confirm", name)
+    assert code == 0
+    assert "lost: 1 vectors of some-model" in out
+    with find_way().database() as database, database.owner_session() as session:
+        count = text("SELECT count(*) FROM search.embeddings_some_model")
+        assert json.loads(own_command("load", str(folder), "--json")[1])["unchanged"] is False
+        assert session.scalar(count) == 1
+    assert json.loads(own_command("load", str(folder), "--json")[1])["unchanged"] is True
+    code, out, _ = own_command("db", "migrate", "search@base", "--confirm", name)
+    assert (code, out.endswith(f"search: {heads()['search']} -> base\n")) == (0, True)
+    assert json.loads(own_command("load", str(folder), "--json")[1])["unchanged"] is False
+    with find_way().database() as database, database.owner_session() as session:
+        assert session.scalar(count) == 1
 
 
 def test_the_sql_of_a_migration_is_printed_without_a_server(

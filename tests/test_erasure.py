@@ -24,6 +24,8 @@ from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.search import search
 
+pytestmark = pytest.mark.everywhere
+
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
 

@@ -33,6 +33,8 @@ from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.ingest import load, stream
 from carmenta_lab.postgres import Database
 
+pytestmark = pytest.mark.everywhere
+
 __all__ = ["database", "shared"]  # fixtures
 
 LONG = "The roof was mended in spring and the gutter in autumn. "

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, exc, text
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database, prepare
 
+pytestmark = pytest.mark.everywhere
+
 ENTER = text("SELECT set_config('role', 'carmenta_app', true), set_config('carmenta.user_id', :user, true)")
 VISIBLE = "relkind IN ('r', 'p', 'v', 'm') AND has_table_privilege('carmenta_app', c.oid, 'SELECT')"
 

@@ -29,6 +29,8 @@ from carmenta_lab.schema.search.passages import embedding_table
 from carmenta_lab.schema.vector import HalfVec
 from carmenta_lab.settings import Settings
 
+pytestmark = pytest.mark.everywhere
+
 CATALOGUE = Path(__file__).parent / "catalogue.sql"
 
 
