@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from carmenta_lab.cli.db import app
 from typer.testing import CliRunner
+
+from carmenta_lab.cli.db import app
 
 RUN = CliRunner()
 

@@ -44,8 +44,7 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        DDL(
-            r"""
+        r"""
         CREATE OR REPLACE FUNCTION carmenta.folded(language text, content text) RETURNS text
             LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
             DECLARE
@@ -55,7 +54,7 @@ def upgrade() -> None:
                 IF t !~ '[^\u0001-\u007f\u00a0-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b6\u00b7\u00bb\u00bf\u00d7\u2012-\u2027\u2030-\u203b\u20ac\u2190-\u21ff\u2600-\u27bf\U0001f300-\U0001f9ff]' THEN
                     RETURN t;
                 END IF;
-                stop_words := CASE language WHEN 'da' THEN '\m(?:når|også|på|sådan|være|været)\M' WHEN 'de' THEN '\m(?:daß|für|können|könnte|während|würde|würden|über)\M' WHEN 'es' THEN '\m(?:estará|estarán|estarás|estaré|estaréis|estaría|estaríais|estaríamos|estarían|estarías|estuviéramos|estuviésemos|estábamos|estáis|están|estéis|estén|estés|fuéramos|fuésemos|habrá|habrán|habrás|habré|habréis|habría|habríais|habríamos|habrían|habrías|habéis|había|habíais|habíamos|habían|habías|hayáis|hubiéramos|hubiésemos|más|mía|mías|mío|míos|será|serán|serás|seré|seréis|sería|seríais|seríamos|serían|serías|seáis|sí|también|tendrá|tendrán|tendrás|tendré|tendréis|tendría|tendríais|tendríamos|tendrían|tendrías|tengáis|tenéis|tenía|teníais|teníamos|tenían|tenías|tuviéramos|tuviésemos|éramos)\M' WHEN 'fi' THEN '\m(?:eivät|että|heidän|heidät|heillä|heiltä|heissä|heistä|heitä|hän|häneen|hänelle|hänellä|häneltä|hänen|hänessä|hänestä|hänet|häntä|keillä|keiltä|keinä|keissä|keistä|keitä|kenellä|keneltä|kenenä|kenessä|kenestä|ketkä|ketä|meidän|meidät|meillä|meiltä|meissä|meistä|meitä|mikä|millä|miltä|minkä|minä|missä|mistä|mitkä|mitä|niillä|niiltä|niinä|niissä|niistä|niitä|näiden|näihin|näiksi|näille|näillä|näiltä|näinä|näissä|näistä|näitä|nämä|sekä|siinä|siitä|sillä|siltä|sinä|sitä|tallä|teidän|teidät|teillä|teiltä|teissä|teistä|teitä|tuotä|tähän|täksi|tälle|tältä|tämä|tämän|tänä|tässä|tästä|tätä)\M' WHEN 'fr' THEN '\m(?:eûmes|eûtes|fûmes|fûtes|même|à|étaient|étais|était|étant|étante|étantes|étants|étiez|étions|été|étée|étées|étés|êtes)\M' WHEN 'it' THEN '\m(?:avrà|avrò|farà|farò|perché|più|sarà|sarò|starà|starò)\M' WHEN 'no' THEN '\m(?:både|båe|hjå|nå|når|også|på|sjøl|så|sånn|være|vært|å)\M' WHEN 'pt' THEN '\m(?:até|estivéramos|estivéssemos|estávamos|estão|fôramos|fôssemos|houverão|houveríamos|houvéramos|houvéssemos|há|hão|já|não|será|serão|seríamos|são|só|também|terá|terão|teríamos|tivéramos|tivéssemos|tínhamos|você|vocês|éramos)\M' WHEN 'sv' THEN '\m(?:där|då|från|för|när|någon|något|några|på|själv|så|sådan|sådana|sådant|varför|än|är|åt|över)\M' ELSE NULL END;
+                stop_words := CASE language WHEN 'da' THEN '\m(når|også|på|sådan|være|været)\M' WHEN 'de' THEN '\m(daß|für|können|könnte|während|würde|würden|über)\M' WHEN 'es' THEN '\m(estará|estarán|estarás|estaré|estaréis|estaría|estaríais|estaríamos|estarían|estarías|estuviéramos|estuviésemos|estábamos|estáis|están|estéis|estén|estés|fuéramos|fuésemos|habrá|habrán|habrás|habré|habréis|habría|habríais|habríamos|habrían|habrías|habéis|había|habíais|habíamos|habían|habías|hayáis|hubiéramos|hubiésemos|más|mía|mías|mío|míos|será|serán|serás|seré|seréis|sería|seríais|seríamos|serían|serías|seáis|sí|también|tendrá|tendrán|tendrás|tendré|tendréis|tendría|tendríais|tendríamos|tendrían|tendrías|tengáis|tenéis|tenía|teníais|teníamos|tenían|tenías|tuviéramos|tuviésemos|éramos)\M' WHEN 'fi' THEN '\m(eivät|että|heidän|heidät|heillä|heiltä|heissä|heistä|heitä|hän|häneen|hänelle|hänellä|häneltä|hänen|hänessä|hänestä|hänet|häntä|keillä|keiltä|keinä|keissä|keistä|keitä|kenellä|keneltä|kenenä|kenessä|kenestä|ketkä|ketä|meidän|meidät|meillä|meiltä|meissä|meistä|meitä|mikä|millä|miltä|minkä|minä|missä|mistä|mitkä|mitä|niillä|niiltä|niinä|niissä|niistä|niitä|näiden|näihin|näiksi|näille|näillä|näiltä|näinä|näissä|näistä|näitä|nämä|sekä|siinä|siitä|sillä|siltä|sinä|sitä|tallä|teidän|teidät|teillä|teiltä|teissä|teistä|teitä|tuotä|tähän|täksi|tälle|tältä|tämä|tämän|tänä|tässä|tästä|tätä)\M' WHEN 'fr' THEN '\m(eûmes|eûtes|fûmes|fûtes|même|à|étaient|étais|était|étant|étante|étantes|étants|étiez|étions|été|étée|étées|étés|êtes)\M' WHEN 'it' THEN '\m(avrà|avrò|farà|farò|perché|più|sarà|sarò|starà|starò)\M' WHEN 'no' THEN '\m(både|båe|hjå|nå|når|også|på|sjøl|så|sånn|være|vært|å)\M' WHEN 'pt' THEN '\m(até|estivéramos|estivéssemos|estávamos|estão|fôramos|fôssemos|houverão|houveríamos|houvéramos|houvéssemos|há|hão|já|não|será|serão|seríamos|são|só|também|terá|terão|teríamos|tivéramos|tivéssemos|tínhamos|você|vocês|éramos)\M' WHEN 'sv' THEN '\m(där|då|från|för|när|någon|något|några|på|själv|så|sådan|sådana|sådant|varför|än|är|åt|över)\M' ELSE NULL END;
                 IF stop_words IS NOT NULL THEN
                     t := regexp_replace(t, stop_words, CASE language WHEN 'da' THEN 'og' WHEN 'de' THEN 'und' WHEN 'es' THEN 'de' WHEN 'fi' THEN 'ja' WHEN 'fr' THEN 'et' WHEN 'it' THEN 'e' WHEN 'no' THEN 'og' WHEN 'pt' THEN 'de' WHEN 'sv' THEN 'och' ELSE NULL END, 'gi');
                 END IF;
@@ -68,8 +67,7 @@ def upgrade() -> None:
                 END IF;
                 RETURN t;
             END $$
-        """.replace("%", "%")
-        )
+        """
     )
     op.execute(
         r"""
@@ -86,7 +84,7 @@ def upgrade() -> None:
                 IF t ~ '[0-9][.,''][0-9]{3}' THEN
                     t := regexp_replace(t, '(?<=[0-9])[.,''](?=[0-9]{3}(?:[^0-9]|$))', '', 'g');
                 END IF;
-                t := regexp_replace(t, '[-/\\_.@&<>+*~#=%^|:$\u2010\u2011\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]+', ' ', 'g');
+                t := regexp_replace(t, '[-/\\_.@&<>+*~#=\u0025^|:$\u2010\u2011\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]+', ' ', 'g');
                 IF t ~ '[\u0e01-\u0e5b\u0e80-\u0edf\u1000-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]' THEN
                     t := regexp_replace(t, '(?<=[\u0e01-\u0e5b\u0e80-\u0edf\u1000-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])(?=[A-Za-z\u00df-\u00f6\u00f8-\u024f\u0370-\u0373\u0376-\u037d\u0386-\u03ff\u0400-\u0481\u048a-\u0587\u05d0-\u05ea\u0620-\u064a0-9])|(?<=[A-Za-z\u00df-\u00f6\u00f8-\u024f\u0370-\u0373\u0376-\u037d\u0386-\u03ff\u0400-\u0481\u048a-\u0587\u05d0-\u05ea\u0620-\u064a0-9])(?=[\u0e01-\u0e5b\u0e80-\u0edf\u1000-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])', ' ', 'g');
                     t := regexp_replace(t, '(?<=[\u0e01-\u0e5b\u0e80-\u0edf\u1000-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])([\u0e01-\u0e5b\u0e80-\u0edf\u1000-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])(?=[\u0e01-\u0e5b\u0e80-\u0edf\u1000-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff])', '\1 \1', 'g');
@@ -259,7 +257,7 @@ def upgrade() -> None:
         CREATE OR REPLACE FUNCTION carmenta.forms(language text, word text) RETURNS tsquery
             LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
             DECLARE
-                core text := btrim(word, '.,;:!?()[]{}<>*~#$%&@+-''`|^=_');
+                core text := btrim(word, '.,;:!?()[]{}<>*~#$&@+-''`|^=_' || chr(37));
                 found tsquery := carmenta.phrase(language, carmenta.spaced(word));
                 number text := substring(core, '[0-9]+(?:[.,][0-9]+)+');
             BEGIN

@@ -73,7 +73,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_deleted ON carmenta.memories (user_id, deleted_at) WHERE deleted_at IS NOT NULL
+        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
         """
     )
     op.execute(
@@ -83,7 +83,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_recent ON carmenta.memories (user_id, created_at DESC NULLS LAST, id DESC) WHERE deleted_at IS NULL
+        CREATE INDEX ix_memories_deleted ON carmenta.memories (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.memories IS 'A fact extracted from a conversation.'")

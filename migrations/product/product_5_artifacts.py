@@ -181,14 +181,15 @@ def upgrade() -> None:
         )
         """
     )
+    op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
     op.execute(
         r"""
-        CREATE INDEX ix_artifact_references_conversation ON carmenta.artifact_references (user_id, conversation_id) WHERE conversation_id IS NOT NULL
+        CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
+        CREATE INDEX ix_artifact_references_conversation ON carmenta.artifact_references (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
@@ -201,7 +202,6 @@ def upgrade() -> None:
         CREATE INDEX ix_artifact_references_target_artifact ON carmenta.artifact_references (user_id, target_artifact_id) WHERE target_artifact_id IS NOT NULL
         """
     )
-    op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
     op.execute(
         r"""
         COMMENT ON TABLE carmenta.artifact_references IS 'An artifact refers to another artifact, a conversation, a message or a document.'

@@ -140,7 +140,8 @@ def upgrade() -> None:
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
             RETURN CASE WHEN content ~ '[?？؟]' THEN carmenta.lexemes(language, (
                 SELECT string_agg(s, ' ') FROM string_to_table(
-                    regexp_replace(left(content, 20000), '[.!\n]|([?？؟])', E'\\1\n', 'g'), E'\n') s WHERE s ~ '[?？؟]$'
+                    regexp_replace(left(content, 20000), '[.!。！\n]|([?？؟])', E'\\1\n', 'g'), E'\n') s
+                WHERE s ~ '[?？؟]$'
             )) END
         """
     )
