@@ -179,7 +179,7 @@ TEXTS: tuple[str, ...] = (
     BEGIN
         WHILE octet_length(t) > 250000 AND (
             SELECT sum(octet_length(w) + 6) FROM (SELECT DISTINCT w
-            FROM string_to_table(regexp_replace(t, '[^[:alnum:]]+', ' ', 'g'), ' ') w) every
+            FROM string_to_table(regexp_replace(t, '\\W+', ' ', 'g'), ' ') w) every
         ) > 900000 LOOP
             t := left(t, length(t) * 3 / 4);
         END LOOP;

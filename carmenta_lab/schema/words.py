@@ -87,7 +87,7 @@ FUNCTIONS: tuple[str, ...] = (
             RETURN {PRODUCT}.words_joined({PRODUCT}.vector(language, {PRODUCT}.fitting({PRODUCT}.spaced(plain))),
                 CASE WHEN plain ~* '\\yor\\y' THEN '|' ELSE '&' END);
         END IF;
-        FOR m IN SELECT * FROM regexp_matches(plain, '(-?)"([^"]*)"|([^[:space:]"]+)', 'g') LOOP
+        FOR m IN SELECT * FROM regexp_matches(plain, '(-?)"([^"]*)"|([^\\s"]+)', 'g') LOOP
             IF lower(m[3]) = 'or' THEN
                 either := either || every;
                 every := '';
