@@ -26,12 +26,13 @@ SELECT * FROM (
     UNION ALL
     SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL
-    SELECT 'function', p.oid::regprocedure::text, '', concat_ws(' ', pg_get_functiondef(p.oid), p.proacl::text)
+    SELECT 'function', p.oid::regprocedure::text, '', concat_ws(' ', regexp_replace(pg_get_functiondef(p.oid), '\s+', ' ', 'g'),
+        p.proacl::text)
     FROM pg_proc p WHERE p.pronamespace = 'carmenta'::regnamespace
     UNION ALL
     SELECT 'schema', nspname::text, '', concat_ws(' ', pg_get_userbyid(nspowner), nspacl::text)
     FROM pg_namespace WHERE nspname IN ('carmenta', 'lab')
 ) facts
 WHERE (place LIKE 'carmenta.%' OR place LIKE 'lab.%' OR kind IN ('function', 'schema'))
-AND place <> 'carmenta.alembic_version' AND place NOT LIKE 'carmenta.embeddings%'
+AND place NOT LIKE '%.alembic_version' AND place NOT LIKE 'carmenta.embeddings%'
 ORDER BY kind, place, name, definition
