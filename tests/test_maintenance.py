@@ -15,7 +15,6 @@ def _here(monkeypatch: pytest.MonkeyPatch, empty_environment: dict[str, str]) ->
     for name, value in empty_environment.items():
         if name.startswith("CARMENTA_"):
             monkeypatch.setenv(name, value)
-    return
 
 
 @pytest.mark.usefixtures("_here")
