@@ -1,7 +1,5 @@
 """What an operator runs now and then: the months of events are ready before they begin."""
 
-from collections.abc import Iterator
-
 import pytest
 from typer.testing import CliRunner
 
@@ -11,13 +9,12 @@ RUN = CliRunner()
 
 
 @pytest.fixture
-def _here(monkeypatch: pytest.MonkeyPatch, empty_environment: dict[str, str]) -> Iterator[None]:
+def _here(monkeypatch: pytest.MonkeyPatch, empty_environment: dict[str, str]) -> None:
     for name in ("CARMENTA_HOME", "CARMENTA_DATABASE", "CARMENTA_DATABASE_URL", "CARMENTA_DIRECT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in empty_environment.items():
         if name.startswith("CARMENTA_"):
             monkeypatch.setenv(name, value)
-    yield
 
 
 @pytest.mark.usefixtures("_here")

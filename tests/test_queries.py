@@ -231,12 +231,15 @@ PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "events": (
         lambda: operations.events_statement(ME, DAY, DAY + timedelta(days=9), 9), {"pk_events"},
     ),
-    **{
-        f"log of {kind.__name__.lower()}": (
-            lambda kind=kind: concierge.log_statement(kind, ME, number(50), 9),  # type: ignore[misc] {f"ix_{table.name}_message"},
-        )
-        for kind, table in concierge.KINDS.items()
-    },
+    "log of what was understood": (
+        lambda: concierge.log_statement(Understood, ME, number(50), 9), {"ix_preprocessing_logs_message"},
+    ),
+    "log of what was drawn": (
+        lambda: concierge.log_statement(Drawn, ME, number(50), 9), {"ix_postprocessing_logs_message"},
+    ),
+    "log of models": (
+        lambda: concierge.log_statement(Selected, ME, number(50), 9), {"ix_model_selections_message"},
+    ),
 }  # fmt: skip
 
 BY_FUNCTION: dict[str, tuple[str, set[str]]] = {

@@ -43,7 +43,7 @@ def test_the_sql_makes_the_tables_that_the_migrations_make(database: Database) -
     migrate(database.owner, "base")
     with database.owner.begin() as connection:
         for schema in ("search", "lab"):
-            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         for statement in sql().split(";\n\n"):
             connection.exec_driver_sql(statement.rstrip(";\n").replace("%", "%%"))
     with database.owner.connect() as connection:
@@ -69,5 +69,7 @@ def test_each_domain_is_counted_with_its_helpers(sample: Database) -> None:
     assert list(found) == list(DOMAINS)
     assert sum(len(domain.rows) for domain in found.values()) == len(metadata.tables)
     assert found["conversations"].rows["messages"] == 1275
-    assert found["memory"].helpers == ("facts", "mark_used")
+    assert found["memory"].helpers == ("delete_memory", "facts", "mark_used", "profile", "signal", "tiers")
+    assert {"register_user", "assistants"} <= set(found["identity"].helpers)
+    assert {"page", "workspaces"} <= set(found["conversations"].helpers)
     assert helpers("lab") == ()
