@@ -177,7 +177,8 @@ def _held(session: Session, user_id: UUID) -> dict[str, int]:
             "SELECT c.oid::regclass::text AS name, a.attname AS key FROM pg_class c JOIN pg_attribute a "
             "ON a.attrelid = c.oid AND (a.attname = 'user_id' OR c.oid = 'carmenta.users'::regclass "
             "AND a.attname = 'id') WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition "
-            "AND (c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
+            "AND (c.relnamespace IN ('carmenta'::regnamespace, 'search'::regnamespace) "
+            "OR c.oid = 'lab.loaded'::regclass) ORDER BY 1"
         )
     ).all()
     counts = " UNION ALL ".join(
