@@ -107,8 +107,8 @@ def repair(
     """Bring a user's index up to their rows, whatever happened to either; returns what was made.
 
     As the application, for this user alone, in short transactions. Passages come out as a load makes them, their ids
-    included, so that a ranking after it is the one that a load would give. Notes that were there are followed as well. A model that nothing was embedded with yet
-    is registered, by the owner.
+    included, so that a ranking after it is the one that a load would give. Notes that were there are followed as well.
+    A model that nothing was embedded with yet is registered, by the owner.
     """
     for model in models:
         register(database.owner, model, load_embedder(model).dim)

@@ -29,6 +29,9 @@ BLOCK = 100
 LEASE = timedelta(minutes=5)
 """So long a block may take; after it others may take its notes."""
 ATTEMPTS = 5
+"""After so many that failed a note is left, with its error, until its row changes again."""
+LEASES = 50
+"""The same for workers that were killed and said nothing: most often it was not the note's fault."""
 BACK_OFF = timedelta(seconds=10)
 """After the first attempt that failed; each further wait is twice as long."""
 USERS_AT_ONCE = 20
@@ -143,7 +146,7 @@ def _block(
     """Take some notes of a user and do what they ask; False when there was none."""
     opens = acting(database, user)
     with opens() as raw:
-        values = {"user": user, "worker": name, "lease": lease, "block": BLOCK, "most": ATTEMPTS}
+        values = {"user": user, "worker": name, "lease": lease, "block": BLOCK, "most": LEASES}
         rows = raw.execute(_TAKE, values, binary=True).fetchall()
     notes = [Note(*row[:-1]) for row in rows if not row[-1]]
     done.errors += [
