@@ -340,6 +340,7 @@ def test_a_database_from_before_the_branches_is_refused_by_every_command_and_res
     own_command: Command, own_environment: dict[str, str]
 ) -> None:
     name = _name(own_environment)
+    assert own_command("db", "status")[0] == 0
     with find_way().database() as database, database.owner.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA search CASCADE")
         connection.exec_driver_sql("DROP TABLE lab.alembic_version")
