@@ -17,6 +17,7 @@ from carmenta_lab.cli_explain import explain
 from carmenta_lab.cli_import import import_set
 from carmenta_lab.cli_progress import loading, steps
 from carmenta_lab.cli_schema import schema
+from carmenta_lab.cli_worker import worker
 from carmenta_lab.cli_workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(db_app, name="db")
 app.command()(schema)
 app.command("compare-contexts")(compare_contexts)
+app.command()(worker)
 
 Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
 User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]

@@ -10,19 +10,18 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from carmenta_lab import find_conversation, find_user, load, strategies
-from carmenta_lab.app import artifacts, conversations, knowledge, memory, operations
+from carmenta_lab import app, find_conversation, find_user, load, strategies
+from carmenta_lab.app import acting, artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.context import assemble
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.ids import Ids
-from carmenta_lab.indexing.lacking import index_lacking
+from carmenta_lab.indexing.lacking import repair
 from carmenta_lab.indexing.passages import as_written, utc_offset
-from carmenta_lab.postgres import Database, migrate, prepare
+from carmenta_lab.postgres import Database, prepare
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
 from carmenta_lab.schema.product.conversations import conversations as conversations_table
 from carmenta_lab.schema.product.conversations import messages
-from carmenta_lab.schema.product.identity import users
 from carmenta_lab.schema.product.knowledge import documents
 from carmenta_lab.schema.product.memory import memories
 
@@ -54,12 +53,12 @@ def _sources(session: Session, what: str) -> list[tuple[UUID, str]]:
     return found[:5]
 
 
-def _mark(database: Database, what: str, moment: datetime | None) -> None:
-    """Delete it, or undo that, as the application does."""
-    table = DELETED[what][0]
-    with database.user_session(NORA) as session:
-        statement = update(table).where(table.c.user_id == NORA, table.c.id == _id(what)).values(deleted_at=moment)
-        assert session.execute(statement.returning(table.c.id)).all()
+def _delete(database: Database, what: str) -> None:
+    assert getattr(app, f"delete_{what}")(acting(database, NORA), _id(what))
+
+
+def _undelete(database: Database, what: str) -> None:
+    assert getattr(app, f"undelete_{what}")(acting(database, NORA), _id(what))
 
 
 def _rankings(database: Database, name: str, queries: list[str]) -> list[Ranking]:
@@ -89,13 +88,11 @@ def undone(cluster: Any) -> Iterator[Undone]:
 
         def deleted_and_undone() -> dict[str, list[Ranking]]:
             for what in DELETED:
-                _mark(database, what, NOW)
+                _delete(database, what)
             during = found()
             for what in DELETED:
-                _mark(database, what, None)
-            made = index_lacking(database, NORA)
-            assert made.passages == made.vectors > len(ids)
-            assert index_lacking(database, NORA) == (0, 0)
+                _undelete(database, what)
+            assert repair(database, NORA) == (0, 0)
             return during
 
         deleted_and_undone()  # so that vectors before and after come from the same batches: a batch rounds them
@@ -124,16 +121,11 @@ def _passages(database: Database) -> list[Any]:
 
 
 def test_every_passage_of_a_user_is_cut_again_as_the_loader_cut_it(own_sample: Database) -> None:
-    """Deleting the user takes all of them; ids hold text, time, author and language, dates are the writer's."""
+    """Ids hold text, time, author and language, dates are the writer's."""
     before = _passages(own_sample)
-    for moment in (NOW, None):
-        with own_sample.user_session(NORA) as session:
-            session.execute(update(users).where(users.c.id == NORA).values(deleted_at=moment))
-        if moment is not None:
-            assert len(_passages(own_sample)) < len(before)
-            assert index_lacking(own_sample, NORA, models=()) == (0, 0)
-    made = index_lacking(own_sample, NORA, models=())
-    assert made.passages > 400
+    with own_sample.owner_session() as session:
+        session.execute(text("DELETE FROM search.passages WHERE user_id = :user"), {"user": NORA})
+    assert repair(own_sample, NORA, models=()).passages > 400
     assert _passages(own_sample) == before
 
 
@@ -144,7 +136,7 @@ def test_a_changed_folder_brings_nothing_deleted_back(own_sample: Database, tmp_
     from carmenta_lab import resources
 
     for what in DELETED:
-        _mark(own_sample, what, NOW)
+        _delete(own_sample, what)
     hidden = _passages(own_sample)
     folder = tmp_path / "sample"
     shutil.copytree(resources.datasets() / "sample", folder)
@@ -167,7 +159,7 @@ def test_rows_that_the_application_wrote_become_searchable(own_sample: Database)
         session.execute(messages.insert().values(**row, content="The zeppelin leaves from hangar nine " * 60))
         fact = {"user_id": NORA, "id": uuid4(), "category": "personal", "created_at": NOW, "utc_offset": 120}
         session.execute(memories.insert().values(**fact, content="Owns a zeppelin."))
-    made = index_lacking(own_sample, NORA)
+    made = repair(own_sample, NORA)
     assert made.passages > 2  # the long message becomes several
     ranking = _rankings(own_sample, "vector_exact", ["zeppelin hangar"])[0]
     assert {hit.source_id for hit in ranking.hits[:2]} == {row["id"], fact["id"]}
@@ -182,29 +174,14 @@ def test_one_user_neither_indexes_nor_unindexes_rows_of_another(own_sample: Data
     tomasz = find_user(own_sample, "tomasz")
     with own_sample.owner_session() as session:
         session.execute(text("DELETE FROM search.passages"))
-    made = index_lacking(own_sample, tomasz, models=())
+    made = repair(own_sample, tomasz, models=())
     assert made.passages > 400
     with own_sample.owner_session() as session:
         whose = text("SELECT DISTINCT user_id FROM search.passages")
         assert session.scalars(whose).all() == [tomasz]
     before = _passages(own_sample)
-    _mark(own_sample, "conversation", NOW)
+    _delete(own_sample, "conversation")
     assert _passages(own_sample) == before
-
-
-def test_a_turn_that_is_deleted_takes_the_windows_of_its_conversation_along(own_sample: Database) -> None:
-    """They hold its words beside those of its neighbours."""
-    conversation = Ids("sample").of("conversation", "nora-c09")
-    with own_sample.owner_session() as session:
-        made = text(
-            "INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id) "
-            "SELECT user_id, gen_random_uuid(), 'window', 0, content, id FROM carmenta.messages "
-            "WHERE user_id = :user AND conversation_id = :conversation"
-        )
-        session.execute(made, {"user": NORA, "conversation": conversation})
-    _mark(own_sample, "message", NOW)
-    with own_sample.owner_session() as session:
-        assert session.scalars(text("SELECT id FROM search.passages WHERE unit = 'window'")).all() == []
 
 
 @pytest.fixture
@@ -269,7 +246,7 @@ def test_no_context_shows_what_is_deleted(own_sample: Database) -> None:
     asked = Query("q", NORA, "what happened to Saga and the cashews")
     gone = {given for _, _, given in DELETED.values()}
     for what in DELETED:
-        _mark(own_sample, what, NOW)
+        _delete(own_sample, what)
     with own_sample.user_session(NORA) as session:
         shown = assemble(session, asked, budget_tokens=8_000)
         named = {source for block in shown.blocks for source in block.sources}
@@ -277,21 +254,6 @@ def test_no_context_shows_what_is_deleted(own_sample: Database) -> None:
         assert not {name for name in named if name in gone or name.startswith("nora-c02-")}
     with pytest.raises(UnknownName):
         find_conversation(own_sample, NORA, "nora-c02")
-
-
-def test_what_was_deleted_before_the_upgrade_leaves_the_index_with_it(own_sample: Database) -> None:
-    migrate(own_sample.owner, "0014")
-    with own_sample.owner_session() as session:
-        for what, (table, _, _) in DELETED.items():
-            session.execute(update(table).where(table.c.id == _id(what)).values(deleted_at=NOW))
-        count = text("SELECT count(*) FROM search.passages")
-        before = session.scalar(count) or 0
-    migrate(own_sample.owner)
-    with own_sample.owner_session() as session:
-        sources = {id for what in DELETED for id, _ in _sources(session, what)}
-        left = set(session.scalars(text("SELECT source_id FROM search.passages")))
-        assert (session.scalar(count) or 0) < before
-    assert not sources & left
 
 
 @pytest.mark.parametrize("hours", [-11, -0.5, 0, 5.75, 14])

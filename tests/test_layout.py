@@ -7,7 +7,7 @@ import carmenta_lab
 
 PACKAGE = Path(carmenta_lab.__file__).parent
 FLOORS = (
-    {"errors", "records", "resources"},
+    {"errors", "records", "resources", "text"},
     {"settings", "ids"},
     {"schema"},
     {"postgres", "datasets", "embedding", "evaluation", "importers"},
@@ -20,7 +20,7 @@ FLOORS = (
     {"experiment"},
     {"bench"},
     {"figures"},
-    {"explorer", "runner", "extension", "cli_progress", "cli_schema", "cli_workers", "cli_tables"},
+    {"explorer", "runner", "extension", "cli_progress", "cli_schema", "cli_worker", "cli_workers", "cli_tables"},
     {"cli_db", "cli_compare", "cli_contexts", "cli_explain", "cli_import"},
     {"cli"},
     {"__init__"},

@@ -21,7 +21,7 @@ from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
 from carmenta_lab.experiment.plans import fixed
-from carmenta_lab.indexing import approximate
+from carmenta_lab.indexing import approximate, words
 from carmenta_lab.indexing.kinds import HNSW, Kind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES
 from carmenta_lab.indexing.token_codes import encode_lacking
@@ -128,6 +128,7 @@ def add(
         )
         copy(raw, sql.Identifier("given"), columns, rows)
         raw.execute(f"INSERT INTO search.{table} SELECT * FROM given")
+        words.add(raw, user, keys)
     return sources
 
 

@@ -1,7 +1,6 @@
 """What a question says of itself, and what the signals make of candidates."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,7 +13,6 @@ from carmenta_lab.names import find_user
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval import search
-from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.question import Participants, Question, read_question
 from carmenta_lab.retrieval.texts import texts
 
@@ -105,23 +103,6 @@ def test_what_says_nearly_the_same_goes_to_the_end(flat: tuple[Database, UUID]) 
     found = _found(flat, "what does the landlord want by Friday, the deposit?")
     assert found[0] in ("m2", "m3")
     assert found[-1] in ("m2", "m3")
-
-
-def test_the_best_can_be_ranked_again_by_full_token_vectors(flat: tuple[Database, UUID]) -> None:
-    database, user = flat
-    by_codes = strategies.load("evidence")
-    assert isinstance(by_codes, Evidence)
-    query = Query("q", user, "where is the spare fuse kept?")
-    with database.user_session(user) as session:
-        codes = search(session, by_codes, query, 3)
-        vectors = search(session, replace(by_codes, rerank=5), query, 3)
-    estimated = {hit.source_id: hit.parts["late"] for hit in codes.hits}
-    true = {hit.source_id: hit.parts["late"] for hit in vectors.hits}
-    assert [hit.rank for hit in vectors.hits] == [1, 2, 3]
-    assert [hit.score for hit in vectors.hits] == sorted((hit.score for hit in vectors.hits), reverse=True)
-    shared = estimated.keys() & true.keys()
-    assert shared
-    assert all(0 < abs(estimated[source] - true[source]) < 0.2 for source in shared)  # an estimate, and a close one
 
 
 def test_an_answer_is_found_by_the_question_before_it(flat: tuple[Database, UUID]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
+from carmenta_lab.bench.append import append
 from carmenta_lab.bench.building import building
 from carmenta_lab.bench.context import context
 from carmenta_lab.bench.crossover import crossover
@@ -32,6 +33,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
     "ingest_growth": (ingest_growth, 100_000, 1),
     "search": (searching, 5_000, 15),
     "filtered": (filtered, 20_000, 9),
+    "append": (append, 100_000, 512),
     "bm25": (bm25, 1_000, 15),
     "hybrid": (hybrid, 5_000, 9),
     "evidence": (evidence, 20_000, 9),
@@ -46,7 +48,7 @@ BENCHES: dict[str, tuple[Bench, int, int]] = {
 }
 """Name -> what measures, rows unless told, repeats."""
 
-BY_NAME_ONLY = ("crossover", "growth", "peers", "ingest_growth", "helpers", "migration")
+BY_NAME_ONLY = ("append", "crossover", "growth", "peers", "ingest_growth", "helpers", "migration")
 """Benches that take many minutes, and so are run when they are asked for."""
 
 

@@ -217,6 +217,8 @@ def crossings(measured: Sequence[Crossover]) -> list[Crossover]:
             slope = math.log(after.ratio / before.ratio) / math.log(after.rows / before.rows)
             rows = round(before.rows * before.ratio ** (-1 / slope))
         what = f"from this many rows of a user on the index, of {after.bytes / 1e6:.0f} MB, is faster"
-        crossing = Crossover(f"crossover_{kind}", 1.0, 1.0, rows, after.repeats, what, after.recall, after.bytes)
+        crossing = Crossover(
+            f"crossover_{kind}", 1.0, 1.0, rows, after.repeats, what, recall=after.recall, bytes=after.bytes
+        )
         found.append(crossing)
     return found

@@ -15,7 +15,7 @@ from psycopg import sql
 from carmenta_lab.bench.generate import MINUTES, START, favourites, near, said, sentence
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing.vectors import register
-from carmenta_lab.indexing.words import LATER
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.schema import home
@@ -116,7 +116,7 @@ def _writing(database: Database) -> Iterator[psycopg.Connection[tuple[object, ..
     with database.owner.begin() as connection:
         raw = connection.connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
-        raw.execute(LATER, (True,))
+        raw.execute(UNNOTED, (True,))
         yield raw
 
 

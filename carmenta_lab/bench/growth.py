@@ -90,4 +90,4 @@ def _result(name: str, found: list[float], totals: list[int], repeats: int) -> G
     growth = exponent(totals, each)
     steps = ", ".join(f"{total:,}" for total in totals)
     what = f"the same user of {OWN:,} among {totals[0]:,}; exponent {growth:.2f} over {steps}"
-    return Grew(f"growth_{name}", each[0], each[-1], totals[-1], repeats, what, growth)
+    return Grew(f"growth_{name}", each[0], each[-1], totals[-1], repeats, what, exponent=growth)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from carmenta_lab.bench.generate import vectors, write_folder
 from carmenta_lab.bench.measure import Result, medians
 from carmenta_lab.indexing.vectors import table_name
-from carmenta_lab.indexing.words import LATER
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database, engine
 from carmenta_lab.postgres.copying import copy
@@ -102,7 +102,7 @@ def _copies(admin: Engine, schema: str | None, final: Final) -> Callable[[], Non
         with admin.begin() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
-            raw.execute(LATER, (True,))
+            raw.execute(UNNOTED, (True,))
             for table, (columns, values) in final.items():
                 copy(raw, sql.Identifier(schema or home(table), table), columns, values)
 

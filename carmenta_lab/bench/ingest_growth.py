@@ -60,7 +60,7 @@ def _result(name: str, more: str, sizes: Sequence[int], spent: Sequence[float]) 
     growth, times = exponent(sizes, spent), sizes[-1] / sizes[0]
     steps = ", ".join(f"{size:,}" for size in sizes)
     what = f"{times:.0f} times the smallest{more}; {spent[-1] / 1000:.1f} s, exponent {growth:.2f} over {steps}"
-    return Grew(name, spent[0] * times, spent[-1], sizes[-1], 1, what, growth)
+    return Grew(name, spent[0] * times, spent[-1], sizes[-1], 1, what, exponent=growth)
 
 
 def _measured(name: str, folder: Path, rows: int) -> tuple[float, float, float, float]:

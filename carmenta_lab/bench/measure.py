@@ -8,7 +8,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Result:
-    """One comparison; times in milliseconds, medians of `repeats`."""
+    """One comparison; times in milliseconds, medians of `repeats`, unless `unit` says otherwise."""
 
     name: str
     limit_ms: float
@@ -16,6 +16,7 @@ class Result:
     rows: int
     repeats: int
     what: str  # what the limit is
+    unit: str = "ms"
 
     @property
     def ratio(self) -> float:
@@ -32,7 +33,7 @@ class Result:
         return {
             "limit": self.limit_ms,
             "ours": self.ours_ms,
-            "unit": "ms",
+            "unit": self.unit,
             "ratio": self.ratio,
             "throughput": self.throughput,
             "rows": self.rows,

@@ -60,7 +60,7 @@ def _sizes(database: Database) -> str:
     """What the posting lists take on disk beside a GIN index on the same texts, which is made for that and dropped."""
     with database.owner.connect() as connection:
         connection.exec_driver_sql("CREATE INDEX bench_words ON search.passages USING gin (text_search)")
-        sizes = "SELECT pg_total_relation_size('search.postings'), pg_relation_size('carmenta.bench_words')"
+        sizes = "SELECT pg_total_relation_size('search.postings'), pg_relation_size('search.bench_words')"
         postings, gin = connection.exec_driver_sql(sizes).one()
         connection.rollback()
     return f"posting lists take {postings / gin:.1f} times a GIN index of the same texts"

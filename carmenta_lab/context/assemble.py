@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from carmenta_lab import strategies
+from carmenta_lab.app.memory import mark_used
 from carmenta_lab.context import policies
 from carmenta_lab.context.counter import BundledCounter, Counter
 from carmenta_lab.context.counts import keep_counts, uncounted
@@ -40,13 +41,15 @@ def assemble(
     budget_tokens: int | None = None,
     counter: Counter | None = None,
     vector: Vector | None = None,
+    mark: bool = True,
 ) -> Context:
     """The context of a query, within the budget (the policy's, unless one is given), the query included.
 
     To be called within `as_user(session, query.user_id)`. `policy` is a name, the path of a file, or a value;
     without `conversation_id` it is the user's latest conversation. Nothing later than `query.asked_at` is seen;
     profiles have no history and are always seen. `vector` is the query's under the strategy's model, if it is at
-    hand. Where CARMENTA_LLM_URL is set, that language model shortens older messages, and `notes` say when it failed.
+    hand. Memories that it holds are marked as used, from which their tiers follow, where the transaction may write: not
+    for a question of the past, which is an experiment, nor without `mark`. Where CARMENTA_LLM_URL is set, that language model shortens older messages, and `notes` say when it failed.
     UsageError for an empty query, an unknown conversation, policy or strategy, and a budget too small for the query.
     """
     name = policies.title(policy) if isinstance(policy, str) else OWN
@@ -64,6 +67,9 @@ def assemble(
     context = pack(material, policy, budget, sizes, name)
     if may_write:
         keep_counts(session, query.user_id, new, sizes)
+        used = {id for block in context.blocks if block.kind == "memory" for id in block.ids}
+        if mark and used and query.asked_at is None:
+            mark_used(session, query.user_id, sorted(used))
     return context
 
 

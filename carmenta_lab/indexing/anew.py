@@ -4,16 +4,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
-import psycopg
 from sqlalchemy import Connection, text
 
-from carmenta_lab.embedding import DEFAULT_MODEL, at_hand, load_embedder
+from carmenta_lab.embedding import at_hand, load_embedder
 from carmenta_lab.indexing.approximate import FINISHED
 from carmenta_lab.indexing.kinds import IVFFlat
-from carmenta_lab.indexing.lacking import index_lacking
-from carmenta_lab.indexing.token_codes import encode_lacking
+from carmenta_lab.indexing.lacking import rebuild
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.migrate import migrate
@@ -77,32 +74,33 @@ def rebuild_search(
     migrate(database.owner, "search@head")
     for model in models:
         register(database.owner, model, load_embedder(model).dim)
-    found.vectors = dict.fromkeys(models, 0)
-    for person in people:
-        _index(database, person, models, found)
-        if tokens or person in coded:
-            found.coded_users += _encode(database, person)
-        progress("indexing users", 1, len(people))
-    found.users = len(people)
+    with_codes = [person for person in people if tokens or person in coded]
+    without = [person for person in people if person not in set(with_codes)]
+    for users, codes in ((without, False), (with_codes, True)):
+        if users:
+            rebuild(
+                database,
+                models,
+                tokens=codes,
+                users=users,
+                progress=lambda done, total: progress("indexing", done, total),
+            )
     _analyze(database)
+    _count(database, found, models)
     found.indexes = tuple(name for name, definition in indexes.items() if _build(database, definition))
     return found
 
 
-def _index(database: Database, person: UUID, models: list[str], found: Anew) -> None:
-    """Passages, words and vectors of one user."""
-    found.passages += index_lacking(database, person, models=()).passages
-    for model in models:
-        found.vectors[model] += index_lacking(database, person, models=(model,)).vectors
-
-
-def _encode(database: Database, person: UUID) -> bool:
-    """Whether token codes were written."""
-    with database.owner.connect() as connection, connection.begin():
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        embedder = load_embedder(DEFAULT_MODEL)
-        return encode_lacking(raw, embedder, [person], lambda: None, lambda count: None) > 0
+def _count(database: Database, found: Anew, models: list[str]) -> None:
+    """What there is now."""
+    with database.owner.connect() as connection:
+        found.users, found.passages = connection.execute(
+            text("SELECT count(DISTINCT user_id), count(*) FROM search.passages")
+        ).one()
+        found.coded_users = connection.scalar(text("SELECT count(DISTINCT user_id) FROM search.token_codes")) or 0
+        tables = dict(_models(connection))
+        for model in models:
+            found.vectors[model] = connection.scalar(text(f"SELECT count(*) FROM search.{tables[model]}")) or 0
 
 
 def _models(connection: Connection) -> list[tuple[str, str]]:

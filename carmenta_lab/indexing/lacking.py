@@ -1,139 +1,192 @@
-"""Passages and vectors for the rows that lack them: those an application wrote, and those whose deletion was undone."""
+"""What a user's index lacks, or holds too much of, found by looking through all of it; and everything built anew.
 
-from collections.abc import Iterator, Sequence
+For what no note says: rows from before there were notes, a table of vectors that is new, an index that was dropped.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
-from pgvector import HalfVector
 
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
-from carmenta_lab.ids import passage_key
-from carmenta_lab.indexing.packed import UNITS
-from carmenta_lab.indexing.passages import as_written, header, pieces
-from carmenta_lab.indexing.token_codes import encode_lacking, has_codes
+from carmenta_lab.indexing import words
+from carmenta_lab.indexing.following import Opens, follow
+from carmenta_lab.indexing.sources import KINDS, TABLES, UNITS, Kind, below, in_blocks
 from carmenta_lab.indexing.vectors import register
+from carmenta_lab.indexing.writing import state
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.late import late_connection
 
 BLOCK = 500
-"""Sources, or passages, a transaction."""
-
-NOBODY = UUID(int=0)
+"""Sources a transaction."""
 
 
 class Indexed(NamedTuple):
-    """What was made."""
+    """What came of it."""
 
-    passages: int
-    vectors: int
+    sources: int
+    passages: int  # that came, or went
 
 
-_LACKING = """
-    SELECT s.id, s.created_at, s.utc_offset, s.language, s.content, {shown} AS shown, {author} AS author
-    FROM carmenta.{table} s {join}
-    WHERE s.user_id = %(user)s AND s.deleted_at IS NULL AND s.id > %(after)s
-    AND EXISTS (SELECT FROM carmenta.users u WHERE u.id = s.user_id AND u.deleted_at IS NULL)
-    AND NOT EXISTS (SELECT FROM search.passages p
-        WHERE p.user_id = s.user_id AND p.{source} = s.id AND p.unit = '{unit}')
-    ORDER BY s.id LIMIT %(block)s FOR SHARE
+Progress = Callable[[int, int], object]
+"""Called with the sources done since the last call, and how many there are."""
+
+_WRONG = """
+    SELECT s.id FROM carmenta.{table} s WHERE s.user_id = %(user)s AND {lives} AND (
+        NOT EXISTS (SELECT FROM search.passages p
+            WHERE p.user_id = %(user)s AND p.{kind}_id = s.id AND p.unit = '{unit}')
+        OR EXISTS (SELECT FROM search.passages p WHERE p.user_id = %(user)s AND p.{kind}_id = s.id AND ({lacks})))
+    UNION ALL
+    SELECT s.id FROM carmenta.{table} s WHERE s.user_id = %(user)s AND NOT ({lives})
+    AND EXISTS (SELECT FROM search.passages p WHERE p.user_id = %(user)s AND p.{kind}_id = s.id)
+    ORDER BY 1
 """
-_IN_A_LIVING_CONVERSATION = (
-    "JOIN carmenta.conversations c ON c.user_id = s.user_id AND c.id = s.conversation_id AND c.deleted_at IS NULL"
-)
-_UNITS = (
-    ("turn", "messages", "message_id", "coalesce(nullif(s.author, ''), initcap(s.role))", "s.author"),
-    ("memory", "memories", "memory_id", "NULL::text", "NULL::text"),
-    ("section", "documents", "document_id", "s.name", "NULL::text"),
-)
-"""Unit, its sources and their column in `passages`, whose name stands before the text, whose it is."""
+_USER_LIVES = "EXISTS (SELECT FROM carmenta.users u WHERE u.id = %(user)s AND u.deleted_at IS NULL)"
+_LIVES = {
+    kind: f"s.deleted_at IS NULL AND {_USER_LIVES}"
+    + (
+        " AND EXISTS (SELECT FROM carmenta.conversations c WHERE c.user_id = %(user)s AND c.id = s.conversation_id "
+        "AND c.deleted_at IS NULL)"
+        if kind == "message"
+        else ""
+    )
+    for kind in KINDS
+}
+_FEATURES = {
+    kind: "NOT EXISTS (SELECT FROM search.passage_features f WHERE f.user_id = %(user)s AND f.passage_id = p.id"
+    + (
+        " AND f.conversation_id = s.conversation_id AND f.place = (s.position::bigint << 16) + p.ordinal "
+        "AND f.role = s.role)"
+        if kind == "message"
+        else ")"
+    )
+    for kind in KINDS
+}
+_BESIDE = "NOT EXISTS (SELECT FROM search.{table} e WHERE e.user_id = %(user)s AND e.passage_id = p.id)"
 
-_INSERT = """
-    INSERT INTO search.passages (user_id, id, unit, ordinal, content, {source}, author, language, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+_OUTLASTING = """
+    SELECT DISTINCT f.unit, f.source_id FROM search.passage_features f WHERE f.user_id = %(user)s
+    AND NOT EXISTS (SELECT FROM search.passages p WHERE p.user_id = %(user)s AND p.id = f.passage_id)
 """
-_UNEMBEDDED = """
-    SELECT p.id, p.content FROM search.passages p
-    WHERE p.user_id = %(user)s AND p.unit = ANY(%(units)s) AND p.id > %(after)s
-    AND NOT EXISTS (SELECT FROM search.{table} e WHERE e.user_id = p.user_id AND e.passage_id = p.id)
-    ORDER BY p.id LIMIT %(block)s
+
+
+_NOTES = "SELECT source_id, revision, kind FROM search.outbox WHERE user_id = %(user)s"
+FOLLOWED = """
+    DELETE FROM search.outbox o USING unnest(%(ids)s::uuid[], %(revisions)s::bigint[]) AS seen(id, revision)
+    WHERE o.user_id = %(user)s AND o.source_id = seen.id AND o.revision = seen.revision RETURNING 1
 """
-_EMBED = """
-    INSERT INTO search.{table} (user_id, passage_id, source_id, created_at, unit, embedding)
-    SELECT p.user_id, p.id, p.source_id, p.created_at, p.unit, %s FROM search.passages p
-    WHERE p.user_id = %s AND p.id = %s FOR KEY SHARE ON CONFLICT DO NOTHING
-"""
+"""Takes notes away, but for those that were raised since they were read."""
 
 
-def index_lacking(database: Database, user_id: UUID, models: Sequence[str] = (DEFAULT_MODEL,)) -> Indexed:
-    """Cut and embed what a user's living rows lack in the search index; returns how much was made.
+def lacking(
+    raw: psycopg.Connection[Any], user: UUID, models: Sequence[str] = (DEFAULT_MODEL,)
+) -> tuple[list[tuple[Kind, UUID]], set[UUID]]:
+    """The sources that the index does not hold as they are now, and those whose words have outlasted their passages."""
+    what = state(raw, user, models)
+    tables = [*what.tables.values(), *(["token_codes"] if what.coded else [])]
+    found: list[tuple[Kind, UUID]] = []
+    for kind in KINDS:
+        lacks = " OR ".join([_FEATURES[kind], *(_BESIDE.format(table=table) for table in tables)])
+        names = {"table": TABLES[kind], "kind": kind, "unit": UNITS[kind], "lives": _LIVES[kind], "lacks": lacks}
+        found += [(kind, row[0]) for row in raw.execute(_WRONG.format(**names), {"user": user}, binary=True)]
+    kinds = {unit: kind for kind, unit in UNITS.items()}
+    outlasting = raw.execute(_OUTLASTING, {"user": user}, binary=True).fetchall()
+    known = set(found)
+    found += [(kinds[unit], id) for unit, id in outlasting if (kinds[unit], id) not in known]
+    return found, {id for _, id in outlasting}
 
-    As the application, for this user alone, in short transactions. Passages come out as a load makes them, their
-    ids included, so that a ranking after an undone deletion is the one before it. What is deleted softly meanwhile
-    stays out. A model that is not known yet is registered, by the owner; where the user's passages have codes of
-    single tokens, those that lack them get theirs, by the owner as well.
+
+def repair(
+    database: Database,
+    user_id: UUID,
+    models: Sequence[str] = (DEFAULT_MODEL,),
+    progress: Progress = lambda done, total: None,
+) -> Indexed:
+    """Bring a user's index up to their rows, whatever happened to either; returns what was made.
+
+    As the application, for this user alone, in short transactions. Passages come out as a load makes them, their ids
+    included, so that a ranking after it is the one that a load would give. Notes that were there are followed as well.
+    A model that nothing was embedded with yet is registered, by the owner.
     """
-    passages = sum(_cut(database, user_id, *unit) for unit in _UNITS)
-    vectors = sum(_embed(database, user_id, model) for model in models)
-    _encode(database, user_id)
-    return Indexed(passages, vectors)
+    for model in models:
+        register(database.owner, model, load_embedder(model).dim)
+    opens = acting(database, user_id)
+    with opens() as raw:
+        notes = raw.execute(_NOTES, {"user": user_id}, binary=True).fetchall()
+        wanted, outlasting = lacking(raw, user_id, models)
+    known = set(wanted)
+    noted: list[tuple[Kind, UUID]] = [(kind, id) for id, _, kind in notes if kind in KINDS]
+    wanted += [each for each in noted if each not in known]
+    changes = sources = 0
+    for block in in_blocks(wanted, BLOCK):
+        gone = {id for _, id in block} & outlasting
+        made = follow(opens, user_id, block, models, gone)
+        sources, changes = sources + made.sources, changes + made.changes
+        progress(len(block), len(wanted))
+    with opens() as raw:
+        seen = {"user": user_id, "ids": [id for id, _, _ in notes], "revisions": [revision for _, revision, _ in notes]}
+        raw.execute(FOLLOWED, seen)
+    return Indexed(sources, changes)
 
 
-def _encode(database: Database, user_id: UUID) -> None:
-    with database.owner.connect() as connection, connection.begin():
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        if has_codes(raw, user_id):
-            encode_lacking(raw, load_embedder(DEFAULT_MODEL), [user_id], lambda: None, lambda count: None)
+def acting(database: Database, user_id: UUID) -> Opens:
+    """Opens transactions of the application for one user."""
+
+    @contextmanager
+    def opens() -> Iterator[psycopg.Connection[Any]]:
+        with database.user_connection(user_id) as connection:
+            yield late_connection(connection)
+
+    return opens
 
 
-@contextmanager
-def _acting(database: Database, user_id: UUID) -> Iterator[psycopg.Connection[Any]]:
-    """A transaction of the application for one user."""
-    with database.user_session(user_id) as session:
-        raw = session.connection().connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        yield raw
+def rebuild(
+    database: Database,
+    models: Sequence[str] = (DEFAULT_MODEL,),
+    *,
+    tokens: bool = False,
+    users: Sequence[UUID] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Indexed:
+    """Build the index of all living rows, as when the schema `search` was dropped and made again; returns what came.
+
+    By the owner, user by user, many texts at a time; what is there already stays. Cut off, it goes on where it was.
+    `tokens` says that codes of single tokens are wanted as well. What folders had brought vectors for, of models that
+    are not named, is had again by loading them.
+    """
+    for model in models:
+        register(database.owner, model, load_embedder(model).dim)
+
+    @contextmanager
+    def opens() -> Iterator[psycopg.Connection[Any]]:
+        with database.owner.begin() as connection:
+            yield late_connection(connection)
+
+    with opens() as raw:
+        everybody = [row[0] for row in raw.execute(_EVERYBODY, {"users": None if users is None else list(users)})]
+        total = int(raw.execute(_SOURCES, {"users": everybody}).fetchall()[0][0])
+    sources = changes = 0
+    for user in everybody:
+        with opens() as raw:
+            wanted = below(raw, user, "user", user)
+        for block in in_blocks(wanted, BLOCK):
+            made = follow(opens, user, block, models, tokens=tokens, indexed=False)
+            sources, changes = sources + made.sources, changes + made.changes
+            progress(len(block), total)
+        with opens() as raw:
+            words.rebuild(raw, user)
+    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in ("passages", "passage_features", "postings"):
+            connection.exec_driver_sql(f"ANALYZE search.{table}")
+    return Indexed(sources, changes)
 
 
-def _cut(database: Database, user_id: UUID, unit: str, table: str, source: str, shown: str, author: str) -> int:
-    join = _IN_A_LIVING_CONVERSATION if table == "messages" else ""
-    lacking = _LACKING.format(unit=unit, table=table, source=source, shown=shown, author=author, join=join)
-    after, made = NOBODY, 0
-    while True:
-        with _acting(database, user_id) as raw:
-            rows = raw.execute(lacking, {"user": user_id, "after": after, "block": BLOCK}).fetchall()
-            if not rows:
-                return made
-            times = [as_written(row[1], row[2]) for row in rows]
-            cut = pieces([(header(at, row[5]), row[4]) for at, row in zip(times, rows, strict=True)])
-            values = [
-                (
-                    *(user_id, UUID(bytes=passage_key(id.bytes, unit, n, piece, at, author, language)), unit, n, piece),
-                    *(id, author, language, at),
-                )
-                for (id, _, _, language, _, _, author), at, found in zip(rows, times, cut, strict=True)
-                for n, piece in enumerate(found)
-            ]
-            with raw.cursor() as cursor:
-                cursor.executemany(_INSERT.format(source=source), values)
-        after = rows[-1][0]
-        made += len(values)
-
-
-def _embed(database: Database, user_id: UUID, model: str) -> int:
-    embedder = load_embedder(model)
-    table = register(database.owner, model, embedder.dim)
-    after, made = NOBODY, 0
-    while True:
-        with _acting(database, user_id) as raw:
-            values = {"user": user_id, "units": list(UNITS), "after": after, "block": BLOCK}
-            rows = raw.execute(_UNEMBEDDED.format(table=table), values).fetchall()
-        if not rows:
-            return made
-        vectors = embedder.embed([content for _, content in rows])
-        with _acting(database, user_id) as raw, raw.cursor() as cursor:
-            named = zip(vectors, rows, strict=True)
-            cursor.executemany(_EMBED.format(table=table), [(HalfVector(v), user_id, row[0]) for v, row in named])
-            made += cursor.rowcount
-        after = rows[-1][0]
+_EVERYBODY = """
+    SELECT id FROM carmenta.users WHERE deleted_at IS NULL AND (%(users)s::uuid[] IS NULL OR id = ANY(%(users)s))
+    ORDER BY id
+"""
+_SOURCES = "SELECT " + " + ".join(
+    f"(SELECT count(*) FROM carmenta.{table} WHERE user_id = ANY(%(users)s))" for table in TABLES.values()
+)

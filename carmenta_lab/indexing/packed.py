@@ -29,6 +29,7 @@ _ANEW = """
     ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding
     WHERE t.embedding <> excluded.embedding
 """
+_KEPT = "ON CONFLICT (user_id, passage_id) DO NOTHING"
 
 
 class Columns(NamedTuple):
@@ -62,8 +63,11 @@ def write_vectors(
     beside: Columns,
     vectors: NDArray[np.floating],
     again: bool = False,
+    kept: bool = False,
 ) -> list[psycopg.Cursor[Any]]:
     """Write rows of a model's table, a vector for each; the cursors count them, if `again` those that changed.
+
+    With `kept` those that are there stay as they are.
 
     COPY does not write into a table with row-level security, and a temporary table would be written for nothing.
     """
@@ -72,8 +76,9 @@ def write_vectors(
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         values = _packed(connection, beside.part(block), vectors[block])
-        statement = _INSERT.format(table=table) + (_ANEW if again else "")
-        written.append(connection.execute(statement, (list(UNITS), *values)))
+        statement = _INSERT.format(table=table) + (_ANEW if again else _KEPT if kept else "")
+        prepare = kept and connection.prepare_threshold is not None  # a live message, and the next
+        written.append(connection.execute(statement, (list(UNITS), *values), prepare=prepare or None))
     return written
 
 

@@ -11,12 +11,16 @@ from carmenta_lab.embedding import Embedder, load_embedder
 from carmenta_lab.embedding.plain import fits
 from carmenta_lab.ids import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
+from carmenta_lab.text import readable
 
-VERSION = "2"
+VERSION = "3"
 """Changes whenever the same text would be cut otherwise; a folder loaded under another version is cut anew."""
 
 OVERLAP_TOKENS = 32
 SURE_CHARACTERS = 250
+
+DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
+"""What the text of a passage whose source has a time begins with."""
 
 _WORD = re.compile(r"\w")
 _UNREAD = ("Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs")  # encoders drop controls, blanks and bare accents
@@ -71,13 +75,19 @@ def short(head: str, text: str) -> bool:
     return len(head) + len(text) <= SURE_CHARACTERS or fits(head + text)
 
 
+def as_they_stand(head: str, text: str) -> bool:
+    """Whether head and text are one passage as they are: most are, and so need not be gathered to be cut."""
+    return short(head, text) and readable(text) == text and readable(head) == head
+
+
 def pieces(texts: Sequence[tuple[str, str]]) -> list[list[str]]:
     """For every (head, text) its passages: head and a part of the text, none longer than the bundled encoder reads.
 
     A piece in which nothing can be read, such as zero-width spaces alone, becomes no passage. Only the
     first 200,000 characters of a text are cut into passages; the rest is stored and not searched.
     """
-    whole = [head + text[:INDEXED_CHARACTERS] for head, text in texts]
+    texts = [(readable(head), readable(text[:INDEXED_CHARACTERS])) for head, text in texts]
+    whole = [head + text for head, text in texts]
     long = [row for row, (head, text) in enumerate(texts) if not short(head, text)]
     found = [[text] for text in whole]
     if long:
@@ -92,7 +102,7 @@ def _split(embedder: Embedder, head: str, text: str) -> list[str]:
     room = embedder.max_tokens - embedder.count_tokens([head])[0]
     if room < 2 * OVERLAP_TOKENS:  # a name longer than anybody's
         head, room = "", embedder.max_tokens
-    return [head + chunk for chunk in embedder.split(text[:INDEXED_CHARACTERS], room, OVERLAP_TOKENS)]
+    return [head + chunk for chunk in embedder.split(text, room, OVERLAP_TOKENS)]
 
 
 def _readable(text: str) -> bool:

@@ -12,7 +12,8 @@ from psycopg import sql
 
 from carmenta_lab.embedding import DEFAULT_MODEL, Embedder, load_embedder
 from carmenta_lab.embedding.embedder import TokenEmbeddings
-from carmenta_lab.indexing.passages import header
+from carmenta_lab.indexing.passages import DATE
+from carmenta_lab.indexing.ready import Passage
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.schema.base import LANGUAGES
 
@@ -26,6 +27,12 @@ _COLUMNS = (("user_id", "uuid"), ("passage_id", "uuid"), ("codes", "bit[]"), ("q
 _LACKING = """
     SELECT {what} FROM search.passages p WHERE p.user_id = ANY(%(users)s) AND p.unit IN ('turn', 'memory', 'section')
     AND NOT EXISTS (SELECT FROM search.token_codes c WHERE c.user_id = p.user_id AND c.passage_id = p.id) {rest}
+"""
+
+
+_INSERT = """
+    INSERT INTO search.token_codes (user_id, passage_id, codes, question_codes)
+    VALUES (%s, %s, %s::text[]::bit(384)[], %s::text[]::bit(384)[]) ON CONFLICT DO NOTHING
 """
 
 
@@ -70,7 +77,7 @@ def encode_lacking(
 ) -> int:
     """Write the codes of passages that lack them; returns how many passages that were. Each block is a transaction."""
     statement = _LACKING.format(
-        what="p.user_id, p.id, p.content, p.created_at, p.author, p.language",
+        what="p.user_id, p.id, p.content, p.author, p.language",
         rest="AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
     last = (UUID(int=0), UUID(int=0))
@@ -90,25 +97,39 @@ def encode_lacking(
 def write_codes(
     connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], tokens: Sequence[TokenEmbeddings]
 ) -> int:
-    """Write the codes of rows (user, passage, text, time, author, language) that have none; returns how many."""
+    """Write the codes of rows (user, passage, text, author, language) that have none; returns how many."""
     stop = _stop_words(connection, rows)
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS SELECT * FROM search.token_codes WITH NO DATA"
     )
     connection.execute("TRUNCATE stage_codes")
     copied = (
-        (user, key, *_codes(found, text, header(at, author), stop[language]))
-        for (user, key, text, at, author, language), found in zip(rows, tokens, strict=True)
+        (user, key, *_codes(found, text, author, stop[language]))
+        for (user, key, text, author, language), found in zip(rows, tokens, strict=True)
     )
     copy(connection, sql.Identifier("stage_codes"), _COLUMNS, copied)
     statement = "INSERT INTO search.token_codes SELECT * FROM stage_codes ON CONFLICT (user_id, passage_id) DO NOTHING"
     return connection.execute(statement).rowcount
 
 
+def insert_codes(
+    connection: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage], tokens: Sequence[TokenEmbeddings]
+) -> None:
+    """The codes of one user's passages, a row each: what the application writes; those that are there stay."""
+    rows = [(user, p.id, p.content, p.source.author, p.source.language) for p in passages]
+    stop = _stop_words(connection, rows)
+    values = []
+    for (_, key, text, author, language), found in zip(rows, tokens, strict=True):
+        every, asked = _codes(found, text, author, stop[language])
+        values.append((user, key, [code.to_text() for code in every], [code.to_text() for code in asked]))
+    with connection.cursor() as cursor:
+        cursor.executemany(_INSERT, values)
+
+
 def _stop_words(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]]) -> dict[str, set[str]]:
     """Language -> the words of these texts that full-text search does not index."""
     words: dict[str, set[str]] = {}
-    for *_, text, _, _, language in rows:
+    for _, _, text, _, language in rows:
         words.setdefault(language, set()).update(WORD.findall(text.lower()))
     found = {}
     for language, every in words.items():
@@ -118,9 +139,12 @@ def _stop_words(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, .
     return found
 
 
-def _codes(found: TokenEmbeddings, text: str, head: str, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
-    """All codes of a passage, and those of its questions."""
-    start = len(head) if text.startswith(head) else 0
+def _codes(found: TokenEmbeddings, text: str, author: str | None, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
+    """All codes of a passage, and those of its questions; its date and its author's name have none."""
+    date = DATE.match(text)
+    start = date.end() if date else 0
+    if author and text.startswith(f"{author}: ", start):
+        start += len(author) + 2
     questions = [match.span() for match in QUESTION.finditer(text, start)]
     packed = np.packbits(found.vectors > 0, axis=1)
     every, asked = [], []

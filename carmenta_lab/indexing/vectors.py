@@ -97,7 +97,7 @@ def embed_lacking(
         texts = [row[5] for row in rows]
         if tokens:
             vectors, found = embedder.embed_tokens(texts, progress)
-            coded += write_codes(connection, [(*row[:2], row[5], row[3], *row[6:]) for row in rows], found)
+            coded += write_codes(connection, [(*row[:2], *row[5:]) for row in rows], found)
         else:
             vectors = embedder.embed(texts, progress)
         owners, passages, sources, times, units, *_ = zip(*rows, strict=True)

@@ -1,14 +1,15 @@
-"""The index of words, in bulk: a load writes its passages without it, then indexes each user once."""
+"""The index of words, as it is written: live, a passage at a time, and in bulk, a user at a time.
 
-from collections.abc import Callable, Sequence
+Nothing in the database calls these functions: whoever writes or deletes passages does, in the same transaction. The
+first of them takes a lock that others who write the same user's index wait for until the transaction ends.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import psycopg
-
-LATER = "SELECT set_config('search.index_later', 'on', %s)"
-"""Keeps the triggers of `passages` from indexing; the parameter says whether for this transaction alone."""
-AT_ONCE = "SELECT set_config('search.index_later', '', false)"
 
 _OWED = """
     SELECT DISTINCT coalesce(p.user_id, f.user_id) AS user_id
@@ -20,11 +21,60 @@ _OWED = """
     OR f.place IS DISTINCT FROM (m.position::bigint << 16) + p.ordinal ORDER BY 1
 """
 
+_LEFT_OVER = """
+    SELECT f.passage_id FROM search.passage_features f WHERE f.user_id = %(user)s AND NOT EXISTS (
+        SELECT FROM search.passages p WHERE p.user_id = %(user)s AND p.id = f.passage_id) ORDER BY 1
+"""
 
-def index_words(connection: psycopg.Connection[Any], users: Sequence[UUID], committed: Callable[[], None]) -> int:
+
+def add(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[UUID]) -> None:
+    """Index passages that were written, and anew the passages of the messages that follow where these ask something.
+
+    In constant time but for one in `TAIL` passages, with which the words of the others are merged.
+    """
+    if passages:
+        connection.execute("SELECT search.index_words(%s, %s)", (user, list(passages)), prepare=_prepares(connection))
+
+
+@contextmanager
+def removed(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[UUID]) -> Iterator[None]:
+    """Take passages out of the index, then run what deletes them or their sources, or deletes these softly.
+
+    Where they were deleted before, all words of the user are looked through once. Passages that take their place are
+    best added within as well: then what answers them is indexed anew once, not twice.
+    """
+    prepare, values = _prepares(connection), (user, list(passages))
+    row = connection.execute("SELECT search.answers_to(%s, %s)", values, prepare=prepare).fetchone()
+    assert row is not None
+    connection.execute("SELECT search.remove_words(%s, %s)", values, prepare=prepare)
+    yield
+    if row[0]:
+        connection.execute("SELECT search.index_answers(%s, %s)", (user, row[0]), prepare=prepare)
+
+
+def _prepares(connection: psycopg.Connection[Any]) -> bool | None:
+    return None if connection.prepare_threshold is None else True
+
+
+def left_over(connection: psycopg.Connection[Any], user: UUID) -> list[UUID]:
+    """Passages that went with their source and are still in the index: for `removed`, with nothing to run."""
+    return [row[0] for row in connection.execute(_LEFT_OVER, {"user": user}).fetchall()]
+
+
+def merge(connection: psycopg.Connection[Any], user: UUID) -> None:
+    """Merge what was added into the user's postings, before its time: a search then reads these alone."""
+    connection.execute("SELECT search.merge_words(%s)", (user,))
+
+
+def rebuild(connection: psycopg.Connection[Any], user: UUID) -> None:
+    """Index all passages of a user anew."""
+    connection.execute("SELECT search.rebuild_words(%s)", (user,))
+
+
+def rebuild_owed(connection: psycopg.Connection[Any], users: Sequence[UUID], committed: Callable[[], None]) -> int:
     """Index anew the users whose passages and index differ; returns how many those are. Each is a transaction."""
     owed = [row[0] for row in connection.execute(_OWED, {"users": list(users)}).fetchall()]
     for user in owed:
-        connection.execute("SELECT search.rebuild_words(%s)", (user,))
+        rebuild(connection, user)
         committed()
     return len(owed)

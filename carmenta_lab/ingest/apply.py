@@ -19,6 +19,8 @@ from carmenta_lab.ingest.statements import (
     STALE_PIECES,
     STALE_TURNS,
     TURNS,
+    UNDEAD_PIECES,
+    UNDEAD_TURNS,
     USERS,
     VANISHED,
     VANISHED_ATTACHMENTS,
@@ -120,6 +122,8 @@ def _apply_batch(
                 changes.count(table, deleted=connection.execute(statement, values).rowcount)
         connection.execute(TURNS + kept, values)
         connection.execute(LONG_TURNS + kept, values)
+        if again:
+            connection.execute(UNDEAD_TURNS, values)
     return changes
 
 
@@ -158,6 +162,8 @@ def _apply_rest(connection: psycopg.Connection[Any], dataset: UUID, again: bool,
     if again:
         connection.execute(STALE_PIECES)
     connection.execute(OTHER_PIECES + (" ON CONFLICT DO NOTHING" if again else ""))
+    if again:
+        connection.execute(UNDEAD_PIECES)
     for table in ("qrels", "queries"):
         connection.execute(f"DELETE FROM lab.{table} WHERE dataset_id = %s", (dataset,))
     connection.execute(

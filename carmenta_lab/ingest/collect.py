@@ -18,7 +18,7 @@ from carmenta_lab.datasets import (
     read,
 )
 from carmenta_lab.ids import Ids, passage_key
-from carmenta_lab.indexing.passages import Row, Uncut, header, passages, short, utc_offset
+from carmenta_lab.indexing.passages import Row, Uncut, as_they_stand, header, passages, utc_offset
 from carmenta_lab.ingest.staging import Stage
 from carmenta_lab.ingest.stream import Stream
 from carmenta_lab.postgres.copying import jsonb
@@ -106,7 +106,7 @@ class Collector:
             user, key = self._user(m.user_id), of("message", m.message_id)
             head = header(m.created_at, m.author or m.role.capitalize())
             passage, long = None, None
-            if short(head, m.text):
+            if as_they_stand(head, m.text):
                 passage = passage_key(key, "turn", 0, head + m.text, m.created_at, m.author, m.language)
             else:
                 long = Uncut(line, "turn", key, user, head, m)

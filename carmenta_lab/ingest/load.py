@@ -18,7 +18,8 @@ from carmenta_lab.ids import Ids
 from carmenta_lab.indexing import passages as cut
 from carmenta_lab.indexing.token_codes import encode
 from carmenta_lab.indexing.vectors import embed_lacking, lacking, register
-from carmenta_lab.indexing.words import AT_ONCE, LATER, index_words
+from carmenta_lab.indexing.words import rebuild_owed
+from carmenta_lab.indexing.writing import NOTED, UNNOTED
 from carmenta_lab.ingest.given import Given
 from carmenta_lab.ingest.held import held
 from carmenta_lab.ingest.report import LoadReport
@@ -95,7 +96,7 @@ def load(
                 file = rejects_folder / f"{key}.rejects.jsonl"
                 file.unlink(missing_ok=True)
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
-        indexed = index_words(raw, _users(raw, name), lambda: commit(connection)) if words else 0
+        indexed = rebuild_owed(raw, _users(raw, name), lambda: commit(connection)) if words else 0
         for model in models:
             both = tokens and model == DEFAULT_MODEL
             embedded, coded = _embed(database, connection, raw, name, model, both, progress)
@@ -142,14 +143,14 @@ def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     raw.execute("SELECT pg_advisory_lock(%s)", (key,))
-    raw.execute(LATER, (False,))
+    raw.execute(UNNOTED, (False,))
     try:
         yield raw
     finally:
         if raw.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
             raw.rollback()
         if not raw.closed:
-            raw.execute(AT_ONCE)
+            raw.execute(NOTED)
             raw.execute("SELECT pg_advisory_unlock(%s)", (key,))
             connection.commit()
 

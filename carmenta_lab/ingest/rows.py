@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from carmenta_lab.datasets import Scan
 from carmenta_lab.errors import DatasetError
 from carmenta_lab.ids import Ids
-from carmenta_lab.indexing.words import LATER
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest import domains
 from carmenta_lab.ingest.apply import apply
 from carmenta_lab.ingest.checks import NO_PARENT, check
@@ -129,7 +129,7 @@ def _others(engine: Engine, stage: Stage) -> Callable[[], Any]:
             other = worker.connection.driver_connection
             assert isinstance(other, psycopg.Connection)
             other.execute(in_schema(stage.schema, local=True))
-            other.execute(LATER, (True,))
+            other.execute(UNNOTED, (True,))
             yield other
 
     return another

@@ -89,6 +89,23 @@ PIECES = """
 LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE {IN_BATCH})")
 OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
 
+UNDEAD_TURNS = f"""
+    DELETE FROM search.passages p USING carmenta.messages m, carmenta.conversations c, carmenta.users u
+    WHERE p.user_id = m.user_id AND p.message_id = m.id AND m.conversation_id IN {BATCH}
+    AND m.user_id IN (SELECT user_id FROM stage_conversations WHERE batch = %(batch)s)
+    AND c.user_id = m.user_id AND c.id = m.conversation_id AND u.id = m.user_id
+    AND coalesce(m.deleted_at, c.deleted_at, u.deleted_at) IS NOT NULL
+"""
+UNDEAD_PIECES = """
+    DELETE FROM search.passages p USING stage_users u, carmenta.users o WHERE p.user_id = u.id AND o.id = u.id
+    AND p.message_id IS NULL AND (o.deleted_at IS NOT NULL
+        OR EXISTS (SELECT FROM carmenta.memories k
+            WHERE k.user_id = p.user_id AND k.id = p.memory_id AND k.deleted_at IS NOT NULL)
+        OR EXISTS (SELECT FROM carmenta.documents d
+            WHERE d.user_id = p.user_id AND d.id = p.document_id AND d.deleted_at IS NOT NULL))
+"""
+"""What is deleted softly has no passages, also where a folder still holds it."""
+
 STALE_TURNS = f"""
     DELETE FROM search.passages p USING stage_messages m
     WHERE p.user_id = m.user_id AND p.message_id = m.id AND p.unit = 'turn' AND m.conversation_id IN {BATCH}

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from carmenta_lab.indexing.passages import Row, Uncut, passages
-from carmenta_lab.indexing.words import LATER
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.apply import Changes
 from carmenta_lab.ingest.given import Given, of_messages
 from carmenta_lab.ingest.staging import TABLES, columns_of
@@ -146,7 +146,7 @@ class Writer:
             with connection.begin():
                 raw = _raw(connection)
                 with raw.pipeline():
-                    raw.execute(LATER, (True,))
+                    raw.execute(UNNOTED, (True,))
                     raw.execute(UNFLUSHED)
                 for name in rows:
                     if rows[name]:

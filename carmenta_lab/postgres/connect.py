@@ -15,11 +15,12 @@ from pgvector.psycopg.halfvec import register_halfvec_info
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.types import TypeInfo
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres.hosts import Host
 from carmenta_lab.postgres.late import LateConnection, Setting, late_connection
 from carmenta_lab.schema.base import APP, OWNER
@@ -28,6 +29,10 @@ __all__ = ["Database", "HalfVector", "as_user", "engine", "open_database"]
 
 ASK_AFTER_SECONDS = 1.0
 """A pooled connection that was taken longer ago than this is asked whether it lives before it is taken again."""
+
+
+ACTING_FOR = "acting_for"
+"""Under this name a session keeps the user it was opened for."""
 
 
 class _TextInBinary(Loader):
@@ -171,7 +176,7 @@ class Database:
         """The same as a session: its `commit` writes what is pending, the block's end commits."""
         with (
             self.user_connection(user_id) as connection,
-            Session(connection, join_transaction_mode="rollback_only") as session,
+            Session(connection, join_transaction_mode="rollback_only", info={ACTING_FOR: user_id}) as session,
         ):
             yield session
             if session.in_transaction():
@@ -214,5 +219,21 @@ def as_user(session: Session, user_id: UUID) -> Iterator[Session]:
     """
     connection = session.connection()
     role, user, _, _ = connection.exec_driver_sql(_ENTER, (APP, str(user_id))).one()
-    yield session
+    before = session.info.get(ACTING_FOR)
+    session.info[ACTING_FOR] = user_id
+    try:
+        yield session
+    finally:
+        session.info[ACTING_FOR] = before
     session.connection().exec_driver_sql(_ENTER, (role, user))
+
+
+def acting_for(session: Session) -> UUID:
+    """For whom a session acts; UsageError when for nobody."""
+    known: UUID | None = session.info.get(ACTING_FOR)
+    if known is None:
+        named = session.scalar(text("SELECT nullif(current_setting('carmenta.user_id', true), '')"))
+        if named is None:
+            raise UsageError("the session acts for nobody: open it by Database.user_session, or act within as_user.")
+        known = UUID(named)
+    return known

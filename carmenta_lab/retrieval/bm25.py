@@ -1,4 +1,4 @@
-"""BM25 over the posting lists of a user: inverse document frequency and length normalisation, in stock PostgreSQL."""
+"""BM25 over the postings of a user: inverse document frequency and length normalisation, in stock PostgreSQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,28 @@ from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, END_OF_TIME, LIMIT, SEARCHED, TEXT, USER, AtLeast, Limit
 from carmenta_lab.schema.search.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT, UNIT_CODES
 
-View: TypeAlias = Literal["own", "answer", "window", "conversation"]
-"""What stands for a passage: its own text; that and the questions of the message before it; it and its neighbours;
-its whole conversation."""
+View: TypeAlias = Literal["own", "answer"]
+"""What stands for a passage: its own text; that and the questions of the message before it."""
+
+
+def lexemes(content: str = ":text") -> str:
+    """The words of the question, or of a part of it, as an array."""
+    return f"tsvector_to_array(to_tsvector(CAST(:config AS regconfig), {content}))"
+
+
+def entries_of(words: str) -> str:
+    """Rows (n, entries) of an array of words, by number: their postings, row by row, and the entries of the tail.
+
+    `words` is an expression that reads no row. Each word is looked up by the table's key, whatever the planner's
+    statistics say of a user; nothing is looked for in the tail when there is none.
+    """
+    return f"""
+        SELECT w.n, t.entries FROM unnest({words}) WITH ORDINALITY w (lexeme, n)
+        CROSS JOIN LATERAL (
+            SELECT entries FROM search.postings WHERE user_id = :user_id AND lexeme = w.lexeme OFFSET 0) t
+        UNION ALL SELECT u.n, u.entries FROM search.word_index i
+        CROSS JOIN LATERAL search.unmerged_words(:user_id, {words}) u
+        WHERE i.user_id = :user_id AND i.posted_slot < i.next_slot"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,7 @@ class BM25:
         return "bm25"
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
-        """One SELECT over the posting lists of the question's words."""
+        """One SELECT over the postings of the question's words, and over the passages that have none yet."""
         return cast("Select[Any]", _statement(self, limit))
 
     def settings(self, route: str) -> Mapping[str, str]:
@@ -54,33 +73,43 @@ class BM25:
 
 
 def words(retriever: BM25) -> str:
-    """CTEs `word` (lexeme, entries, idf) and `total` (n, average): the question's words and the user's statistics.
+    """CTEs `entry` (n, entries), `word` (n, idf), `total` (n, average): the question's words by number, and statistics.
 
     Wherever a statement reads the question or its time, it does so in a subquery of its own. Else the planner would see
     how many words there are, and a connection that began with short questions would plan every one anew, for ever;
-    that takes longer than the search.
+    that takes longer than the search. It would do the same if the number of the user's passages showed in its costs;
+    hence the subqueries that end in OFFSET 0.
     """
     asked = " + asked_length" if retriever.view == "answer" else ""
-    whole = set(retriever.units) == set(UNIT_CODES) and retriever.view == "answer"
-    df = "cardinality(t.entries)" if whole else f"(SELECT count(*) FROM unnest(t.entries) e WHERE {_used(retriever)})"
+    used = _used(retriever)
+    df = f"(SELECT count(*) FROM unnest(entries) e WHERE {used})" if used else "cardinality(entries)"
     return f"""
     total AS MATERIALIZED (
         SELECT coalesce(sum(passages), 0)::float8 AS n,
             greatest(1, sum(length{asked})::float8 / sum(passages)) AS average
         FROM search.lexical_statistics WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
+    ), asked AS MATERIALIZED (SELECT {lexemes()} AS lexemes
+    ), entry AS MATERIALIZED ({entries_of("(SELECT lexemes FROM asked)")}
     ), word AS MATERIALIZED (
-        SELECT w.lexeme, t.entries, ln(1 + (total.n - d.df + .5) / (d.df + .5)) AS idf
-        FROM unnest((SELECT tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :text)))) w (lexeme)
-        CROSS JOIN total
-        LEFT JOIN search.postings t ON t.user_id = :user_id AND t.lexeme = w.lexeme
-        CROSS JOIN LATERAL (SELECT coalesce({df}, 0)::float8 AS df) d
+        SELECT n, {_rarity("sum(df)::float8")} AS idf FROM (SELECT n, {df} AS df FROM entry) held GROUP BY n
     )"""
 
 
-def _score(retriever: BM25, idf: str, tf: str, length: str, average: str) -> str:
+def _rarity(df: str) -> str:
+    """A word's inverse document frequency."""
+    return f"ln(1 + ((SELECT n FROM total) - {df} + .5) / ({df} + .5))"
+
+
+def share() -> str:
+    """A score as a share of what all words of the question could reach at the most, those that nobody used included."""
+    unknown = f"(SELECT cardinality(lexemes) FROM asked) - count(*)) * {_rarity('0')}"
+    return f"s.score / (SELECT greatest(coalesce(sum(idf), 0) + ({unknown}, 1e-9) FROM word)"
+
+
+def _score(retriever: BM25, tf: str, length: str) -> str:
     """One word's part of a score: idf tf / (tf + k1 (1 - b + b length / average)), with one division by tf."""
     flat, slope = retriever.k1 * (1 - retriever.b), retriever.k1 * retriever.b
-    return f"{idf} / (1 + ({flat} + {slope} / {average} * ({length})) / ({tf}))"
+    return f"idf / (1 + ({flat} + {slope} / (SELECT average FROM total) * ({length})) / ({tf}))"
 
 
 def _quoted(names: tuple[str, ...]) -> str:
@@ -88,56 +117,29 @@ def _quoted(names: tuple[str, ...]) -> str:
 
 
 def _used(retriever: BM25) -> str:
-    """The condition on an entry `e` that it is one of this view and these units."""
+    """The condition on an entry `e` that it is one of this view and these units; empty where all are."""
     own = f"(e >> {TF}) & 255 > 0"
     codes = ", ".join(str(UNIT_CODES[unit]) for unit in retriever.units)
     units = f"(e >> {UNIT}) & 3 IN ({codes})"
     parts = [*([] if retriever.view == "answer" else [own])]
     parts += [] if set(retriever.units) == set(UNIT_CODES) else [units]
-    return " AND ".join(parts) or "true"
+    return " AND ".join(parts)
 
 
-def _own(retriever: BM25) -> str:
-    """CTE `scored` (slot, score) where a passage stands for itself."""
-    both = retriever.view == "answer"
+def _scored(retriever: BM25) -> str:
+    """CTE `scored` (slot, score), in single precision: sums of the same numbers in another order differ in the last.
+
+    Equal texts must have equal scores, however and in whatever order they were indexed.
+    """
+    both, used = retriever.view == "answer", _used(retriever)
     tf = f"((e >> {TF}) & 255)" + (f" + ((e >> {ASKED_TF}) & 255)" if both else "")
     length = f"((e >> {LENGTH}) & 1023)" + (" + (e & 1023)" if both else "")
-    score = _score(retriever, "idf", tf, length, "(SELECT average FROM total)")
     return f"""
     scored AS (
-        SELECT (e >> {SLOT})::int AS slot, sum({score}) AS score
-        FROM (SELECT unnest(entries) AS e, idf FROM word) every WHERE {_used(retriever)} GROUP BY 1
+        SELECT (e >> {SLOT})::int AS slot, sum({_score(retriever, tf, length)})::real::float8 AS score
+        FROM (SELECT unnest(entries) AS e, idf FROM entry JOIN word USING (n)) every
+        {f"WHERE {used} " if used else ""}GROUP BY 1
     )"""
-
-
-def _views(retriever: BM25) -> str:
-    """CTEs that end in `scored` where several passages make one text."""
-    window = retriever.view == "window"
-    shown = (
-        "slot AS doc, unnest(ARRAY[slot, lag(slot) OVER w, lead(slot) OVER w]) AS slot"
-        if window
-        else "min(slot) OVER w AS doc, slot"
-    )
-    order = " ORDER BY place" if window else ""
-    score = _score(retriever, "ln(1 + (c.n - y.df + .5) / (y.df + .5))", "u.tf", "s.length", "c.average")
-    scored = "d.doc AS slot, d.score FROM document d" if window else "slot, score FROM document JOIN member USING (doc)"
-    return f"""
-    member AS MATERIALIZED (
-        SELECT {shown} FROM search.passage_features
-        WHERE user_id = :user_id AND unit IN ({_quoted(retriever.units)})
-        WINDOW w AS (PARTITION BY coalesce(conversation_id, passage_id){order})
-    ), size AS MATERIALIZED (
-        SELECT m.doc, sum(f.length)::float8 AS length FROM member m
-        JOIN search.passage_features f ON f.user_id = :user_id AND f.slot = m.slot GROUP BY 1
-    ), used AS MATERIALIZED (
-        SELECT m.doc, word.lexeme, sum((e >> {TF}) & 255)::float8 AS tf FROM word CROSS JOIN unnest(word.entries) e
-        JOIN member m ON m.slot = (e >> {SLOT})::int WHERE {_used(retriever)} GROUP BY 1, 2
-    ), frequency AS (SELECT lexeme, count(*)::float8 AS df FROM used GROUP BY 1),
-    corpus AS (SELECT count(*)::float8 AS n, avg(length) AS average FROM size),
-    document AS (
-        SELECT u.doc, sum({score}) AS score
-        FROM used u JOIN size s USING (doc) JOIN frequency y USING (lexeme) CROSS JOIN corpus c GROUP BY 1
-    ), scored AS (SELECT {scored})"""
 
 
 def rows_at_most(limit: Limit) -> str:
@@ -148,20 +150,23 @@ def rows_at_most(limit: Limit) -> str:
 
 
 def ranked(retriever: BM25, limit: Limit, score: str = "s.score") -> str:
-    """The whole statement as text; `score` is an expression over `s` (slot, score) and `word`."""
-    body = _own(retriever) if retriever.view in ("own", "answer") else _views(retriever)
+    """The whole statement as text; `score` is an expression over `s` (slot, score) and `word`.
+
+    Of passages with equal scores those with the lowest ids are returned, not those indexed first: a conversation ranks
+    the same whether it was written message by message or loaded.
+    """
     return f"""
-    WITH {words(retriever)}, {body}, top AS (
+    WITH {words(retriever)}, {_scored(retriever)}, top AS (
         SELECT s.slot, {score} AS score FROM scored s
         WHERE (SELECT :asked_at) >= '{END_OF_TIME.isoformat()}' OR EXISTS (
             SELECT FROM search.passage_features f WHERE f.user_id = :user_id AND f.slot = s.slot
-            AND (f.created_at IS NULL OR f.created_at <= :asked_at))
-        ORDER BY 2 DESC, 1 LIMIT {rows_at_most(limit)}
+            AND (f.created_at IS NULL OR f.created_at <= :asked_at) OFFSET 0)
+        ORDER BY 2 DESC FETCH FIRST ({rows_at_most(limit)}) ROWS WITH TIES
     )
     SELECT f.passage_id, f.source_id, f.unit, top.score FROM top CROSS JOIN LATERAL (
         SELECT passage_id, source_id, unit FROM search.passage_features
         WHERE user_id = :user_id AND slot = top.slot LIMIT 1) f
-    ORDER BY top.score DESC, f.passage_id"""
+    ORDER BY top.score DESC, f.passage_id LIMIT {rows_at_most(limit)}"""
 
 
 COLUMNS = (

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, ranked, rows_at_most
+from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, entries_of, lexemes, ranked, rows_at_most, share
 from carmenta_lab.retrieval.retriever import ASKED_AT, CONFIG, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
@@ -79,16 +79,19 @@ CODES = """
 """The candidate's token codes, and those of the questions it answers."""
 
 TOKENS = """
-    token AS MATERIALIZED (
+    spelled AS MATERIALIZED (
+        SELECT array_agg(DISTINCT l) AS lexemes FROM unnest(:code_words) t (word) CROSS JOIN unnest({lexemes}) l
+    ), used AS MATERIALIZED (
+        SELECT lexemes[n] AS lexeme, sum(cardinality(entries))::float8 AS df
+        FROM ({entries}) every CROSS JOIN spelled GROUP BY 1
+    ), token AS MATERIALIZED (
         SELECT t.n, t.code, sqrt(ln(1 + (s.n - d.df + .5) / (d.df + .5))) AS rarity
         FROM unnest(:codes, :code_words) WITH ORDINALITY t (code, word, n)
         CROSS JOIN (
             SELECT coalesce(sum(passages), 0)::float8 AS n FROM search.lexical_statistics WHERE user_id = :user_id
         ) s
         CROSS JOIN LATERAL (
-            SELECT max(coalesce(cardinality(p.entries), 0))::float8 AS df
-            FROM unnest(tsvector_to_array(to_tsvector(CAST(:config AS regconfig), t.word))) w (lexeme)
-            LEFT JOIN search.postings p ON p.user_id = :user_id AND p.lexeme = w.lexeme
+            SELECT max(coalesce(u.df, 0)) AS df FROM unnest({lexemes}) w (lexeme) LEFT JOIN used u USING (lexeme)
         ) d WHERE d.df IS NOT NULL
     ), spread AS MATERIALIZED (
         SELECT {own}, t.n, t.weight,
@@ -116,7 +119,6 @@ class Evidence:
     words: BM25 = field(default_factory=lambda: BM25(view="answer"))
     depth: int = 60  # candidates of each search
     searches: tuple[Search, ...] = ("vectors", "words")  # which of the two find candidates
-    rerank: int = 0  # how many of the best are ranked again by full token vectors; their texts are encoded anew
     near: float = 0.02  # cosine distance within which two passages say nearly the same; 0 keeps both in place
     link: float = 0.5  # how far a memory and its message lift each other: the share of what the other is better
 
@@ -164,18 +166,13 @@ class Evidence:
 def _statement(retriever: Evidence, route: str, limit: Limit) -> Any:
     depth = AtLeast(retriever.depth)
     nearest = retriever.vector.statement(route, depth).cte("nearest")
-    worded = text(ranked(retriever.words, depth, share(retriever.words)))
+    worded = text(ranked(retriever.words, depth, share()))
     known = worded.columns(*COLUMNS).cte("worded")
     sql = text(_sql(retriever, limit))
     used = [p for p in PARAMETERS if f":{p.key}" in sql.text]
     parts = [column(prefix + signal.name, Double) for prefix in ("", "z:") for signal in retriever.signals]
     bound = sql.bindparams(*(bindparam(p.key, type_=p.type) for p in used))
     return bound.columns(*COLUMNS, *parts).add_cte(nearest, known)
-
-
-def share(words: BM25) -> str:
-    """BM25 as a share of what the question's words could reach at the most."""
-    return "s.score / (SELECT greatest(sum(idf), 1e-9) FROM word)"
 
 
 def _sql(retriever: Evidence, limit: Limit) -> str:
@@ -190,7 +187,8 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
         last = "gathered"
         own = ", ".join((*OWN, *(signal.name for signal in early)))
         late = ", ".join(f"coalesce({s.sql()}, 0)::float8 AS {s.name}" for s in signals if s.stage == "tokens")
-        stages = TOKENS.format(own=own, late=late)
+        entries = entries_of("(SELECT lexemes FROM spelled)")
+        stages = TOKENS.format(own=own, late=late, lexemes=lexemes("t.word"), entries=entries)
     every = ", ".join(f"({s.sql()})::float8 AS {s.name}" if s.stage == "all" else f"c.{s.name}" for s in signals)
     total = " + ".join(f"{signal.weight} * v.{signal.name}" for signal in signals)
     parts = ", ".join(f"r.{signal.name}" for signal in signals)

@@ -23,12 +23,23 @@ _OWN_COLUMNS = 4
 
 Row = tuple[Any, ...]
 
+_GUARDED = """
+    SELECT found.*, CASE WHEN (SELECT EXISTS (SELECT FROM {schema}.outbox o WHERE o.user_id = %(user_id)s))
+        THEN {schema}.noted(%(user_id)s, found.source_id) END AS noted
+    FROM ({statement}) found
+"""
+"""A statement whose rows say as well what is noted of their source: the kind of the note, null where there is none.
+
+Such a row may be of an old form of its source, or of one that is gone. Whether anything is noted is asked once; where
+nothing is, as ever where a worker runs, that is all it costs.
+"""
+
 
 @dataclass(frozen=True)
 class Prepared:
     """What is the same in every search of one retriever by one route."""
 
-    text: bytes
+    text: bytes  # its rows have one more column than the statement: what is noted of the source
     fixed: Mapping[str, Any]  # parameters that have their value from the statement
     asked: Mapping[str, Callable[[Any], Any] | None]  # those that each search gives, and how they are packed
     parts: tuple[str, ...]  # names of the columns after the four that every statement has
@@ -64,6 +75,7 @@ def prepared(retriever: Retriever, route: str) -> Prepared:
     settings = retriever.settings(route)
     table = f"{SEARCH}.{table_name(retriever.model)}" if retriever.model else ""
     around = Around.of(settings, table) if settings else None
+    text = _GUARDED.format(statement=text, schema=SEARCH)
     return Prepared(text.encode(), fixed, asked, tuple(columns[_OWN_COLUMNS:]), around)
 
 

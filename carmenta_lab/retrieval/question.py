@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,6 @@ class Question:
     vector: Vector  # of that text, shape (dim,)
     words: tuple[str, ...]  # of each token that counts, the word it is a part of
     codes: tuple[bytes, ...]  # of each token that counts, the signs of its vector: dim / 8 bytes
-    token_vectors: Vector | None = field(compare=False, repr=False)  # those vectors, shape (tokens, dim)
     speaker: str | None  # the participant who is named, when exactly one is
     months: tuple[int, ...]  # 1..12
     years: tuple[int, ...]
@@ -91,7 +90,7 @@ def read_question(query: Query, people: Participants, model: str, tokens: bool =
     names = people.names
     text = _without(query.text, names, language)
     named = {names[word] for word in WORD.findall(query.text.lower()) if names.get(word)}
-    words, codes, matrix = _tokens(query.text, model, frozenset(names), language) if tokens else ((), (), None)
+    words, codes = _tokens(query.text, model, frozenset(names), language) if tokens else ((), ())
     months = [n for n, m in enumerate(language.months, 1) if _mentions(query.text, m)]
     addressed = re.search(_python(language.addressed), query.text, re.IGNORECASE) is not None
     return Question(
@@ -99,7 +98,6 @@ def read_question(query: Query, people: Participants, model: str, tokens: bool =
         vector=embedded(model, text),
         words=words,
         codes=codes,
-        token_vectors=matrix,
         speaker=next(iter(named)) if len(named) == 1 else None,
         months=tuple(months),
         years=tuple(int(year) for year in dict.fromkeys(YEAR.findall(query.text))),
@@ -115,16 +113,14 @@ def embedded(model: str, text: str) -> Vector:
     return load_embedder(model).embed_query(text)
 
 
-def _tokens(
-    text: str, model: str, names: frozenset[str], language: Rules
-) -> tuple[tuple[str, ...], tuple[bytes, ...], Vector]:
-    """Word, code and vector of each token but those of names and question words; of all, where no other is left."""
+def _tokens(text: str, model: str, names: frozenset[str], language: Rules) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """Word and code of each token but those of names and question words; of all, where no other is left."""
     found = load_embedder(model).token_embeddings([text])[0]
     words = [_word(text, start, end) for start, end in found.offsets]
     kept = [i for i, word in enumerate(words) if word and word not in names and word not in language.question_words]
     codes = np.packbits(found.vectors > 0, axis=1)
     kept = kept or list(range(len(words)))
-    return tuple(words[i] for i in kept), tuple(codes[i].tobytes() for i in kept), found.vectors[kept]
+    return tuple(words[i] for i in kept), tuple(codes[i].tobytes() for i in kept)
 
 
 def _word(text: str, start: int, end: int) -> str:

@@ -14,11 +14,9 @@ from sqlalchemy.orm import Session
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.records import Hit, Query, Ranking
-from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.fulltext import searchable
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.question import Question, participants, read_question
-from carmenta_lab.retrieval.rerank import reranked
 from carmenta_lab.retrieval.retriever import APPROXIMATE, END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
 from carmenta_lab.schema.base import LANGUAGES
@@ -61,7 +59,7 @@ def search(
         vector = question.vector
     parameters, note = _parameters(retriever, query, vector, question)
     try:
-        route, hits = _routed(session, retriever, query, parameters, max(k, getattr(retriever, "rerank", 0)))
+        route, hits = _routed(session, retriever, query, parameters, k)
     except DBAPIError as error:
         if refusal := _refused(error, retriever.model):
             raise refusal from None
@@ -69,9 +67,6 @@ def search(
     if len(hits) < k and (exact := exactly(route)) != route:
         note = f"the index found {len(hits)} of {k}, so the search was made again without it"
         route, hits = exact, _hits(_connection(session), retriever, exact, parameters, k)[0]
-    if isinstance(retriever, Evidence) and retriever.rerank and question is not None:
-        weight = sum(signal.weight for signal in retriever.signals if signal.name == "late")
-        hits = reranked(_session(session), query, question, hits, retriever.model, weight, retriever.rerank)[:k]
     if not hits:
         note = _why_nothing(_session(session), query, parameters) or note
     return Ranking(query.query_id, hits, route, note)
@@ -159,24 +154,28 @@ def _routed(
 def _hits(
     connection: Connection, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
 ) -> tuple[tuple[Hit, ...], str]:
-    """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come."""
+    """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come.
+
+    What the index may hold in an old form is left out, as other clients have changed or deleted it since.
+    """
     statement = prepared(retriever, route)  # type: ignore[arg-type]  # retrievers are frozen, so hashable
     limit = k + (k // 5 if route in APPROXIMATE else k // 2 + 2)  # a row that an index gives costs ten of a sort
     while True:
         rows, indexes = execute(connection, statement, statement.values(parameters, limit))
         best: dict[UUID, Row] = {}
         for row in rows:
-            best.setdefault(row[1], row)
+            if row[-1] is None:
+                best.setdefault(row[1], row)
             if len(best) == k:
                 break
-        if len(best) == k or len(rows) < limit:
+        if len(best) == k or len(rows) < limit or rows[0][-1] == "user":
             break
         limit *= 4
     return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(best.values(), start=1)), indexes
 
 
 def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
-    passage, source, unit, score, *found = row
+    passage, source, unit, score, *found, _ = row
     scores = (
         {name: float(value) for name, value in zip(parts, found, strict=True) if value is not None} if parts else {}
     )

@@ -26,7 +26,10 @@ class Shown:
 
 
 def texts(session: Session, user_id: UUID, hits: Sequence[Hit]) -> list[Shown]:
-    """The hits with their texts, in the same order; to be called within `as_user`."""
+    """The hits with their texts, in the same order, but for those whose text has changed since or is gone.
+
+    To be called within `as_user`.
+    """
     p = passages
     given = func.coalesce(messages.c.external_id, memories.c.external_id, documents.c.external_id)
     rows = session.execute(
@@ -34,11 +37,16 @@ def texts(session: Session, user_id: UUID, hits: Sequence[Hit]) -> list[Shown]:
         .outerjoin(messages, (messages.c.user_id == p.c.user_id) & (messages.c.id == p.c.message_id))
         .outerjoin(memories, (memories.c.user_id == p.c.user_id) & (memories.c.id == p.c.memory_id))
         .outerjoin(documents, (documents.c.user_id == p.c.user_id) & (documents.c.id == p.c.document_id))
-        .where(p.c.user_id == user_id, p.c.id.in_([hit.passage_id for hit in hits]))
+        .where(
+            p.c.user_id == user_id,
+            p.c.id.in_([hit.passage_id for hit in hits]),
+            func.search.noted(user_id, p.c.source_id).is_(None),
+        )
     )
     found = {row.id: row for row in rows}
     shown = []
     for hit in hits:
-        row = found[hit.passage_id]
+        if (row := found.get(hit.passage_id)) is None:
+            continue
         shown.append(Shown(hit, row.given or str(hit.source_id), row.content, row.created_at))
     return shown

@@ -14,7 +14,7 @@ from carmenta_lab.schema.product import (
     operations,
     token_counts,
 )
-from carmenta_lab.schema.search import lexical, passages
+from carmenta_lab.schema.search import lexical, outbox, passages
 
 metadata = Base.metadata
 DOMAINS = {
@@ -28,6 +28,7 @@ DOMAINS = {
     "tokens": token_counts,
     "retrieval": passages,
     "words": lexical,
+    "outbox": outbox,
     "lab": measurements,
 }
 """Domain -> module; the order is that of the reading."""

@@ -180,20 +180,20 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_artifact_references_target_artifact ON carmenta.artifact_references (user_id, target_artifact_id) WHERE target_artifact_id IS NOT NULL
-        """
-    )
-    op.execute(
-        r"""
         CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
         """
     )
-    op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
     op.execute(
         r"""
         CREATE INDEX ix_artifact_references_document ON carmenta.artifact_references (user_id, document_id) WHERE document_id IS NOT NULL
         """
     )
+    op.execute(
+        r"""
+        CREATE INDEX ix_artifact_references_target_artifact ON carmenta.artifact_references (user_id, target_artifact_id) WHERE target_artifact_id IS NOT NULL
+        """
+    )
+    op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
     op.execute(
         r"""
         COMMENT ON TABLE carmenta.artifact_references IS 'An artifact refers to another artifact, a conversation, a message or a document.'

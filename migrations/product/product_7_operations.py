@@ -42,6 +42,11 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
+        CREATE INDEX ix_background_queries_unseen ON carmenta.background_queries (user_id, finished_at) WHERE finished_at IS NOT NULL AND seen_at IS NULL
+        """
+    )
+    op.execute(
+        r"""
         CREATE INDEX ix_background_queries_due ON carmenta.background_queries (user_id, run_after, id) WHERE status IN ('pending', 'running')
         """
     )
@@ -53,11 +58,6 @@ def upgrade() -> None:
     op.execute(
         r"""
         CREATE INDEX ix_background_queries_all_due ON carmenta.background_queries (run_after) WHERE status IN ('pending', 'running')
-        """
-    )
-    op.execute(
-        r"""
-        CREATE INDEX ix_background_queries_unseen ON carmenta.background_queries (user_id, finished_at) WHERE finished_at IS NOT NULL AND seen_at IS NULL
         """
     )
     op.execute(
@@ -131,12 +131,12 @@ def upgrade() -> None:
         )
         """
     )
+    op.execute("CREATE INDEX ix_events_created_at ON carmenta.events USING brin (created_at)")
     op.execute(
         r"""
         CREATE INDEX ix_events_conversation ON carmenta.events (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
-    op.execute("CREATE INDEX ix_events_created_at ON carmenta.events USING brin (created_at)")
     op.execute("COMMENT ON TABLE carmenta.events IS 'Something that happened, for analytics; never changed.'")
     op.execute("COMMENT ON COLUMN carmenta.events.name IS 'message_sent, artifact_opened, ...'")
     op.execute("ALTER TABLE carmenta.events ENABLE ROW LEVEL SECURITY")

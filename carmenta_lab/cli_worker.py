@@ -1,0 +1,48 @@
+"""`carmenta-lab worker`: have the index follow what other clients wrote, until it is stopped."""
+
+import signal
+from datetime import timedelta
+from threading import Event
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    name: Annotated[str | None, typer.Option(help="Its name in the leases; host and process unless given.")] = None,
+    lease: Annotated[float, typer.Option(help="Seconds that a block may take before others may take it.", min=1)] = 300,
+    model: Annotated[list[str] | None, typer.Option(help="Whose vectors are written; the bundled model.")] = None,
+) -> None:
+    """Index what other clients wrote, changed or deleted; any number of workers may run at once.
+
+    Ctrl-C and SIGTERM end it after the block it is at. Example: `carmenta-lab worker --once`
+    """
+    from carmenta_lab.embedding import DEFAULT_MODEL
+    from carmenta_lab.indexing.worker import Done, run
+    from carmenta_lab.postgres.lab import open_lab
+
+    stop = Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    told = 0
+
+    def tell(done: Done) -> None:
+        nonlocal told
+        for error in done.errors[told:]:
+            typer.echo(f"given up: {error}", err=True)
+        told = len(done.errors)
+
+    with open_lab() as lab:
+        models = model or [DEFAULT_MODEL]
+        done = run(lab, once=once, name=name, models=models, stop=stop, progress=tell, lease=timedelta(seconds=lease))
+    tell(done)
+    typer.echo(
+        f"{done.notes} notes done, {done.sources} sources indexed, {done.passages} passages came or went, "
+        f"{done.failed} attempts failed"
+    )

@@ -1,0 +1,125 @@
+"""Which rows does the index follow, and what do they say now? Messages, memories and documents of one user."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+import psycopg
+
+from carmenta_lab.indexing.passages import as_written, header
+
+Kind: TypeAlias = Literal["message", "memory", "document"]
+KINDS: tuple[Kind, ...] = ("message", "memory", "document")
+
+UNITS: Mapping[Kind, str] = {"message": "turn", "memory": "memory", "document": "section"}
+"""The unit of the passages of a source of each kind."""
+
+TABLES: Mapping[Kind, str] = {"message": "messages", "memory": "memories", "document": "documents"}
+"""Its table in the product."""
+
+
+class Source(NamedTuple):
+    """A row whose text is searched, as far as its passages depend on it."""
+
+    kind: Kind
+    id: UUID
+    text: str
+    created_at: datetime | None  # on the clock of whoever wrote it, as a passage's header shows that day
+    language: str
+    shown: str | None  # whose name stands before the text
+    author: str | None  # as the row has it
+
+    @property
+    def head(self) -> str:
+        """What stands before its text in a passage."""
+        return header(self.created_at, self.shown)
+
+
+Living: TypeAlias = dict[tuple[Kind, UUID], Source]
+
+_WHO = {
+    "message": "coalesce(nullif(s.author, ''), initcap(s.role)), s.author",
+    "memory": "NULL::text, NULL::text",
+    "document": "s.name, NULL::text",
+}
+_LIVING = """
+    SELECT s.id, s.content, s.created_at, s.utc_offset, s.language, {who}
+    FROM carmenta.{table} s {join}
+    WHERE s.user_id = %(user)s AND {which} {living}
+    AND EXISTS (SELECT FROM carmenta.users u WHERE u.id = s.user_id AND u.deleted_at IS NULL)
+    ORDER BY s.id {rest}
+"""
+_JOIN = "JOIN carmenta.conversations c ON c.user_id = s.user_id AND c.id = s.conversation_id"
+
+_HOLD_CONVERSATIONS = """
+    SELECT FROM carmenta.conversations WHERE user_id = %(user)s AND id IN (
+        SELECT conversation_id FROM carmenta.messages WHERE user_id = %(user)s AND id = ANY(%(ids)s)
+    ) ORDER BY id FOR SHARE
+"""
+"""Before their messages, as everybody does who locks both."""
+
+_IDS: Mapping[str, Mapping[Kind, str]] = {
+    "user": {kind: f"SELECT id FROM carmenta.{table} WHERE user_id = %(user)s" for kind, table in TABLES.items()},
+    "conversation": {
+        "message": "SELECT id FROM carmenta.messages WHERE user_id = %(user)s AND conversation_id = %(id)s"
+    },
+}
+
+
+def living(kind: Kind, which: str, revived: Kind | Literal["conversation"] | None = None, rest: str = "") -> str:
+    """The statement that reads sources of a kind as they are now, none that is deleted softly or below what is.
+
+    With `revived` as if what is deleted softly of that kind were not.
+    """
+    conditions = "" if revived == kind else " AND s.deleted_at IS NULL"
+    conditions += " AND c.deleted_at IS NULL" if kind == "message" and revived != "conversation" else ""
+    join = _JOIN if kind == "message" else ""
+    return _LIVING.format(who=_WHO[kind], table=TABLES[kind], join=join, which=which, living=conditions, rest=rest)
+
+
+def source(kind: Kind, row: tuple[Any, ...]) -> Source:
+    """What a row of `living` says."""
+    id, text, at, offset, language, shown, author = row
+    return Source(kind, id, text, as_written(at, offset), language, shown, author)
+
+
+def read_living(
+    raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[Kind, UUID]], hold: bool = False
+) -> Living:
+    """Those of the wanted sources that live; with `hold` nobody changes or deletes them until the transaction ends."""
+    found: Living = {}
+    for kind, ids in by_kind(wanted).items():
+        values = {"user": user, "ids": ids}
+        if hold and kind == "message":
+            raw.execute(_HOLD_CONVERSATIONS, values)
+        if hold:  # by a plan that cannot leave out the lock, and whoever lives no more is locked as well
+            raw.execute(
+                f"SELECT FROM carmenta.{TABLES[kind]} WHERE user_id = %(user)s AND id = ANY(%(ids)s) ORDER BY id "
+                "FOR NO KEY UPDATE",
+                values,
+            )
+        for row in raw.execute(living(kind, "s.id = ANY(%(ids)s)"), values, binary=True).fetchall():
+            found[kind, row[0]] = source(kind, row)
+    return found
+
+
+def below(
+    raw: psycopg.Connection[Any], user: UUID, kind: Literal["conversation", "user"], id: UUID
+) -> list[tuple[Kind, UUID]]:
+    """All sources of a conversation or of a user, whether they live or not."""
+    values = {"user": user, "id": id}
+    return [(each, row[0]) for each, ids in _IDS[kind].items() for row in raw.execute(ids, values, binary=True)]
+
+
+def by_kind(wanted: Iterable[tuple[Kind, UUID]]) -> dict[Kind, list[UUID]]:
+    """The ids of each kind that there is."""
+    found: dict[Kind, list[UUID]] = {}
+    for kind, id in wanted:
+        found.setdefault(kind, []).append(id)
+    return {kind: sorted(ids) for kind, ids in found.items()}
+
+
+def in_blocks(wanted: Sequence[tuple[Kind, UUID]], size: int) -> list[Sequence[tuple[Kind, UUID]]]:
+    """The same, so many at a time."""
+    return [wanted[start : start + size] for start in range(0, len(wanted), size)]
