@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
+from carmenta_lab.indexing.writing import UNNOTED, remove
 from carmenta_lab.ingest.domain_rows import REMEMBERED
 from carmenta_lab.ingest.staging import lock_key, sweep
+from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.schema import metadata
 
 ELSEWHERE = (
@@ -114,8 +116,9 @@ def forget_conversation(
         objects = _objects(session, f"message_id IN {said}", values)
         before = _held(session, user_id)
         judged = _forget_questions(session, judged_on_it, values) if lab else {}
-        _remove_words(session, f"(p.message_id IN {said} OR p.memory_id IN {learned})", values)
-        _remove_notes(session, f"source_id = :conversation OR source_id IN {said} OR source_id IN {learned}", values)
+        _unindex(
+            session, f"message_id IN {said} OR memory_id IN {learned}", f"{said} OR source_id IN {learned}", values
+        )
         for table in going:
             _clear_references(session, table, going, values)
         for table in going:
@@ -150,7 +153,7 @@ def _alone(session: Session, sources: Sequence[str]) -> None:
     raw = session.connection().connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     sweep(raw)
-    raw.execute("SELECT set_config('carmenta.indexing', 'at_once', true)")
+    raw.execute(UNNOTED, (True,))
     for source in sources:
         key = lock_key(Ids(source).dataset)  # held to the end, so that no load begins meanwhile
         if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
@@ -199,22 +202,14 @@ def _forget_in_runs(session: Session, user_id: UUID) -> dict[str, int]:
     return {"lab.runs": len(done)} if done else {}
 
 
-def _remove_words(session: Session, which: str, values: Mapping[str, UUID]) -> None:
-    """Take passages out of the index of words, before they go: its postings and statistics are exact afterwards."""
-    if session.scalar(text("SELECT to_regprocedure('search.remove_words(uuid, uuid[])') IS NOT NULL")):
-        session.execute(
-            text(
-                "SELECT search.remove_words(:user, ARRAY(SELECT p.id FROM search.passages p "
-                f"WHERE p.user_id = :user AND {which}))"
-            ),
-            values,
-        )
-
-
-def _remove_notes(session: Session, which: str, values: Mapping[str, UUID]) -> None:
-    """What a worker was to index of rows that go."""
-    if _is_there(session, "search.outbox"):
-        session.execute(text(f"DELETE FROM search.outbox WHERE user_id = :user AND ({which})"), values)
+def _unindex(session: Session, which: str, noted: str, values: Mapping[str, UUID]) -> None:
+    """Take the words, vectors and codes of passages out of the index, and what was noted of their sources."""
+    if not _is_there(session, "search.passages"):
+        return
+    found = session.scalars(text(f"SELECT id FROM search.passages WHERE user_id = :user AND ({which})"), values).all()
+    remove(late_connection(session.connection()), values["user"], found)
+    notes = f"source_id = :conversation OR source_id IN {noted}"
+    session.execute(text(f"DELETE FROM search.outbox WHERE user_id = :user AND ({notes})"), values)
 
 
 def _clear_references(session: Session, table: str, going: Mapping[str, str], values: Mapping[str, UUID]) -> None:

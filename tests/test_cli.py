@@ -295,7 +295,7 @@ def test_reset_says_what_goes_and_empties_and_migrates(own_command: Command, own
     name = _name(own_environment)
     code, out, err = own_command("db", "reset")
     assert (code, f"confirm with --confirm {name}" in err.replace("\n", " ")) == (2, True)
-    assert "1 dataset, 3 users, 89 conversations, 1,275 messages" in out
+    assert "1 dataset, 3 users, 52 conversations, 1,275 messages" in out
     assert (
         json.loads(own_command("db", "status", "--json")[1])["datasets"]["sample"]["users"] == 3
     )  # nothing was dropped
@@ -340,6 +340,7 @@ def test_a_database_from_before_the_branches_is_refused_by_every_command_and_res
     own_command: Command, own_environment: dict[str, str]
 ) -> None:
     name = _name(own_environment)
+    assert own_command("db", "status")[0] == 0
     with find_way().database() as database, database.owner.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA search CASCADE")
         connection.exec_driver_sql("DROP TABLE lab.alembic_version")
@@ -367,31 +368,33 @@ def test_status_of_a_database_that_is_not_there_makes_none(
 
 
 def test_vectors_that_only_a_folder_gives_are_asked_about_before_they_go(
-    own_command: Command, own_environment: dict[str, str], tmp_path: Path
+    fresh: Command, empty_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """And the folder's next load brings them again, though nothing in it has changed."""
     folder = tmp_path / "given"
     (folder / "embeddings").mkdir(parents=True)
-    line = {"message_id": "m1", "conversation_id": "c1", "user_id": "ann", "role": "user", "text": "the spare key"}
+    line = {"message_id": "m1", "conversation_id": "c1", "user_id": "ann", "role": "user"}
+    line |= {"created_at": "2025-01-01T10:00:00Z", "text": "the spare key"}
     (folder / "messages.jsonl").write_text(json.dumps(line) + "\n")
     np.save(folder / "embeddings" / "some-model.npy", np.ones((1, 3), np.float32))
-    assert own_command("load", str(folder))[0] == 0
-    name = _name(own_environment)
+    code, _, err = fresh("load", str(folder))
+    assert (code, err.strip()) == (0, "")
+    name = _name(empty_environment)
     for words in (("db", "migrate", "search@base"), ("db", "rebuild")):
-        code, out, err = own_command(*words)
+        code, out, err = fresh(*words)
         assert (code, f"--confirm {name}" in err.replace("\n", " ")) == (2, True), words
         assert "1 of some-model" in out.replace("\n", " ")
-    code, out, _ = own_command("db", "rebuild", "--confirm", name)
+    code, out, _ = fresh("db", "rebuild", "--confirm", name)
     assert code == 0
     assert "lost: 1 vectors of some-model" in out
     with find_way().database() as database, database.owner_session() as session:
         count = text("SELECT count(*) FROM search.embeddings_some_model")
-        assert json.loads(own_command("load", str(folder), "--json")[1])["unchanged"] is False
+        assert json.loads(fresh("load", str(folder), "--json")[1])["unchanged"] is False
         assert session.scalar(count) == 1
-    assert json.loads(own_command("load", str(folder), "--json")[1])["unchanged"] is True
-    code, out, _ = own_command("db", "migrate", "search@base", "--confirm", name)
+    assert json.loads(fresh("load", str(folder), "--json")[1])["unchanged"] is True
+    code, out, _ = fresh("db", "migrate", "search@base", "--confirm", name)
     assert (code, out.endswith(f"search: {heads()['search']} -> base\n")) == (0, True)
-    assert json.loads(own_command("load", str(folder), "--json")[1])["unchanged"] is False
+    assert json.loads(fresh("load", str(folder), "--json")[1])["unchanged"] is False
     with find_way().database() as database, database.owner_session() as session:
         assert session.scalar(count) == 1
 

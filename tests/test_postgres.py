@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from planting import plant
+from psycopg.errors import DuplicateObject
 from pydantic import SecretStr
 from sqlalchemy import insert, select, text
 
@@ -491,3 +493,28 @@ def test_extensions_in_a_schema_of_their_own_are_found(cluster) -> None:  # type
         database.dispose()
     finally:
         cluster.drop(way)
+
+
+def test_what_the_readme_has_an_administrator_run_is_enough_for_a_login_that_may_nothing(cluster: Any) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    statements = readme.partition("```sql\nCREATE ROLE carmenta_owner")[2].partition("```")[0]
+    name, login = f"carmenta_{uuid4().hex[:12]}", f"carmenta_me_{uuid4().hex[:12]}"
+    way = cluster.way(name)
+    try:
+        with connect(way.admin) as connection:
+            connection.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'x'")
+            for statement in f"CREATE ROLE carmenta_owner{statements}".splitlines():
+                mine = re.sub(r"\bme\b", login, statement).replace("DATABASE mine", f"DATABASE {name}")
+                with suppress(DuplicateObject):  # the roles, where other databases of the server have them
+                    connection.execute(mine)
+        host = replace(way.admin, url=way.admin.url.set(username=login, password="x"))
+        with prepare(Way(host, host, host)) as database:
+            user = uuid4()
+            with database.owner_session() as session:
+                plant(session, user, "planted", register(database.owner, "tiny", 3))
+            with database.user_session(user) as session:
+                assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 2
+    finally:
+        cluster.drop(way)
+        with connect(cluster.way("postgres").admin) as connection:
+            connection.execute(f"DROP ROLE IF EXISTS {login}")

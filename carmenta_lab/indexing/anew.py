@@ -75,31 +75,32 @@ def rebuild_search(
     for model in models:
         register(database.owner, model, load_embedder(model).dim)
     with_codes = [person for person in people if tokens or person in coded]
-    for users, codes in ((with_codes, True), ([person for person in people if person not in set(with_codes)], False)):
+    without = [person for person in people if person not in set(with_codes)]
+    for users, codes in ((without, False), (with_codes, True)):
         if users:
             rebuild(
                 database,
                 models,
                 tokens=codes,
                 users=users,
-                progress=lambda done, total: progress("indexing sources", done, total),
+                progress=lambda done, total: progress("indexing", done, total),
             )
-    found.users = len(people)
-    _count(database, found, models)
     _analyze(database)
+    _count(database, found, models)
     found.indexes = tuple(name for name, definition in indexes.items() if _build(database, definition))
     return found
 
 
 def _count(database: Database, found: Anew, models: list[str]) -> None:
+    """What there is now."""
     with database.owner.connect() as connection:
+        found.users, found.passages = connection.execute(
+            text("SELECT count(DISTINCT user_id), count(*) FROM search.passages")
+        ).one()
+        found.coded_users = connection.scalar(text("SELECT count(DISTINCT user_id) FROM search.token_codes")) or 0
         tables = dict(_models(connection))
-        found.passages = int(connection.scalar(text("SELECT count(*) FROM search.passages")) or 0)
-        codes = text("SELECT count(DISTINCT user_id) FROM search.token_codes")
-        found.coded_users = int(connection.scalar(codes) or 0)
         for model in models:
-            count = connection.scalar(text(f"SELECT count(*) FROM search.{tables[model]}"))
-            found.vectors[model] = int(count or 0)
+            found.vectors[model] = connection.scalar(text(f"SELECT count(*) FROM search.{tables[model]}")) or 0
 
 
 def _models(connection: Connection) -> list[tuple[str, str]]:

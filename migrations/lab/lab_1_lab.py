@@ -50,8 +50,8 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_users_user ON lab.users (user_id)")
     op.execute("CREATE INDEX ix_users_external_id ON lab.users (external_id)")
+    op.execute("CREATE INDEX ix_users_user ON lab.users (user_id)")
     op.execute("COMMENT ON TABLE lab.users IS 'A user that a dataset brought, and the id it gave.'")
     op.execute("COMMENT ON COLUMN lab.users.user_id IS 'In carmenta.users, unless erased since.'")
     op.execute("COMMENT ON COLUMN lab.users.external_id IS 'As the dataset gives it.'")

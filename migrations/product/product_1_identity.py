@@ -1,7 +1,6 @@
 """Who the data belongs to: users, how they sign in, what they connected, and how they want to be served."""
 
 from alembic import op
-from sqlalchemy import DDL
 
 revision = "product_1"
 down_revision = None
@@ -133,8 +132,7 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        DDL(
-            r"""
+        r"""
         CREATE OR REPLACE FUNCTION carmenta.fitting(content text) RETURNS text
             LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
             DECLARE
@@ -142,14 +140,13 @@ def upgrade() -> None:
             BEGIN
                 WHILE octet_length(t) > 250000 AND (
                     SELECT sum(octet_length(w) + 6) FROM (SELECT DISTINCT w
-                    FROM string_to_table(regexp_replace(t, '[^[:alnum:]]+', ' ', 'g'), ' ') w) every
+                    FROM string_to_table(regexp_replace(t, '\W+', ' ', 'g'), ' ') w) every
                 ) > 900000 LOOP
                     t := left(t, length(t) * 3 / 4);
                 END LOOP;
                 RETURN t;
             END $$
-        """.replace("%", "%")
-        )
+        """
     )
     op.execute(
         r"""
@@ -285,8 +282,7 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        DDL(
-            r"""
+        r"""
         CREATE OR REPLACE FUNCTION carmenta.websearch(language text, content text) RETURNS tsquery
             LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
             DECLARE
@@ -302,7 +298,7 @@ def upgrade() -> None:
                     RETURN carmenta.words_joined(carmenta.vector(language, carmenta.fitting(carmenta.spaced(plain))),
                         CASE WHEN plain ~* '\yor\y' THEN '|' ELSE '&' END);
                 END IF;
-                FOR m IN SELECT * FROM regexp_matches(plain, '(-?)"([^"]*)"|([^[:space:]"]+)', 'g') LOOP
+                FOR m IN SELECT * FROM regexp_matches(plain, '(-?)"([^"]*)"|([^\s"]+)', 'g') LOOP
                     IF lower(m[3]) = 'or' THEN
                         either := either || every;
                         every := '';
@@ -325,8 +321,7 @@ def upgrade() -> None:
                 END IF;
                 RETURN either || every;
             END $$
-        """.replace("%", "%")
-        )
+        """
     )
     op.execute(
         r"""

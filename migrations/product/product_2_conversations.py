@@ -126,12 +126,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_conversations_workspace ON carmenta.conversations (user_id, workspace_id) WHERE workspace_id IS NOT NULL
+        CREATE INDEX ix_conversations_deleted ON carmenta.conversations (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_conversations_deleted ON carmenta.conversations (user_id, deleted_at) WHERE deleted_at IS NOT NULL
+        CREATE INDEX ix_conversations_folder ON carmenta.conversations (user_id, folder_id) WHERE folder_id IS NOT NULL
         """
     )
     op.execute(
@@ -141,7 +141,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_conversations_folder ON carmenta.conversations (user_id, folder_id) WHERE folder_id IS NOT NULL
+        CREATE INDEX ix_conversations_workspace ON carmenta.conversations (user_id, workspace_id) WHERE workspace_id IS NOT NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.conversations IS 'A conversation of one user.'")
@@ -215,17 +215,17 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute(
-        r"""
-        CREATE INDEX ix_messages_parent ON carmenta.messages (user_id, parent_id) WHERE parent_id IS NOT NULL
-        """
-    )
+    op.execute("CREATE INDEX ix_messages_conversation ON carmenta.messages (user_id, conversation_id, position, id)")
     op.execute(
         r"""
         CREATE INDEX ix_messages_deleted ON carmenta.messages (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
-    op.execute("CREATE INDEX ix_messages_conversation ON carmenta.messages (user_id, conversation_id, position, id)")
+    op.execute(
+        r"""
+        CREATE INDEX ix_messages_parent ON carmenta.messages (user_id, parent_id) WHERE parent_id IS NOT NULL
+        """
+    )
     op.execute("CREATE INDEX ix_messages_recent ON carmenta.messages (user_id, created_at) WHERE role = 'user'")
     op.execute("COMMENT ON TABLE carmenta.messages IS 'One turn of a conversation.'")
     op.execute(

@@ -68,7 +68,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
+        CREATE INDEX ix_memories_deleted ON carmenta.memories (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
     op.execute(
@@ -78,12 +78,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_superseded_by ON carmenta.memories (user_id, superseded_by) WHERE superseded_by IS NOT NULL
+        CREATE INDEX ix_memories_source ON carmenta.memories (user_id, source_message_id) WHERE source_message_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_memories_deleted ON carmenta.memories (user_id, deleted_at) WHERE deleted_at IS NOT NULL
+        CREATE INDEX ix_memories_superseded_by ON carmenta.memories (user_id, superseded_by) WHERE superseded_by IS NOT NULL
         """
     )
     op.execute("COMMENT ON TABLE carmenta.memories IS 'A fact extracted from a conversation.'")
@@ -184,12 +184,12 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_feedback_signals_message ON carmenta.feedback_signals (user_id, message_id) WHERE message_id IS NOT NULL
+        CREATE INDEX ix_feedback_signals_conversation ON carmenta.feedback_signals (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
         r"""
-        CREATE INDEX ix_feedback_signals_conversation ON carmenta.feedback_signals (user_id, conversation_id) WHERE conversation_id IS NOT NULL
+        CREATE INDEX ix_feedback_signals_message ON carmenta.feedback_signals (user_id, message_id) WHERE message_id IS NOT NULL
         """
     )
     op.execute(

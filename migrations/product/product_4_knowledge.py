@@ -30,13 +30,13 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_documents_text_search ON carmenta.documents USING gin (text_search)")
-    op.execute("CREATE UNIQUE INDEX uq_documents_path ON carmenta.documents (user_id, path) WHERE deleted_at IS NULL")
     op.execute(
         r"""
         CREATE INDEX ix_documents_deleted ON carmenta.documents (user_id, deleted_at) WHERE deleted_at IS NOT NULL
         """
     )
+    op.execute("CREATE INDEX ix_documents_text_search ON carmenta.documents USING gin (text_search)")
+    op.execute("CREATE UNIQUE INDEX uq_documents_path ON carmenta.documents (user_id, path) WHERE deleted_at IS NULL")
     op.execute("COMMENT ON TABLE carmenta.documents IS 'A document of the user''s knowledge base.'")
     op.execute(
         r"""

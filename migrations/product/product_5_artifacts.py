@@ -184,17 +184,17 @@ def upgrade() -> None:
     op.execute("CREATE INDEX ix_artifact_references_artifact ON carmenta.artifact_references (user_id, artifact_id)")
     op.execute(
         r"""
-        CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
-        """
-    )
-    op.execute(
-        r"""
         CREATE INDEX ix_artifact_references_conversation ON carmenta.artifact_references (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
         r"""
         CREATE INDEX ix_artifact_references_document ON carmenta.artifact_references (user_id, document_id) WHERE document_id IS NOT NULL
+        """
+    )
+    op.execute(
+        r"""
+        CREATE INDEX ix_artifact_references_message ON carmenta.artifact_references (user_id, message_id) WHERE message_id IS NOT NULL
         """
     )
     op.execute(

@@ -47,17 +47,17 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE INDEX ix_background_queries_unseen ON carmenta.background_queries (user_id, finished_at) WHERE finished_at IS NOT NULL AND seen_at IS NULL
-        """
-    )
-    op.execute(
-        r"""
         CREATE INDEX ix_background_queries_conversation ON carmenta.background_queries (user_id, conversation_id) WHERE conversation_id IS NOT NULL
         """
     )
     op.execute(
         r"""
         CREATE INDEX ix_background_queries_due ON carmenta.background_queries (user_id, run_after, id) WHERE status IN ('pending', 'running')
+        """
+    )
+    op.execute(
+        r"""
+        CREATE INDEX ix_background_queries_unseen ON carmenta.background_queries (user_id, finished_at) WHERE finished_at IS NOT NULL AND seen_at IS NULL
         """
     )
     op.execute(

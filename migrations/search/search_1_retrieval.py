@@ -35,12 +35,12 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_passages_memory ON search.passages (user_id, memory_id) WHERE memory_id IS NOT NULL")
     op.execute(
         r"""
         CREATE INDEX ix_passages_document ON search.passages (user_id, document_id) WHERE document_id IS NOT NULL
         """
     )
+    op.execute("CREATE INDEX ix_passages_memory ON search.passages (user_id, memory_id) WHERE memory_id IS NOT NULL")
     op.execute(
         r"""
         CREATE INDEX ix_passages_message ON search.passages (user_id, message_id) WHERE message_id IS NOT NULL

@@ -29,12 +29,12 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE UNIQUE INDEX uq_passage_features_slot ON search.passage_features (user_id, slot)")
     op.execute(
         r"""
         CREATE INDEX ix_passage_features_place ON search.passage_features (user_id, conversation_id, place) WHERE conversation_id IS NOT NULL
         """
     )
+    op.execute("CREATE UNIQUE INDEX uq_passage_features_slot ON search.passage_features (user_id, slot)")
     op.execute(
         r"""
         COMMENT ON TABLE search.passage_features IS 'A passage without its text: its number, its place in a conversation, its lengths.'
