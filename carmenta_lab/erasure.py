@@ -116,9 +116,8 @@ def forget_conversation(
         objects = _objects(session, f"message_id IN {said}", values)
         before = _held(session, user_id)
         judged = _forget_questions(session, judged_on_it, values) if lab else {}
-        _unindex(
-            session, f"message_id IN {said} OR memory_id IN {learned}", f"{said} OR source_id IN {learned}", values
-        )
+        noted = f"{said} OR source_id IN {learned}"
+        _unindex(session, f"message_id IN {said} OR memory_id IN {learned}", noted, values)
         for table in going:
             _clear_references(session, table, going, values)
         for table in going:

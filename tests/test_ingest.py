@@ -103,7 +103,8 @@ def content(database: Database, dataset: str = "tiny") -> dict[str, list[Any]]:
     of_dataset = "lab.users l JOIN lab.datasets d ON d.id = l.dataset_id"
     users = f"SELECT l.user_id FROM {of_dataset} WHERE d.name = :d"
     said = {
-        "users": f"SELECT l.external_id, u.name FROM carmenta.users u JOIN {of_dataset} ON l.user_id = u.id WHERE d.name = :d",
+        "users": f"SELECT l.external_id, u.name FROM carmenta.users u JOIN {of_dataset} "
+        "ON l.user_id = u.id WHERE d.name = :d",
         "conversations": "SELECT external_id, title, status, visibility, started_at, last_message_at "
         f"FROM carmenta.conversations WHERE user_id IN ({users})",
         "messages": "SELECT m.external_id, c.external_id, p.external_id, m.position, m.role, m.author, m.parts, "
