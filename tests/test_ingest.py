@@ -33,8 +33,9 @@ NOON = datetime(2025, 3, 14, 12, tzinfo=UTC)
 VECTORS = f"search.{table_name(DEFAULT_MODEL)}"
 
 TABLES = (
-    *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles", "passages"),
-    *("lab.datasets", "lab.queries", "lab.qrels", table_name(DEFAULT_MODEL)),
+    *("users", "conversations", "messages", "attachments", "documents", "memories", "profiles"),
+    *("lab.datasets", "lab.queries", "lab.qrels", "search.passages", "search.passage_features", "search.postings"),
+    f"search.{table_name(DEFAULT_MODEL)}",
 )
 
 
