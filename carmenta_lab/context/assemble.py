@@ -48,8 +48,9 @@ def assemble(
     To be called within `as_user(session, query.user_id)`. `policy` is a name, the path of a file, or a value;
     without `conversation_id` it is the user's latest conversation. Nothing later than `query.asked_at` is seen;
     profiles have no history and are always seen. `vector` is the query's under the strategy's model, if it is at
-    hand. Memories that it holds are marked as used, from which their tiers follow, where the transaction may write: not
-    for a question of the past, which is an experiment, nor without `mark`. Where CARMENTA_LLM_URL is set, that language model shortens older messages, and `notes` say when it failed.
+    hand. Where the transaction may write, memories that the context holds are marked as used, from which their tiers
+    follow: not for a question of the past, which is an experiment, nor without `mark`. Where CARMENTA_LLM_URL is set,
+    that language model shortens older messages, and `notes` say when it failed.
     UsageError for an empty query, an unknown conversation, policy or strategy, and a budget too small for the query.
     """
     name = policies.title(policy) if isinstance(policy, str) else OWN
