@@ -34,8 +34,12 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOBODYS = {"embedding_models", "sign_ins"}
 """Tables whose rows belong to no user; a sign-in is planted all the same, as an account needs one."""
 
-DERIVED = ("passage_features", "postings", "lexical_statistics")
-"""Tables that triggers fill from passages."""
+DERIVED = tuple(
+    table.name
+    for table in metadata.sorted_tables
+    if table.schema == SEARCH and table.name not in {"passages", "token_codes", *NOBODYS}
+)
+"""Tables that are filled from passages, or by notes of rows that were written."""
 
 LAST = object()
 """Stands for the parent's last row."""
@@ -112,6 +116,12 @@ def plant(
             }
             session.execute(insert(table).values(row))
             made.setdefault(table.name, []).append(row)
+    if SEARCH in schemas:
+        for made_of in (
+            "index_words(:user, ARRAY(SELECT id FROM search.passages WHERE user_id = :user))",
+            "merge_words(:user)",
+        ):
+            session.execute(text(f"SELECT search.{made_of}"), {"user": user})
     for table in [t for t in user_tables(schemas) if t.name in DERIVED]:
         rows = session.execute(select(table).where(table.c.user_id == user))
         made[table.name] = [dict(row._mapping) for row in rows]

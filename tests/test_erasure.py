@@ -74,6 +74,7 @@ def two(database: Database) -> tuple[Database, UUID, UUID, Planted]:
     with database.owner_session() as session:
         planted = plant(session, ann, SECRET, vectors)
         others = plant(session, bob, "innocent", vectors)
+        session.execute(text("UPDATE search.outbox SET error = :said WHERE user_id = :u"), {"said": SECRET, "u": ann})
         for user, word, rows in ((ann, SECRET, planted), (bob, "innocent", others)):
             plant_lab(session, user, word, DATASET, rows["messages"][0]["id"])
         session.execute(text("UPDATE carmenta.conversations SET source = 'planted'"))
@@ -99,7 +100,7 @@ def test_the_secret_is_planted_wherever_text_can_stand(two: tuple[Database, UUID
         "artifact_references.relation", "background_queries.status", "passages.unit", "service_connections.status",
         "passage_features.unit", "passage_features.role", "lexical_statistics.unit", "lexical_statistics.role",
         "embeddings_tiny.unit", "queries.category", "queries.language", "qrels.source_kind", "loaded.table_name",
-        "hits.source_kind", "hits.parts", "scores.measure",
+        "hits.source_kind", "hits.parts", "scores.measure", "outbox.kind", "outbox.worker",
     }  # fmt: skip
     assert {name for name in free if name.split(".", 1)[1] not in constrained} == held.keys() & free
     assert {"search.passages.text_search", "carmenta.documents.text_search", "lab.queries.answers"} <= held.keys()
@@ -155,7 +156,7 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
     }  # fmt: skip
     left = {name for name, count in _rows(database, ann).items() if count}
     assert {name.split(".")[1] for name in left} == kept
-    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept
+    assert {name.split(".")[1] for name in _holding(database, SECRET)} == kept - {"word_index"}  # which holds no text
     with database.owner_session() as session:
         units = session.scalars(text("SELECT unit FROM search.passages WHERE user_id = :u"), {"u": ann}).all()
     assert units == ["section"]
