@@ -22,9 +22,6 @@ TRIGGERS = {
 """Function of a trigger -> which of the three permitted things it does; each is local to its user, and none keeps an
 index or another table."""
 
-TO_A_FOLDER = {"uq_users_source_external_id"}
-"""A person by the id that a dataset gave: of the lab, and of no use where users are distributed."""
-
 
 @pytest.fixture(scope="module")
 def shared(cluster: Any) -> Iterator[Database]:
@@ -83,7 +80,7 @@ def test_the_user_is_in_every_unique_key(shared: Database) -> None:
         f"WHERE i.indisunique AND c.relnamespace IN {SCHEMAS} AND NOT c.relispartition GROUP BY 1, 2",
     )
     owned = _owned(shared)
-    assert {name for table, name, columns in keys if table in owned and owned[table] not in columns} <= TO_A_FOLDER
+    assert {name for table, name, columns in keys if table in owned and owned[table] not in columns} == set()
 
 
 def test_no_reference_sets_anything_when_its_row_goes(shared: Database) -> None:

@@ -273,8 +273,6 @@ CASCADES = {
 
 OTHERS = {
     "uq_sign_ins_user_id_provider_provider_account_id": "the key of accounts, and the erasure of a user",
-    "uq_users_source_external_id": "the loader and `names`, by the id that a source gave",
-    "ix_users_external_id": "`names`, by the id that any source gave",
     **{
         f"ix_{table}_deleted": "the bin of what was deleted softly, and its emptying"
         for table in ("conversations", "messages", "memories", "documents")
