@@ -172,6 +172,8 @@ def _value(column: Column[Any], user: UUID, secret: str, made: Planted, last: bo
             last = last or key.column.table is column.table or column.name.startswith("target_")
             return parents[-1 if last else 0][key.column.name]
     kind = column.type
+    if (table, column.name) == ("events", "conversation_id") and "conversations" in made:  # no key says so
+        return made["conversations"][0]["id"]
     if isinstance(kind, Uuid):
         return uuid4()
     if isinstance(kind, Ltree):

@@ -192,8 +192,8 @@ def bin_(own_sample: Database) -> Iterator[tuple[Session, Database]]:
         row = {"user": NORA, "id": made, "now": NOW}
         session.execute(
             text(
-                "INSERT INTO carmenta.artifacts (user_id, id, created_at, version, kind, title) "
-                "VALUES (:user, :id, :now, 1, 'text', 't')"
+                "INSERT INTO carmenta.artifacts (user_id, id, created_at, kind, title) "
+                "VALUES (:user, :id, :now, 'text', 't')"
             ),
             row,
         )

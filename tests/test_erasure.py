@@ -39,8 +39,8 @@ def _columns(database: Database) -> list[tuple[str, str, str]]:
                     "SELECT c.oid::regclass::text, a.attname::text, t.typname::text FROM pg_class c "
                     "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
                     "JOIN pg_type t ON t.oid = a.atttypid "
-                    "WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace IN ('carmenta'::regnamespace, "
-                    "'search'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
+                    "WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND c.relnamespace IN "
+                    "('carmenta'::regnamespace, 'search'::regnamespace, 'lab'::regnamespace) ORDER BY 1, a.attnum"
                 )
             )
         ]
@@ -151,8 +151,8 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
     conversation = planted["conversations"][0]["id"]
     forgotten = forget_conversation(database.owner, ann, conversation)
     kept = {
-        "users", "accounts", "sessions", "service_connections", "assistants", "settings", "workspaces", "folders",
-        "tags", "profiles", "documents", "document_links", "passages", *DERIVED,
+        "users", "accounts", "sign_ins", "sessions", "service_connections", "assistants", "settings", "workspaces",
+        "folders", "tags", "profiles", "documents", "document_links", "passages", *DERIVED,
     }  # fmt: skip
     left = {name for name, count in _rows(database, ann).items() if count}
     assert {name.split(".")[1] for name in left} == kept

@@ -547,7 +547,7 @@ def test_the_index_is_built_anew_from_the_rows(own_sample: Database) -> None:
 def test_a_text_is_indexed_as_it_is_read(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, conversation = alone
     decomposed = "Cafe\u0301 am Ufer"
-    said = write_message(acting(database, user), conversation, "user", decomposed, author="Rene\u0301", language="de")
+    said = write_message(acting(database, user), conversation, "user", decomposed, author="Rene\u0301")
     with database.user_session(user) as session:
         content = session.scalar(text("SELECT content FROM search.passages"))
         kept = session.scalar(text("SELECT content FROM carmenta.messages"))

@@ -188,7 +188,7 @@ def test_every_table_of_users_is_isolated(database: Database) -> None:
             )
         ).all()
     open_ones = {row.relname for row in rows if not row.forced or row.policies != 2}
-    assert open_ones == {"alembic_version", "embedding_models"}
+    assert open_ones == {"alembic_version", "embedding_models", "sign_ins", "events_default"}
 
 
 def test_no_role_of_ours_is_a_superuser_or_bypasses_policies(database: Database) -> None:
@@ -400,7 +400,7 @@ def test_the_product_alone_needs_ltree_and_leaves_no_trace_of_the_rest(cluster: 
 
 def _dump(way: Way, folder: Path) -> str:
     """What pg_dump says of the schema."""
-    from carmenta_lab.postgres.bundle import default_cache, unpacked
+    from carmenta_lab.embedded.bundle import default_cache, unpacked
 
     bundle = unpacked(default_cache())
     url = way.owner.url

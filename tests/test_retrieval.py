@@ -26,6 +26,7 @@ from carmenta_lab.indexing.kinds import HNSW, Kind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES
 from carmenta_lab.indexing.token_codes import encode_lacking
 from carmenta_lab.indexing.vectors import register, table_name
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.postgres.lab import Way, prepare
@@ -106,6 +107,7 @@ def add(
     }[unit]
     keys = [uuid4() for _ in said]
     with database.owner.begin() as connection:
+        connection.execute(text(UNNOTED.replace("%s", "true")))
         connection.execute(
             text(f"INSERT INTO carmenta.{head} FROM (SELECT DISTINCT unnest(CAST(:s AS uuid[])) AS s) AS given"),
             {"u": user, "s": sources},
@@ -329,7 +331,8 @@ def test_a_long_question_is_cut_between_words_and_in_the_middle_of_an_endless_on
 
 
 def settings(session: Session) -> dict[str, str]:
-    session.execute(text("SELECT '[1]'::vector, similarity('a', 'b')"))  # extensions' settings are known once used
+    known = "SELECT '[1]'::vector, similarity('a', 'b'), carmenta.lexemes('en', 'a-b')"
+    session.execute(text(known))  # settings of extensions and of plpgsql are known once they are used
     return {row[0]: row[1] for row in session.execute(text("SELECT name, setting FROM pg_settings"))}
 
 

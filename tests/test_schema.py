@@ -57,7 +57,7 @@ def test_every_domain_of_the_product_has_its_tables() -> None:
     found = {name: len(vars(module)) for name, module in DOMAINS.items()}
     assert set(found) == {
         "identity", "conversations", "artifacts", "memory", "knowledge", "concierge", "operations", "retrieval",
-        "words", "tokens", "lab",
+        "words", "outbox", "tokens", "lab",
     }  # fmt: skip
     assert len(user_tables()) >= 30
 

@@ -4,12 +4,12 @@ import re
 from unicodedata import normalize
 
 import pytest
-from carmenta_lab.ingest.tokens import QUESTION
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carmenta_lab.context import sentences
 from carmenta_lab.embedding import splitting
+from carmenta_lab.indexing.token_codes import QUESTION
 from carmenta_lab.text import LONGEST_WORD, readable
 
 PIECES = [

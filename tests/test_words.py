@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import words
+from carmenta_lab.indexing.writing import at_once
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.records import Query
@@ -103,7 +104,7 @@ def _ranked(session: Session, user: UUID, view: View, limit: int = 1000) -> list
         "user_id": user,
         "asked_at": datetime(9999, 12, 31, tzinfo=UTC),
         "text": QUESTION,
-        "config": "pg_catalog.english",
+        "language": "en",
         "limit": limit,
     }
     statement = BM25(k1=1.2, b=0.6, view=view).statement("bm25")
@@ -161,6 +162,7 @@ def _written(session: Session, user: UUID, message: UUID, said: str) -> list[UUI
 def _say(session: Session, user: UUID, conversation: UUID, position: int, said: str) -> UUID:
     message = uuid4()
     values = {"u": user, "m": message, "c": conversation, "p": position, "t": said}
+    at_once(_raw(session))
     session.execute(
         text(
             "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, author, content) "
@@ -463,7 +465,7 @@ def test_the_ranking_is_that_of_bm25s_with_the_same_words(sample: Database, k1: 
     with sample.owner_session() as session:
         asked = session.execute(
             text(
-                "SELECT q.query_id, q.user_id, q.content, tsvector_to_array(to_tsvector('english', q.content)) "
+                "SELECT q.query_id, q.user_id, q.content, tsvector_to_array(carmenta.lexemes('en', q.content)) "
                 "FROM lab.queries q JOIN lab.datasets d ON d.id = q.dataset_id WHERE d.name = 'sample' "
                 "AND q.asked_at IS NULL ORDER BY q.query_id LIMIT 40"
             )

@@ -21,6 +21,7 @@ from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.approximate import MB
 from carmenta_lab.indexing.kinds import KINDS, Declared, Kind
 from carmenta_lab.indexing.vectors import register
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.records import Query
@@ -88,6 +89,7 @@ class _Table:
         with self.database.owner.begin() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
+            raw.execute(UNNOTED, (True,))
             raw.execute("INSERT INTO carmenta.users (id, name) VALUES (%s, 'bench')", (user,))
             raw.execute("CREATE TEMP TABLE stage_bench (id uuid) ON COMMIT DROP")
             copy(raw, sql.Identifier("stage_bench"), _STAGED, ((key,) for key in ids))

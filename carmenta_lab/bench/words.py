@@ -92,7 +92,7 @@ def _bare(session: Session, one: Asker, searched: Retriever) -> Callable[[], Non
     raw = session.connection().connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     statement = prepared(searched, route := searched.route(session, one.query))  # type: ignore[arg-type]  # frozen
-    fixed = {"user_id": one.query.user_id, "asked_at": END_OF_TIME, "config": "pg_catalog.english"}
+    fixed = {"user_id": one.query.user_id, "asked_at": END_OF_TIME, "language": "en"}
     raw.execute("SELECT '[1]'::vector")
     for setting, value in searched.settings(route).items():
         raw.execute("SELECT set_config(%s, %s, true)", (setting, value))

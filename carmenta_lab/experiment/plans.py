@@ -72,8 +72,8 @@ def indexes_used(
 
 
 def _indexes(node: Mapping[str, Any]) -> Iterator[str]:
-    """Of our own tables: names that begin with pg_ are the catalogue's."""
-    if "Index Name" in node and not node["Index Name"].startswith("pg_"):
+    """Of what is searched: names that begin with pg_ are the catalogue's, and `pk_outbox` is that of the notes."""
+    if "Index Name" in node and not node["Index Name"].startswith(("pg_", "pk_outbox")):
         yield node["Index Name"]
     for child in node.get("Plans", ()):
         yield from _indexes(child)

@@ -251,7 +251,6 @@ def upgrade() -> None:
                 DELETE FROM search.passage_features WHERE user_id = person;
                 DELETE FROM search.postings WHERE user_id = person;
                 DELETE FROM search.lexical_statistics WHERE user_id = person;
-
                 WITH added AS (
                     INSERT INTO search.passage_features (user_id, passage_id, slot, unit, source_id, conversation_id, place,
                         role, author, created_at, length, asked_length, asked)

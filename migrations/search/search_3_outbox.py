@@ -86,6 +86,7 @@ def upgrade() -> None:
             END $$
         """
     )
+    op.execute("REVOKE ALL ON FUNCTION search.note_row() FROM PUBLIC")
     op.execute(
         r"""
         COMMENT ON FUNCTION search.note_row() IS 'Notes a row of a user for the worker; nothing of a user who is gone.'
@@ -104,6 +105,7 @@ def upgrade() -> None:
             END $$
         """
     )
+    op.execute("REVOKE ALL ON FUNCTION search.note_user() FROM PUBLIC")
     op.execute(
         r"""
         COMMENT ON FUNCTION search.note_user() IS 'Notes that a user was deleted softly, or that this was undone.'

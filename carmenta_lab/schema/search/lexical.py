@@ -285,7 +285,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         DELETE FROM {SEARCH}.passage_features WHERE user_id = person;
         DELETE FROM {SEARCH}.postings WHERE user_id = person;
         DELETE FROM {SEARCH}.lexical_statistics WHERE user_id = person;
-        {_features("true", "0")};
+        {_features("true", "0").strip()};
         SELECT coalesce(sum(passages), 0) INTO total FROM {SEARCH}.lexical_statistics WHERE user_id = person;
         INSERT INTO {SEARCH}.postings (user_id, lexeme, first_slot, entries)
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}] FROM (

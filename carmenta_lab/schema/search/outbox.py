@@ -81,6 +81,7 @@ def _noting(name: str, owner: str, what: str) -> tuple[str, ...]:
         RETURN NULL;
     END $$
     """,
+        f"REVOKE ALL ON FUNCTION {SEARCH}.{name}() FROM PUBLIC",
         f"COMMENT ON FUNCTION {SEARCH}.{name}() IS '{what}'",
     )
 
