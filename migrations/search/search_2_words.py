@@ -314,7 +314,6 @@ def upgrade() -> None:
                     PERFORM search.rebuild_words(person);
                     RETURN;
                 END IF;
-
                 WITH added AS (
                     INSERT INTO search.passage_features (user_id, passage_id, slot, unit, source_id, conversation_id, place,
                         role, author, created_at, length, asked_length, asked)

@@ -173,8 +173,7 @@ def _has(vector: str) -> str:
 
 def _features(chosen: str, first: str) -> str:
     """Writes the features of the passages `p` that are chosen, numbered from `first`, and counts them."""
-    return f"""
-        WITH added AS (
+    return f"""WITH added AS (
             INSERT INTO {SEARCH}.passage_features (user_id, passage_id, slot, unit, source_id, conversation_id, place,
                 role, author, created_at, length, asked_length, asked)
             SELECT person, p.id, {first} - 1 + row_number() OVER (ORDER BY m.conversation_id, m.position, p.source_id,
@@ -285,7 +284,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         DELETE FROM {SEARCH}.passage_features WHERE user_id = person;
         DELETE FROM {SEARCH}.postings WHERE user_id = person;
         DELETE FROM {SEARCH}.lexical_statistics WHERE user_id = person;
-        {_features("true", "0").strip()};
+        {_features("true", "0")};
         SELECT coalesce(sum(passages), 0) INTO total FROM {SEARCH}.lexical_statistics WHERE user_id = person;
         INSERT INTO {SEARCH}.postings (user_id, lexeme, first_slot, entries)
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}] FROM (
