@@ -87,7 +87,8 @@ Planted = dict[str, list[dict[str, Any]]]
 
 def user_tables(schemas: tuple[str, ...] = (PRODUCT, SEARCH)) -> list[Table]:
     """Every table of the product, and of what is searched, whose rows belong to a user, parents first."""
-    return [t for t in metadata.sorted_tables if t.schema in schemas and t.name not in NOBODYS]
+    found = [t for t in metadata.sorted_tables if t.schema in schemas and t.name not in NOBODYS]
+    return sorted(found, key=lambda table: table.name == "events")  # which name conversations without a key
 
 
 def plant(

@@ -200,8 +200,9 @@ def bin_(own_sample: Database) -> Iterator[tuple[Session, Database]]:
         for column, target in targets.items():
             session.execute(
                 text(
-                    f"INSERT INTO carmenta.artifact_references (user_id, id, artifact_id, relation, {column}) "
-                    "VALUES (:user, gen_random_uuid(), :id, 'cites', :target)"
+                    "INSERT INTO carmenta.artifact_references "
+                    f"(user_id, id, artifact_id, artifact_created_at, relation, {column}) "
+                    "VALUES (:user, gen_random_uuid(), :id, :now, 'cites', :target)"
                 ),
                 row | {"target": target},
             )

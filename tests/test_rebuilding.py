@@ -108,7 +108,11 @@ def _count(database: Database, table: str, user: UUID) -> int:
     ("erased", "table"),
     [
         ("DELETE FROM carmenta.users WHERE id = :u", "carmenta.messages"),
-        ("DELETE FROM carmenta.messages WHERE user_id = :u", "carmenta.messages"),
+        (
+            "WITH cleared AS (UPDATE carmenta.memories SET source_message_id = NULL WHERE user_id = :u) "
+            "DELETE FROM carmenta.messages WHERE user_id = :u",
+            "carmenta.messages",
+        ),
         ("DELETE FROM carmenta.memories WHERE user_id = :u", "carmenta.memories"),
         ("DELETE FROM search.passages WHERE user_id = :u", "search.passages"),
         ("DELETE FROM carmenta.votes WHERE user_id = :u", "carmenta.votes"),

@@ -7,7 +7,6 @@ import psycopg
 from carmenta_lab.datasets import Message, Reject
 from carmenta_lab.datasets.kinds import Document, Judgement, Memory, Profile, QueryLine
 from carmenta_lab.ids import Ids
-from carmenta_lab.schema.base import INDEXED_CHARACTERS, words_of
 
 DUPLICATES = """
     WITH numbered AS (
@@ -52,9 +51,6 @@ _TAKEN = """
     WHERE d.user_id = s.user_id AND d.path = s.path::ltree AND d.external_id IS NULL AND d.deleted_at IS NULL
     RETURNING s.line, s.path
 """
-
-SURELY_INDEXED_BYTES = 100_000
-"""A lexeme takes less than ten times the bytes of its word, compounds included; 1 MB of lexemes is allowed."""
 
 _TARGETS = """
     DELETE FROM stage_qrels j WHERE {condition}
@@ -118,7 +114,7 @@ def check(
     Of lines with the same id the first is kept. With `whole_conversations`, one rejected message takes its
     conversation along. `written` says that some messages are in the tables already.
     """
-    found = _too_many_words(connection)
+    found: list[Reject] = []
     spoilt = {ids.of("conversation", r.ids["conversation_id"]) for r in rejects if "conversation_id" in r.ids}
     for table, key, shown, file, name in _KEYS:
         conversation = "s.conversation_id" if table == "messages" else "NULL::uuid"
@@ -144,22 +140,3 @@ def check(
     for statement in _ORPHANS:
         connection.execute(statement)
     return found, {reason: count for reason, count in mended.items() if count}
-
-
-def _too_many_words(connection: psycopg.Connection[Any]) -> list[Reject]:
-    """Take out the documents whose tsvector would be too large, which only its making tells."""
-    found = []
-    long = "SELECT line FROM stage_documents WHERE octet_length(content) > %s ORDER BY line"
-    for (line,) in connection.execute(long, (SURELY_INDEXED_BYTES,)).fetchall():
-        try:
-            with connection.transaction():
-                tried = f"SELECT length({words_of('content')}) FROM stage_documents WHERE line = %s"
-                connection.execute(tried, (line,))
-        except psycopg.errors.ProgramLimitExceeded:
-            connection.execute("DELETE FROM stage_documents WHERE line = %s", (line,))
-            reason = (
-                f"text: more different words in its first {INDEXED_CHARACTERS:,} characters than full-text search "
-                "can hold; split the document"
-            )
-            found.append(Reject(Document.FILE, line, reason))
-    return found

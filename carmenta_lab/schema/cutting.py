@@ -178,14 +178,14 @@ TEXTS: tuple[str, ...] = (
         t text := content;
     BEGIN
         WHILE octet_length(t) > 250000 AND (
-            SELECT sum(octet_length(w) + 6) FROM (SELECT DISTINCT w
-            FROM string_to_table(regexp_replace(t, '\\W+', ' ', 'g'), ' ') w) every
-        ) > 900000 LOOP
+            SELECT sum(octet_length(w) + 6 + 2 * n) FROM (SELECT w, count(*) AS n
+            FROM string_to_table(regexp_replace(t, '\\W+', ' ', 'g'), ' ') w GROUP BY w) every
+        ) > 1000000 LOOP
             t := left(t, length(t) * 3 / 4);
         END LOOP;
         RETURN t;
     END """,
-        "As much of a text as a tsvector holds: 1 MB of different words.",
+        "As much of a text as a tsvector holds: 1 MB of words, each with its length and two bytes a position.",
     ),
     *function(
         "cut",
@@ -202,7 +202,7 @@ TEXTS: tuple[str, ...] = (
         "A text as the parser is given it: its words between blanks, then what is searched beside them.",
     ),
     *function(
-        "vector",
+        "stems",
         "language text, content text",
         "tsvector",
         f"RETURN {VECTOR}",
@@ -217,7 +217,7 @@ TEXTS: tuple[str, ...] = (
     DECLARE
         words text := {PRODUCT}.cut(language, content);
     BEGIN
-        RETURN {PRODUCT}.vector(language, words);
+        RETURN {PRODUCT}.stems(language, words);
     END """,
         "The words of any text.",
     ),
@@ -226,7 +226,7 @@ TEXTS: tuple[str, ...] = (
         "language text, content text",
         "tsvector",
         f"""RETURN CASE WHEN octet_length(content) > {INDEXED_CHARACTERS} OR content ~ '{SPECIAL}'
-        THEN {PRODUCT}.cut_lexemes(language, content) ELSE {PRODUCT}.vector(language, content) END""",
+        THEN {PRODUCT}.cut_lexemes(language, content) ELSE {PRODUCT}.stems(language, content) END""",
         "The words of a text or a question as they are searched; the parser alone cuts plain sentences.",
         "sql",
     ),

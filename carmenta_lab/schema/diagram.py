@@ -60,7 +60,7 @@ def _shown(table: Table) -> "list[Column[object]]":
 
 def _column(column: "Column[object]") -> str:
     """ "uuid user_id PK, FK"."""
-    kind = column.type.compile(postgresql.dialect()).lower()  # type: ignore[no-untyped-call]
+    kind = column.type.compile(postgresql.dialect()).lower().partition(" collate ")[0]  # type: ignore[no-untyped-call]
     keys = ["PK"] * column.primary_key + ["FK"] * bool(column.foreign_keys)
     unique = [c for c in column.table.constraints if isinstance(c, UniqueConstraint)]
     if any(list(constraint.columns) == [column] for constraint in unique):

@@ -52,7 +52,7 @@ FUNCTIONS: tuple[str, ...] = (
         number text := substring(core, '{NUMBER}');
     BEGIN
         IF core ~ '/' THEN
-            RETURN {PRODUCT}.words_joined({PRODUCT}.vector(language, {PRODUCT}.spaced(core)), '&');
+            RETURN {PRODUCT}.words_joined({PRODUCT}.stems(language, {PRODUCT}.spaced(core)), '&');
         ELSIF core ~ '^[{LETTER}0-9]+(?:[{HYPHEN}][{LETTER}0-9]+)*$' THEN
             IF core ~ '[{HYPHEN}]' THEN
                 found := found || {PRODUCT}.phrase(language, translate(core, {HYPHENS}, ''));
@@ -84,7 +84,7 @@ FUNCTIONS: tuple[str, ...] = (
         m text[];
     BEGIN
         IF octet_length(plain) > 8000 THEN  -- nobody writes that much syntax
-            RETURN {PRODUCT}.words_joined({PRODUCT}.vector(language, {PRODUCT}.fitting({PRODUCT}.spaced(plain))),
+            RETURN {PRODUCT}.words_joined({PRODUCT}.stems(language, {PRODUCT}.fitting({PRODUCT}.spaced(plain))),
                 CASE WHEN plain ~* '\\yor\\y' THEN '|' ELSE '&' END);
         END IF;
         FOR m IN SELECT * FROM regexp_matches(plain, '(-?)"([^"]*)"|([^\\s"]+)', 'g') LOOP

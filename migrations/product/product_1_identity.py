@@ -139,9 +139,9 @@ def upgrade() -> None:
                 t text := content;
             BEGIN
                 WHILE octet_length(t) > 250000 AND (
-                    SELECT sum(octet_length(w) + 6) FROM (SELECT DISTINCT w
-                    FROM string_to_table(regexp_replace(t, '\W+', ' ', 'g'), ' ') w) every
-                ) > 900000 LOOP
+                    SELECT sum(octet_length(w) + 6 + 2 * n) FROM (SELECT w, count(*) AS n
+                    FROM string_to_table(regexp_replace(t, '\W+', ' ', 'g'), ' ') w GROUP BY w) every
+                ) > 1000000 LOOP
                     t := left(t, length(t) * 3 / 4);
                 END LOOP;
                 RETURN t;
@@ -150,7 +150,7 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        COMMENT ON FUNCTION carmenta.fitting(text) IS 'As much of a text as a tsvector holds: 1 MB of different words.'
+        COMMENT ON FUNCTION carmenta.fitting(text) IS 'As much of a text as a tsvector holds: 1 MB of words, each with its length and two bytes a position.'
         """
     )
     op.execute(
@@ -173,14 +173,14 @@ def upgrade() -> None:
     )
     op.execute(
         r"""
-        CREATE OR REPLACE FUNCTION carmenta.vector(language text, content text) RETURNS tsvector
+        CREATE OR REPLACE FUNCTION carmenta.stems(language text, content text) RETURNS tsvector
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
             RETURN CASE language WHEN 'da' THEN to_tsvector('pg_catalog.danish'::pg_catalog.regconfig, content) WHEN 'de' THEN to_tsvector('pg_catalog.german'::pg_catalog.regconfig, content) WHEN 'en' THEN to_tsvector('pg_catalog.english'::pg_catalog.regconfig, content) WHEN 'es' THEN to_tsvector('pg_catalog.spanish'::pg_catalog.regconfig, content) WHEN 'fi' THEN to_tsvector('pg_catalog.finnish'::pg_catalog.regconfig, content) WHEN 'fr' THEN to_tsvector('pg_catalog.french'::pg_catalog.regconfig, content) WHEN 'it' THEN to_tsvector('pg_catalog.italian'::pg_catalog.regconfig, content) WHEN 'nl' THEN to_tsvector('pg_catalog.dutch'::pg_catalog.regconfig, content) WHEN 'no' THEN to_tsvector('pg_catalog.norwegian'::pg_catalog.regconfig, content) WHEN 'pt' THEN to_tsvector('pg_catalog.portuguese'::pg_catalog.regconfig, content) WHEN 'sv' THEN to_tsvector('pg_catalog.swedish'::pg_catalog.regconfig, content) ELSE to_tsvector('pg_catalog.simple'::pg_catalog.regconfig, content) END
         """
     )
     op.execute(
         r"""
-        COMMENT ON FUNCTION carmenta.vector(text, text) IS 'The words between blanks of a text, without stop words and endings.'
+        COMMENT ON FUNCTION carmenta.stems(text, text) IS 'The words between blanks of a text, without stop words and endings.'
         """
     )
     op.execute(
@@ -190,7 +190,7 @@ def upgrade() -> None:
             DECLARE
                 words text := carmenta.cut(language, content);
             BEGIN
-                RETURN carmenta.vector(language, words);
+                RETURN carmenta.stems(language, words);
             END $$
         """
     )
@@ -200,7 +200,7 @@ def upgrade() -> None:
         CREATE OR REPLACE FUNCTION carmenta.lexemes(language text, content text) RETURNS tsvector
             LANGUAGE sql IMMUTABLE PARALLEL SAFE
             RETURN CASE WHEN octet_length(content) > 200000 OR content ~ '[^\u0001-\u007f]|[-+/_@<&\\]|[.,''][0-9]|\.[A-Za-z]|[A-Za-z][0-9]|[0-9][A-Za-z]|[a-z][a-z][A-Z]|[A-Z][A-Z][a-z][a-z]'
-                THEN carmenta.cut_lexemes(language, content) ELSE carmenta.vector(language, content) END
+                THEN carmenta.cut_lexemes(language, content) ELSE carmenta.stems(language, content) END
         """
     )
     op.execute(
@@ -259,7 +259,7 @@ def upgrade() -> None:
                 number text := substring(core, '[0-9]+(?:[.,][0-9]+)+');
             BEGIN
                 IF core ~ '/' THEN
-                    RETURN carmenta.words_joined(carmenta.vector(language, carmenta.spaced(core)), '&');
+                    RETURN carmenta.words_joined(carmenta.stems(language, carmenta.spaced(core)), '&');
                 ELSIF core ~ '^[A-Za-z\u00df-\u00f6\u00f8-\u024f\u0370-\u0373\u0376-\u037d\u0386-\u03ff\u0400-\u0481\u048a-\u0587\u05d0-\u05ea\u0620-\u064a0-9]+(?:[-\u2010\u2011][A-Za-z\u00df-\u00f6\u00f8-\u024f\u0370-\u0373\u0376-\u037d\u0386-\u03ff\u0400-\u0481\u048a-\u0587\u05d0-\u05ea\u0620-\u064a0-9]+)*$' THEN
                     IF core ~ '[-\u2010\u2011]' THEN
                         found := found || carmenta.phrase(language, translate(core, E'-\u2010\u2011', ''));
@@ -295,7 +295,7 @@ def upgrade() -> None:
                 m text[];
             BEGIN
                 IF octet_length(plain) > 8000 THEN  -- nobody writes that much syntax
-                    RETURN carmenta.words_joined(carmenta.vector(language, carmenta.fitting(carmenta.spaced(plain))),
+                    RETURN carmenta.words_joined(carmenta.stems(language, carmenta.fitting(carmenta.spaced(plain))),
                         CASE WHEN plain ~* '\yor\y' THEN '|' ELSE '&' END);
                 END IF;
                 FOR m IN SELECT * FROM regexp_matches(plain, '(-?)"([^"]*)"|([^\s"]+)', 'g') LOOP
@@ -670,7 +670,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION carmenta.words_joined(tsvector, text)")
     op.execute("DROP FUNCTION carmenta.lexemes(text, text)")
     op.execute("DROP FUNCTION carmenta.cut_lexemes(text, text)")
-    op.execute("DROP FUNCTION carmenta.vector(text, text)")
+    op.execute("DROP FUNCTION carmenta.stems(text, text)")
     op.execute("DROP FUNCTION carmenta.cut(text, text)")
     op.execute("DROP FUNCTION carmenta.fitting(text)")
     op.execute("DROP FUNCTION carmenta.other_words(text, text, text)")
