@@ -19,18 +19,19 @@ GAP = "…"
 class Relevance:
     """How much a sentence has to do with the query, and less with the conversation: words by their rarity."""
 
-    def __init__(self, query: str, conversation: Iterable[str]) -> None:
+    def __init__(self, query: str, conversation: Iterable[str], known: dict[str, str] | None = None) -> None:
         self._conversation = tuple(conversation)
-        self._asked = set(gist(query).split())
+        self._known = {} if known is None else known
+        self._asked = set(gist(query, self._known).split())
 
     @cached_property
     def _within(self) -> Counter[str]:
         """In how many messages a word stands; counted when it is first asked for."""
-        return Counter(word for text in self._conversation for word in set(gist(text).split()))
+        return Counter(word for text in self._conversation for word in set(gist(text, self._known).split()))
 
     def of(self, sentence: str) -> float:
         """0 or more; a long sentence needs more to say than a short one."""
-        mine = set(gist(sentence).split())
+        mine = set(gist(sentence, self._known).split())
         if not mine:
             return 0.0
         shared = sum(self._weight(word) for word in mine & self._asked)

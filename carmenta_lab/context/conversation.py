@@ -60,14 +60,16 @@ def named(said: Sequence[Said], first: bool = True) -> tuple[Said, ...]:
     return tuple(result)
 
 
-def turns(said: Sequence[Said], query: str, policy: Policy, sizes: Sizes) -> list[Turn]:
+def turns(
+    said: Sequence[Said], query: str, policy: Policy, sizes: Sizes, gists: dict[str, str] | None = None
+) -> list[Turn]:
     """The messages newest first, with the forms that the policy allows.
 
     The query is left out of the conversation when it was stored as its last message already.
     """
     _know(said, sizes)
     overhead = sizes.counter.overhead
-    relevance = Relevance(query, (one.text or "" for one in said))
+    relevance = Relevance(query, (one.text or "" for one in said), gists)
     result = []
     for age, one in enumerate(reversed(said)):
         keep, place, reason = policy.keep(age), len(said) - 1 - age, ""

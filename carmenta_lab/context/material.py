@@ -1,6 +1,6 @@
 """What a context can be made of: plain values, as read, before anything is chosen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -56,3 +56,4 @@ class Material:
     said: tuple[Said, ...] = ()  # oldest first
     found: tuple[Found, ...] = ()  # best first
     notes: tuple[str, ...] = ()  # what the reader must know about how it was had
+    gists: dict[str, str] = field(default_factory=dict, compare=False, repr=False)  # of its texts, made once

@@ -30,7 +30,7 @@ def pack(material: Material, policy: Policy, budget_tokens: int, counter: Counte
             f"the budget of {budget_tokens} tokens is too small: the query alone takes {query.tokens}; "
             f"give at least {query.tokens}."
         )
-    candidates = turns(material.said, material.query.text, policy, sizes)
+    candidates = turns(material.said, material.query.text, policy, sizes, material.gists)
     start, granted, dropped = _rooms(material, candidates, policy, available, sizes)
     available -= sum(block.tokens for block in start)
     taken, chosen, left = _fill(material, candidates, policy, available, granted, start, sizes)
@@ -102,7 +102,9 @@ def _fill(
         taken, unopened = opened(taken, available, sizes)
         in_full = {key for turn, form in taken if form.in_full for key in turn.said.ids}
         standing = [block.text for block in start] + [form.text for _, form in taken]
-        chosen, refused = choose(material.found, policy, sizes, in_full, standing, available - cost(taken))
+        chosen, refused = choose(
+            material.found, policy, sizes, in_full, standing, available - cost(taken), material.gists
+        )
         more = available - chosen.cost
         if not left or more <= room:
             return taken, chosen, [*unopened, *left, *refused]

@@ -12,9 +12,8 @@ _FILLERS = frozenset(
 
 CONTAINED_WORDS = 8
 """A text of fewer words counts as repeated only by an equal one: inside a longer one it may stand negated."""
-STEM_CHARACTERS = 3
-"""An ending is taken off only where so much of the word stays."""
-_ENDINGS = ("ing", "ed", "es", "en", "s", "e")
+_ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|en|s|e)(?= )")
+"""An ending is taken off only where three characters of the word stay."""
 
 
 def words(text: str) -> str:
@@ -23,16 +22,28 @@ def words(text: str) -> str:
     return f" {' '.join(found)} " if found else ""
 
 
-def gist(text: str) -> str:
-    """The same without articles, forms of "be" and "have", and endings: near-duplicates have an equal one."""
-    found = [_stem(word) for word in _WORD.findall(text.casefold()) if word not in _FILLERS]
-    return f" {' '.join(found)} " if found else words(text)
+def gist(text: str, known: dict[str, str] | None = None) -> str:
+    """The same without articles, forms of "be" and "have", and endings: near-duplicates have an equal one.
+
+    `known` keeps what was made before, for as long as its owner lives: people's texts stay in no cache of the process.
+    """
+    if known is None:
+        return _gist(text)
+    if text not in known:
+        known[text] = _gist(text)
+    return known[text]
+
+
+def _gist(text: str) -> str:
+    found = [word for word in _WORD.findall(text.casefold()) if word not in _FILLERS]
+    return _ENDING.sub("", f" {' '.join(found)} ") if found else words(text)
 
 
 class Repeats:
     """What the blocks of a context say so far."""
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
+    def __init__(self, texts: Iterable[str] = (), known: dict[str, str] | None = None) -> None:
+        self._known = known
         self._gists: set[str] = set()
         self._all = ""
         for text in texts:
@@ -40,7 +51,7 @@ class Repeats:
 
     def add(self, text: str) -> None:
         """Another block."""
-        self._gists.add(gist(text))
+        self._gists.add(gist(text, self._known))
         self._all += f"\n{words(text)}"
 
     def repeats(self, text: str) -> bool:
@@ -50,11 +61,4 @@ class Repeats:
         fact is worse than to say one twice.
         """
         mine = words(text)
-        return gist(text) in self._gists or (mine.count(" ") > CONTAINED_WORDS and mine in self._all)
-
-
-def _stem(word: str) -> str:
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= STEM_CHARACTERS and not word.isdigit():
-            return word[: -len(ending)]
-    return word
+        return gist(text, self._known) in self._gists or (mine.count(" ") > CONTAINED_WORDS and mine in self._all)

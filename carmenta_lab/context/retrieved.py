@@ -82,7 +82,13 @@ def reading_order(one: Found) -> tuple[str, datetime, int]:
 
 
 def choose(
-    found: Sequence[Found], policy: Policy, sizes: Sizes, in_full: Collection[UUID], standing: Iterable[str], room: int
+    found: Sequence[Found],
+    policy: Policy,
+    sizes: Sizes,
+    in_full: Collection[UUID],
+    standing: Iterable[str],
+    room: int,
+    gists: dict[str, str] | None = None,
 ) -> tuple[Chosen, list[Dropped]]:
     """What fits, best first, and what is refused, with the reason; `standing` are the texts of the other blocks.
 
@@ -90,7 +96,7 @@ def choose(
     whichever comes next.
     """
     chosen = Chosen(sizes)
-    said = Repeats(standing if policy.deduplicate else ())
+    said = Repeats(standing if policy.deduplicate else (), gists)
     bare = [chosen.bare(one) for one in found]
     waiting = {"memory": 0, "passage": 0}  # tokens of the hits not yet decided
     for one, tokens in zip(found, bare, strict=True):
