@@ -53,7 +53,7 @@ def upgrade() -> None:
     )
     op.execute("COMMENT ON COLUMN search.passages.unit IS 'turn, memory or section.'")
     op.execute("COMMENT ON COLUMN search.passages.ordinal IS 'Which piece of its source, from 0.'")
-    op.execute('COMMENT ON COLUMN search.passages.content IS \'The text as indexed: "[date] Author: text".\'')
+    op.execute("COMMENT ON COLUMN search.passages.content IS 'The text as indexed: \"[date] Author: text\".'")
     op.execute("COMMENT ON COLUMN search.passages.language IS 'ISO 639-1.'")
     op.execute(
         r"""
