@@ -30,7 +30,7 @@ from carmenta_lab.indexing.ready import Ready, make_ready
 from carmenta_lab.indexing.sources import TABLES, Kind, Source, living, read_living, source
 from carmenta_lab.postgres.connect import Database, acting_for
 from carmenta_lab.postgres.copying import jsonb
-from carmenta_lab.postgres.late import LateConnection, late_connection
+from carmenta_lab.postgres.late import LateConnection, late_connection, prepares
 from carmenta_lab.schema.vector import Vector
 
 
@@ -415,7 +415,7 @@ class _Open:
 
     def run(self, statement: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         """Execute a statement, prepared unless the connection forbids it."""
-        return self.raw.execute(statement, values, prepare=writing.prepares(self.raw), binary=True)
+        return self.raw.execute(statement, values, prepare=prepares(self.raw), binary=True)
 
     def together(self) -> AbstractContextManager[object]:
         """A block whose statements travel together."""

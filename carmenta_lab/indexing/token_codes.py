@@ -37,12 +37,6 @@ _INSERT = """
 """
 
 
-def has_codes(connection: psycopg.Connection[Any], user: UUID) -> bool:
-    """Whether any passage of a user has token codes."""
-    row = connection.execute("SELECT EXISTS (SELECT FROM search.token_codes WHERE user_id = %s)", (user,)).fetchone()
-    return row == (True,)
-
-
 def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) -> int:
     """How many passages of these users have no token codes."""
     row = connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)}).fetchone()

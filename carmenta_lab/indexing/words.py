@@ -11,6 +11,8 @@ from uuid import UUID
 
 import psycopg
 
+from carmenta_lab.postgres.late import prepares
+
 _OWED = """
     SELECT DISTINCT coalesce(p.user_id, f.user_id) AS user_id
     FROM (SELECT * FROM search.passages WHERE user_id = ANY (%(users)s) AND unit IN ('turn', 'memory', 'section')) p
@@ -33,7 +35,7 @@ def add(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[UUID
     In constant time but for one in `TAIL` passages, with which the words of the others are merged.
     """
     if passages:
-        connection.execute("SELECT search.index_words(%s, %s)", (user, list(passages)), prepare=_prepares(connection))
+        connection.execute("SELECT search.index_words(%s, %s)", (user, list(passages)), prepare=prepares(connection))
 
 
 @contextmanager
@@ -43,17 +45,13 @@ def removed(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[
     Where they were deleted before, all words of the user are looked through once. Passages that take their place are
     best added within as well: then what answers them is indexed anew once, not twice.
     """
-    prepare, values = _prepares(connection), (user, list(passages))
+    prepare, values = prepares(connection), (user, list(passages))
     row = connection.execute("SELECT search.answers_to(%s, %s)", values, prepare=prepare).fetchone()
     assert row is not None
     connection.execute("SELECT search.remove_words(%s, %s)", values, prepare=prepare)
     yield
     if row[0]:
         connection.execute("SELECT search.index_answers(%s, %s)", (user, row[0]), prepare=prepare)
-
-
-def _prepares(connection: psycopg.Connection[Any]) -> bool | None:
-    return None if connection.prepare_threshold is None else True
 
 
 def left_over(connection: psycopg.Connection[Any], user: UUID) -> list[UUID]:

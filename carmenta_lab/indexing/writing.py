@@ -17,7 +17,7 @@ from carmenta_lab.indexing.packed import Columns, write_vectors
 from carmenta_lab.indexing.ready import Passage, Ready
 from carmenta_lab.indexing.sources import KINDS, UNITS, Kind, by_kind
 from carmenta_lab.indexing.token_codes import insert_codes
-from carmenta_lab.postgres.late import LateConnection
+from carmenta_lab.postgres.late import LateConnection, prepares
 from carmenta_lab.schema.search.outbox import AT_ONCE, SETTING
 
 UNNOTED = f"SELECT set_config('{SETTING}', '{AT_ONCE}', %s)"
@@ -187,11 +187,6 @@ def replace(
 def forget_notes(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> None:
     """The index follows these rows now; last of all, as notes are locked last."""
     raw.execute(_FORGET, (user, list(ids)), prepare=prepares(raw))
-
-
-def prepares(raw: psycopg.Connection[Any]) -> bool | None:
-    """Whether statements are prepared at once; through a pooler nothing is."""
-    return None if raw.prepare_threshold is None else True
 
 
 def pipelined(raw: psycopg.Connection[Any]) -> Any:

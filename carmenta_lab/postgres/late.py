@@ -53,7 +53,7 @@ class LateConnection(psycopg.Connection[Any]):
         """Do what is late; a transaction that has failed cannot, and does after a rollback to a savepoint."""
         if self.pgconn.transaction_status != TransactionStatus.INERROR:
             late, self.late, self.in_force = tuple(self.late), [], None
-            super().cursor().execute(*_select(late), prepare=None if self.prepare_threshold is None else True)
+            super().cursor().execute(*_select(late), prepare=prepares(self))
 
     def commit(self) -> None:
         """Commit; settings of the transaction end with it."""
@@ -107,6 +107,11 @@ class LateConnection(psycopg.Connection[Any]):
         finally:
             if self.pgconn.transaction_status == TransactionStatus.IDLE:
                 self.autocommit = False
+
+
+def prepares(connection: psycopg.Connection[Any]) -> bool | None:
+    """Whether statements are prepared at once; through a pooler nothing is."""
+    return None if connection.prepare_threshold is None else True
 
 
 def late_connection(connection: Connection) -> LateConnection:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 
 from carmenta_lab.indexing.vectors import table_name
-from carmenta_lab.postgres.late import Setting, late_connection
+from carmenta_lab.postgres.late import Setting, late_connection, prepares
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.schema.base import SEARCH
 
@@ -127,7 +127,7 @@ def execute(connection: Connection, statement: Prepared, values: Mapping[str, An
     raised as SQLAlchemy would raise it.
     """
     raw = late_connection(connection)
-    prepare = None if raw.prepare_threshold is None else True
+    prepare = prepares(raw)
     text, around = statement.text, statement.around
     try:
         if raw.untouched:
