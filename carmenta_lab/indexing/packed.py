@@ -77,8 +77,7 @@ def write_vectors(
         block = slice(start, start + BLOCK_ROWS)
         values = _packed(connection, beside.part(block), vectors[block])
         statement = _INSERT.format(table=table) + (_ANEW if again else _KEPT if kept else "")
-        prepare = kept and connection.prepare_threshold is not None  # a live message, and the next
-        written.append(connection.execute(statement, (list(UNITS), *values), prepare=prepare or None))
+        written.append(connection.execute(statement, (list(UNITS), *values)))
     return written
 
 

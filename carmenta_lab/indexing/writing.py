@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+from pgvector import HalfVector
 from psycopg.pq import PipelineStatus
 
 from carmenta_lab.indexing import words
@@ -39,7 +40,11 @@ _STATE = """
 _INSERT = """
     INSERT INTO search.passages
         (user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_VECTOR = """
+    INSERT INTO search.{table} (user_id, passage_id, source_id, created_at, unit, embedding)
+    VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (user_id, passage_id) DO NOTHING
 """
 _FOUND = """
     SELECT p.id, f.passage_id IS NOT NULL AND p.unit <> 'turn' OR f.role = m.role
@@ -93,23 +98,22 @@ def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str])
 
 def add(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) -> None:
     """Write passages of sources that have none."""
-    insert(raw, user, ready.passages)
+    _insert(raw, user, ready.passages, _INSERT)
     add_vectors(raw, user, ready, known)
     words.add(raw, user, [passage.id for passage in ready.passages])
 
 
-def insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage]) -> None:
-    """The rows of passages; those that are there stay."""
+def _insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage], statement: str) -> None:
     rows = []
     for id, ordinal, content, source in passages:
         place = (source.id if source.kind == kind else None for kind in KINDS)
         beside = source.author, source.language, source.created_at
         rows.append((user, id, UNITS[source.kind], ordinal, content, *place, *beside))
     if len(rows) == 1:
-        raw.execute(_INSERT, rows[0], prepare=prepares(raw))
+        raw.execute(statement, rows[0], prepare=prepares(raw))
     elif rows:
         with raw.cursor() as cursor:
-            cursor.executemany(_INSERT, rows)
+            cursor.executemany(statement, rows)
 
 
 def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) -> None:
@@ -118,7 +122,13 @@ def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: S
     if not passages:
         return
     for model, table in known.tables.items():
-        if model in ready.vectors:
+        if model not in ready.vectors:
+            continue
+        if len(passages) == 1:  # a live message: packing an array costs three times as much
+            (one,) = passages
+            row = user, one.id, one.source.id, one.source.created_at, one.unit, HalfVector(ready.vectors[model][0])
+            raw.execute(_VECTOR.format(table=table), row, prepare=prepares(raw))
+        else:
             columns = Columns(
                 [user.bytes] * len(passages),
                 [passage.id.bytes for passage in passages],
@@ -177,7 +187,7 @@ def replace(
     with words.removed(raw, user, stale) if stale else nullcontext():
         if gone := [id for id in stale if id not in made]:
             _delete(raw, user, gone)
-        insert(raw, user, new)
+        _insert(raw, user, new, f"{_INSERT} ON CONFLICT DO NOTHING")
         add_vectors(raw, user, ready, known)
         if indexed:
             words.add(raw, user, [p.id for p in ready.passages if p.id not in there or not there[p.id]])

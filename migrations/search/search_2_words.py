@@ -414,15 +414,19 @@ def upgrade() -> None:
         CREATE OR REPLACE FUNCTION search.answers_to(person uuid, ids uuid[]) RETURNS uuid[]
             LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
             BEGIN
-                RETURN (SELECT coalesce(array_agg(DISTINCT a.passage_id), '{}') FROM search.passage_features f
-                CROSS JOIN LATERAL (
+                -- looked up one by one: joined as the planner sees fit, all of the user's features would be read
+                RETURN (SELECT coalesce(array_agg(DISTINCT a.passage_id), '{}') FROM unnest(ids) i CROSS JOIN LATERAL (
+                    SELECT o.conversation_id, o.place >> 16 AS position FROM search.passage_features o
+                    WHERE o.user_id = person AND o.passage_id = i OFFSET 0
+                ) f CROSS JOIN LATERAL (
                     SELECT n.place >> 16 AS position FROM search.passage_features n
-                    WHERE n.user_id = person AND n.conversation_id = f.conversation_id
-                    AND n.place >= ((f.place >> 16) + 1) << 16 ORDER BY n.place LIMIT 1
-                ) next
-                JOIN search.passage_features a ON a.user_id = person AND a.conversation_id = f.conversation_id
-                    AND a.place >= next.position << 16 AND a.place < (next.position + 1) << 16
-                WHERE f.user_id = person AND f.passage_id = ANY (ids) AND a.passage_id <> ALL (ids));
+                    WHERE n.user_id = person AND n.conversation_id = f.conversation_id AND n.place >= (f.position + 1) << 16
+                    ORDER BY n.place LIMIT 1
+                ) next CROSS JOIN LATERAL (
+                    SELECT o.passage_id FROM search.passage_features o
+                    WHERE o.user_id = person AND o.conversation_id = f.conversation_id
+                    AND o.place >= next.position << 16 AND o.place < (next.position + 1) << 16 OFFSET 0
+                ) a WHERE a.passage_id <> ALL (ids));
             END $$
         """
     )

@@ -388,15 +388,19 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
     CREATE OR REPLACE FUNCTION {SEARCH}.answers_to(person uuid, ids uuid[]) RETURNS uuid[]
     LANGUAGE plpgsql STABLE {_SAFE} AS $$
     BEGIN
-        RETURN (SELECT coalesce(array_agg(DISTINCT a.passage_id), '{{}}') FROM {SEARCH}.passage_features f
-        CROSS JOIN LATERAL (
+        -- looked up one by one: joined as the planner sees fit, all of the user's features would be read
+        RETURN (SELECT coalesce(array_agg(DISTINCT a.passage_id), '{{}}') FROM unnest(ids) i CROSS JOIN LATERAL (
+            SELECT o.conversation_id, o.place >> 16 AS position FROM {SEARCH}.passage_features o
+            WHERE o.user_id = person AND o.passage_id = i OFFSET 0
+        ) f CROSS JOIN LATERAL (
             SELECT n.place >> 16 AS position FROM {SEARCH}.passage_features n
-            WHERE n.user_id = person AND n.conversation_id = f.conversation_id
-            AND n.place >= ((f.place >> 16) + 1) << 16 ORDER BY n.place LIMIT 1
-        ) next
-        JOIN {SEARCH}.passage_features a ON a.user_id = person AND a.conversation_id = f.conversation_id
-            AND a.place >= next.position << 16 AND a.place < (next.position + 1) << 16
-        WHERE f.user_id = person AND f.passage_id = ANY (ids) AND a.passage_id <> ALL (ids));
+            WHERE n.user_id = person AND n.conversation_id = f.conversation_id AND n.place >= (f.position + 1) << 16
+            ORDER BY n.place LIMIT 1
+        ) next CROSS JOIN LATERAL (
+            SELECT o.passage_id FROM {SEARCH}.passage_features o
+            WHERE o.user_id = person AND o.conversation_id = f.conversation_id
+            AND o.place >= next.position << 16 AND o.place < (next.position + 1) << 16 OFFSET 0
+        ) a WHERE a.passage_id <> ALL (ids));
     END $$
     """,
         f"COMMENT ON FUNCTION {SEARCH}.answers_to(uuid, uuid[]) IS 'The indexed passages of the messages that follow.'",
