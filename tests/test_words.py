@@ -429,6 +429,25 @@ def test_indexing_a_user_whom_the_statistics_do_not_know_reads_each_message_a_fe
         assert session.scalars(text(counts)).one() - before < 5 * 1000
 
 
+def test_a_message_reads_few_others_however_the_statistics_look(database: Database) -> None:
+    """By statistics of one long conversation, joins that read all of it look cheap."""
+    user = UUID(int=1)
+    counts = (
+        "SELECT sum(coalesce(idx_tup_fetch, 0) + seq_tup_read) FROM pg_stat_xact_user_tables "
+        "WHERE schemaname = 'search' OR relname = 'messages'"
+    )
+    with database.owner_session() as session:
+        session.execute(text("INSERT INTO carmenta.users (id) VALUES (:u)"), {"u": user})
+        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)"), {"u": user})
+        for n in range(1000):
+            _say(session, user, user, n, SAYINGS[n % 5])
+        session.execute(text("ANALYZE"))
+        before = session.scalars(text(counts)).one()
+        for n in range(10):
+            _say(session, user, user, 1000 + n, "The boiler in the cellar leaks.")
+        assert session.scalars(text(counts)).one() - before < 10 * 20
+
+
 def test_what_is_loaded_is_indexed(own_sample: Database) -> None:
     with own_sample.owner_session() as session:
         users = session.scalars(text("SELECT user_id FROM lab.users")).all()

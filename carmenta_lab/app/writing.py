@@ -361,8 +361,8 @@ _SPOKEN = """
 _MESSAGE = """
     INSERT INTO carmenta.messages (user_id, id, conversation_id, parent_id, position, role, author, model, parts,
         content, content_for_llm, language, created_at, utc_offset)
-    SELECT user_id, %(id)s, id, %(parent)s, coalesce(%(position)s, (SELECT coalesce(max(m.position) + 1, 0)
-            FROM carmenta.messages m WHERE m.user_id = %(user)s AND m.conversation_id = %(conversation)s)),
+    SELECT user_id, %(id)s, id, %(parent)s, coalesce(%(position)s, (SELECT m.position + 1 FROM carmenta.messages m
+            WHERE m.user_id = %(user)s AND m.conversation_id = %(conversation)s ORDER BY m.position DESC LIMIT 1), 0),
         %(role)s, %(author)s, %(model)s, %(parts)s, %(content)s, %(compressed)s, %(language)s, %(at)s, %(offset)s
     FROM carmenta.conversations WHERE user_id = %(user)s AND id = %(conversation)s AND deleted_at IS NULL
     RETURNING position

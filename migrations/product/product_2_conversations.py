@@ -275,8 +275,10 @@ def upgrade() -> None:
             BEGIN
                 PERFORM FROM carmenta.conversations c
                     WHERE c.user_id = NEW.user_id AND c.id = NEW.conversation_id FOR NO KEY UPDATE;
-                SELECT least(coalesce(max(m.position)::bigint + 1, 0), 2147483647) INTO NEW.position
-                    FROM carmenta.messages m WHERE m.user_id = NEW.user_id AND m.conversation_id = NEW.conversation_id;
+                SELECT least(m.position::bigint + 1, 2147483647) INTO NEW.position
+                    FROM carmenta.messages m WHERE m.user_id = NEW.user_id AND m.conversation_id = NEW.conversation_id
+                    ORDER BY m.position DESC LIMIT 1; -- max() reads all of them while the table has no statistics
+                NEW.position := coalesce(NEW.position, 0);
                 RETURN NEW;
             END $$
         """

@@ -322,12 +322,15 @@ def upgrade() -> None:
                         coalesce(m.role, ''), coalesce(p.author, ''), p.created_at, least(1023, (SELECT coalesce(sum(cardinality(w.positions)), 0) FROM unnest(p.text_search) w)),
                         least(1023, (SELECT coalesce(sum(cardinality(w.positions)), 0) FROM unnest(q.asked) w)), q.asked
                     FROM search.passages p
-                    LEFT JOIN carmenta.messages m ON m.user_id = person AND m.id = p.message_id
+                    LEFT JOIN LATERAL (
+                        SELECT o.conversation_id, o.position, o.role FROM carmenta.messages o
+                        WHERE o.user_id = person AND o.id = p.message_id OFFSET 0
+                    ) m ON true
                     LEFT JOIN LATERAL (
             SELECT search.asked_lexemes(b.language, b.content) AS asked FROM carmenta.messages b
             WHERE b.user_id = person AND b.conversation_id = m.conversation_id AND b.position < m.position
             AND b.deleted_at IS NULL ORDER BY b.position DESC, b.id DESC LIMIT 1) q ON true
-                    WHERE p.user_id = person AND p.unit IN ('turn', 'memory', 'section') AND p.id = ANY (ids) AND NOT EXISTS (SELECT FROM search.passage_features o WHERE o.user_id = person AND o.passage_id = p.id)
+                    WHERE p.user_id = person AND p.unit IN ('turn', 'memory', 'section') AND p.id = ANY (ids) AND NOT EXISTS (SELECT FROM search.passage_features o WHERE o.user_id = person AND o.passage_id = p.id OFFSET 0)
                     RETURNING unit, role, author, length, asked_length
                 )
                 INSERT INTO search.lexical_statistics AS t (user_id, unit, role, author, passages, length, asked_length)
@@ -446,9 +449,10 @@ def upgrade() -> None:
                     RETURN;
                 END IF;
                 PERFORM FROM search.word_index WHERE user_id = person FOR UPDATE;
-                changed := ARRAY(SELECT f.passage_id FROM search.passage_features f
-                    JOIN carmenta.messages m ON m.user_id = person AND m.id = f.source_id
-                    LEFT JOIN LATERAL (
+                changed := ARRAY(SELECT f.passage_id FROM search.passage_features f CROSS JOIN LATERAL (
+                        SELECT o.conversation_id, o.position FROM carmenta.messages o
+                        WHERE o.user_id = person AND o.id = f.source_id OFFSET 0
+                    ) m LEFT JOIN LATERAL (
             SELECT search.asked_lexemes(b.language, b.content) AS asked FROM carmenta.messages b
             WHERE b.user_id = person AND b.conversation_id = m.conversation_id AND b.position < m.position
             AND b.deleted_at IS NULL ORDER BY b.position DESC, b.id DESC LIMIT 1) q ON true

@@ -248,8 +248,10 @@ NEXT_POSITION = (
     BEGIN
         PERFORM FROM {PRODUCT}.conversations c
             WHERE c.user_id = NEW.user_id AND c.id = NEW.conversation_id FOR NO KEY UPDATE;
-        SELECT least(coalesce(max(m.position)::bigint + 1, 0), 2147483647) INTO NEW.position
-            FROM {PRODUCT}.messages m WHERE m.user_id = NEW.user_id AND m.conversation_id = NEW.conversation_id;
+        SELECT least(m.position::bigint + 1, 2147483647) INTO NEW.position
+            FROM {PRODUCT}.messages m WHERE m.user_id = NEW.user_id AND m.conversation_id = NEW.conversation_id
+            ORDER BY m.position DESC LIMIT 1; -- max() reads all of them while the table has no statistics
+        NEW.position := coalesce(NEW.position, 0);
         RETURN NEW;
     END $$
     """,

@@ -155,6 +155,13 @@ _FEW_TEXTS = f"""CROSS JOIN LATERAL (
 """The passages of features `f`: joined as the planner sees fit, or looked up one by one. It does not know that few are
 meant where those from a number on are, and would read all of the user's."""
 
+_ALL_MESSAGES = f"LEFT JOIN {PRODUCT}.messages m ON m.user_id = person AND m.id = p.message_id"
+_FEW_MESSAGES = f"""LEFT JOIN LATERAL (
+                SELECT o.conversation_id, o.position, o.role FROM {PRODUCT}.messages o
+                WHERE o.user_id = person AND o.id = p.message_id OFFSET 0
+            ) m ON true"""
+"""The same of the messages that passages `p` are of."""
+
 _QUESTIONS = f"""
     SELECT {SEARCH}.asked_lexemes(b.language, b.content) AS asked FROM {PRODUCT}.messages b
     WHERE b.user_id = person AND b.conversation_id = m.conversation_id AND b.position < m.position
@@ -171,7 +178,7 @@ def _has(vector: str) -> str:
     return f"length(ts_delete({vector}, words)) < length({vector})"
 
 
-def _features(chosen: str, first: str) -> str:
+def _features(chosen: str, first: str, messages: str) -> str:
     """Writes the features of the passages `p` that are chosen, numbered from `first`, and counts them."""
     return f"""WITH added AS (
             INSERT INTO {SEARCH}.passage_features (user_id, passage_id, slot, unit, source_id, conversation_id, place,
@@ -181,7 +188,7 @@ def _features(chosen: str, first: str) -> str:
                 coalesce(m.role, ''), coalesce(p.author, ''), p.created_at, {_length("p.text_search")},
                 {_length("q.asked")}, q.asked
             FROM {SEARCH}.passages p
-            LEFT JOIN {PRODUCT}.messages m ON m.user_id = person AND m.id = p.message_id
+            {messages}
             LEFT JOIN LATERAL ({_QUESTIONS}) q ON true
             WHERE p.user_id = person AND p.unit IN ({_UNITS}) AND {chosen}
             RETURNING unit, role, author, length, asked_length
@@ -284,7 +291,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         DELETE FROM {SEARCH}.passage_features WHERE user_id = person;
         DELETE FROM {SEARCH}.postings WHERE user_id = person;
         DELETE FROM {SEARCH}.lexical_statistics WHERE user_id = person;
-        {_features("true", "0")};
+        {_features("true", "0", _ALL_MESSAGES)};
         SELECT coalesce(sum(passages), 0) INTO total FROM {SEARCH}.lexical_statistics WHERE user_id = person;
         INSERT INTO {SEARCH}.postings (user_id, lexeme, first_slot, entries)
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}] FROM (
@@ -316,8 +323,9 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         {
             _features(
                 "p.id = ANY (ids) AND NOT EXISTS (SELECT FROM "
-                f"{SEARCH}.passage_features o WHERE o.user_id = person AND o.passage_id = p.id)",
+                f"{SEARCH}.passage_features o WHERE o.user_id = person AND o.passage_id = p.id OFFSET 0)",
                 "next - taken",
+                _FEW_MESSAGES,
             )
         };
         IF next - posted >= {tail} THEN
@@ -414,9 +422,10 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
             RETURN;
         END IF;
         PERFORM FROM {SEARCH}.word_index WHERE user_id = person FOR UPDATE;
-        changed := ARRAY(SELECT f.passage_id FROM {SEARCH}.passage_features f
-            JOIN {PRODUCT}.messages m ON m.user_id = person AND m.id = f.source_id
-            LEFT JOIN LATERAL ({_QUESTIONS}) q ON true
+        changed := ARRAY(SELECT f.passage_id FROM {SEARCH}.passage_features f CROSS JOIN LATERAL (
+                SELECT o.conversation_id, o.position FROM {PRODUCT}.messages o
+                WHERE o.user_id = person AND o.id = f.source_id OFFSET 0
+            ) m LEFT JOIN LATERAL ({_QUESTIONS}) q ON true
             WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.asked IS DISTINCT FROM q.asked);
         IF cardinality(changed) > 0 THEN
             PERFORM {SEARCH}.remove_words(person, changed);
