@@ -17,6 +17,7 @@ from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.context.reading import Reading, connection_of, read_said
 from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.schema.product.conversations import Conversation, Message
@@ -103,6 +104,7 @@ def _fill(database: Database, length: int, seed: int) -> UUID:
     user = uuid5(UUID(int=8), str(length))
     values = {"user": user, "said": list(texts(length, seed)), "learned": list(texts(MEMORIES, seed + 1))}
     with database.owner.begin() as connection:
+        connection.exec_driver_sql(UNNOTED, (True,))
         for statement in _FILL:
             connection.execute(text(statement), {k: v for k, v in values.items() if f":{k}" in statement})
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

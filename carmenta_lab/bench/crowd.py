@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 
 USERS = 50
@@ -54,6 +55,7 @@ def statements(messages: int) -> list[str]:
 def fill(database: Database, messages: int) -> None:
     """Fill an empty schema, and let the planner know."""
     with database.owner.begin() as connection:
+        connection.exec_driver_sql(UNNOTED, (True,))
         for statement in statements(messages):
             connection.exec_driver_sql(statement.replace("%", "%%"))
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

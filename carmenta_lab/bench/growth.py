@@ -11,6 +11,7 @@ from carmenta_lab.bench.measure import Result, medians
 from carmenta_lab.bench.scratch import scratch
 from carmenta_lab.bench.searching import SEARCHES, Asker, asker
 from carmenta_lab.context import assemble
+from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.search import search
 
@@ -59,6 +60,7 @@ def one_user(database: Database, rows: int, repeats: int, seed: int) -> list[Res
 def _fill(database: Database, users: int, seed: int) -> None:
     fill(database, [(number, OWN) for number in range(users)], seed, words=True)
     with database.owner.begin() as connection:
+        connection.exec_driver_sql(UNNOTED, (True,))
         for statement in _TOLD:
             connection.exec_driver_sql(statement)
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
