@@ -54,14 +54,12 @@ _FOUND = """
     ) d ON true
     WHERE p.user_id = %(user_id)s AND p.id = ANY(%(passages)s)
     AND coalesce(k.deleted_at, m.deleted_at, d.deleted_at) IS NULL
-    AND CASE WHEN (SELECT EXISTS (SELECT FROM search.outbox o WHERE o.user_id = %(user_id)s))
-        THEN search.noted(%(user_id)s, p.source_id) IS NULL ELSE true END
 """
 """Whatever a hit stands for is looked up by its key: a hit has one kind, and the other kinds cost nothing."""
 
 
 def read_found(session: Session, query: Query, ranking: Ranking, counter: str) -> tuple[Found, ...]:
-    """What the hits of a ranking say, best first; without what was deleted, or changed since it was indexed."""
+    """What the hits of a ranking say, best first; without what was deleted. A search leaves out what has changed."""
     if not ranking.hits:
         return ()
     values = {

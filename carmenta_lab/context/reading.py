@@ -9,7 +9,7 @@ import psycopg
 from sqlalchemy.orm import Session
 
 from carmenta_lab.context.material import BYTES_PER_TOKEN, Said
-from carmenta_lab.context.tails import BRANCHED, HISTORY, PLAIN
+from carmenta_lab.context.tails import BRANCHED, HISTORY, Which, plain
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME
@@ -63,8 +63,8 @@ def read_said(
     if span == "history":
         statement, branched = HISTORY, ""
     else:
-        which = "given" if conversation_id else "latest" if query.asked_at is None else "latest_then"
-        statement, branched = PLAIN[which], BRANCHED[which]
+        which: Which = "given" if conversation_id else "latest" if query.asked_at is None else "latest_then"
+        statement, branched = plain(which, messages), BRANCHED[which]
     with connection_of(session).cursor(binary=True) as cursor:
         rows = cursor.execute(statement, values).fetchall()
         who = next(row for row in rows if row[_ROLE] == "profile")

@@ -3,6 +3,12 @@
 The first row tells who asks: the profile, the acting user, and the conversation that was chosen.
 """
 
+from functools import cache
+from typing import Literal, TypeAlias
+
+Which: TypeAlias = Literal["given", "latest", "latest_then"]
+"""Which conversation is read: one by its id, the latest now, the latest at the time of the question."""
+
 _COLUMNS = """m.id, coalesce(m.external_id, m.id::text) AS external_id, m.role, m.author,
     CASE WHEN octet_length(m.content) > %(bytes)s THEN octet_length(m.content) END AS length_bytes,
     CASE WHEN octet_length(m.content) <= %(bytes)s THEN m.content END AS content,
@@ -27,7 +33,7 @@ _CHOSEN = """chosen AS MATERIALIZED (
         WHERE user_id = %(user_id)s AND deleted_at IS NULL {which}
     )"""
 
-_WHICH = {
+_WHICH: dict[Which, str] = {
     "given": "AND id = %(conversation_id)s",
     "latest": "ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1",
     "latest_then": """AND coalesce(started_at <= %(asked_at)s, last_message_at IS NULL)
@@ -41,16 +47,24 @@ _WHICH = {
 _SETTLED = "(SELECT coalesce(last_message_at <= %(asked_at)s, true) FROM chosen)"
 """Whether the whole conversation lies before the question."""
 
-_PLAIN = f"""
-    WITH {_CHOSEN}
+
+@cache
+def plain(which: Which, messages: int) -> str:
+    """The last messages by their place, whether or not they are visible and on the branch: the reader checks that.
+
+    Their number stands in the text, so that one plan costs the same for all: with a parameter the planner finds a
+    plan for this user cheaper than one for all, and makes it anew for each context, which takes as long as reading.
+    """
+    return f"""
+    WITH {_CHOSEN.format(which=_WHICH[which])}
     {_WHO.format(chosen="(SELECT id FROM chosen)", settled=_SETTLED)}
     UNION ALL SELECT m.*, t.tokens FROM (
         SELECT {_COLUMNS}, {_SEEN} AS seen, m.position FROM carmenta.messages m
         WHERE m.user_id = %(user_id)s AND m.conversation_id = (SELECT id FROM chosen)
-        ORDER BY m.position DESC, m.id DESC LIMIT %(messages)s
+        ORDER BY m.position DESC, m.id DESC LIMIT {messages:d}
     ) m {_COUNTED.format(text="m.content")}
-"""
-"""The last messages by their place, whether or not they are visible and on the branch: the reader checks that."""
+    """
+
 
 _STEP = f"m.id, m.conversation_id, m.parent_id, m.position, {_SEEN} AS seen"
 
@@ -101,5 +115,4 @@ HISTORY = f"""
 """
 """What the user and the assistant said in any conversation, along whichever branch."""
 
-PLAIN = {which: _PLAIN.format(which=condition) for which, condition in _WHICH.items()}
-BRANCHED = {which: _BRANCHED.format(which=condition) for which, condition in _WHICH.items()}
+BRANCHED: dict[Which, str] = {which: _BRANCHED.format(which=condition) for which, condition in _WHICH.items()}
