@@ -750,7 +750,7 @@ def test_the_tail_is_read_through_the_index(loaded: Loaded) -> None:
     user = loaded.id("user", "ann")
     values = {"user_id": user, "asked_at": datetime(2026, 1, 1, tzinfo=UTC), "messages": 50, "bytes": 10_000}
     values |= {"counter": "any", "conversation_id": None}
-    for statement, scans in ((tails.PLAIN["latest"], 1), (tails.BRANCHED["latest"], 2)):
+    for statement, scans in ((tails.plain("latest", 50), 1), (tails.BRANCHED["latest"], 2)):
         with loaded.database.user_session(user) as session:
             raw = connection_of(session)
             raw.execute("SELECT set_config('enable_seqscan', 'off', true)")
