@@ -22,12 +22,13 @@ from carmenta_lab.context.conversation import named
 from carmenta_lab.context.material import Found, Material, Said
 from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import rooms
-from carmenta_lab.context.reading import connection_of, read_said
+from carmenta_lab.context.reading import read_said
 from carmenta_lab.context.repeats import Repeats
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.ids import Ids
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database, as_user
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import Query
 
 USER = UUID(int=1)
@@ -618,7 +619,7 @@ def statements(session: Session) -> Iterator[list[str]]:
             seen.append(str(query))
             return super().execute(query, *given, **more)
 
-    raw = connection_of(session)
+    raw = driver(session)
     before = raw.cursor_factory
     raw.cursor_factory = Noted
     try:
@@ -750,11 +751,11 @@ def test_the_tail_is_read_through_the_index(loaded: Loaded) -> None:
     user = loaded.id("user", "ann")
     values = {"user_id": user, "asked_at": datetime(2026, 1, 1, tzinfo=UTC), "messages": 50, "bytes": 10_000}
     values |= {"counter": "any", "conversation_id": None}
-    for statement, scans in ((tails.plain("latest", 50), 1), (tails.BRANCHED["latest"], 2)):
+    for tail, scans in ((tails.plain("latest", 50), 1), (tails.BRANCHED["latest"], 2)):
         with loaded.database.user_session(user) as session:
-            raw = connection_of(session)
+            raw = driver(session)
             raw.execute("SELECT set_config('enable_seqscan', 'off', true)")
-            plan = "\n".join(row[0] for row in raw.execute(f"EXPLAIN {statement}", values))
+            plan = "\n".join(row[0] for row in raw.execute(f"EXPLAIN {tail.text}", values))
         assert plan.count("Index Scan Backward using ix_messages_conversation") == scans
 
 
@@ -767,9 +768,11 @@ def test_a_plain_tail_is_what_going_back_along_the_branch_finds(loaded: Loaded) 
                 )
                 values = {"user_id": query.user_id, "asked_at": query.asked_at, "messages": messages}
                 values |= {"bytes": 10_000, "counter": "any", "conversation_id": None}
-                along = connection_of(session).execute(tails.BRANCHED["latest_then"], values).fetchall()
+                along = tails.BRANCHED["latest_then"].all(session, values)
                 read = read_said(session, query, None, messages, 1_000, "any")
-                assert [one.ids[0] for one in read.said] == [row[0] for row in sorted(along, key=lambda row: row[10])]
+                assert [one.ids[0] for one in read.said] == [
+                    row.id for row in sorted(along, key=lambda row: row.position)
+                ]
 
 
 def test_tokens_are_counted_once_and_again_when_the_text_is_another(loaded: Loaded) -> None:

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import insert, text, update
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from carmenta_lab.app import (
@@ -28,6 +27,7 @@ from carmenta_lab.app.identity import AccountTaken, Keys, Tokens, TokenUnreadabl
 from carmenta_lab.bench.crowd import USERS, fill, number
 from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres import Database, as_user, prepare
+from carmenta_lab.postgres.statement import compiled
 from carmenta_lab.schema.product import artifacts as made
 from carmenta_lab.schema.product import conversations as said
 from carmenta_lab.schema.product import knowledge as kept
@@ -301,11 +301,11 @@ def _used(explained: Any, session: Session) -> set[str]:
 def test_each_statement_uses_its_index_as_the_application(
     crowd: Database, statement: Callable[[], Any], indexes: set[str]
 ) -> None:
-    compiled = statement().compile(dialect=postgresql.psycopg.dialect(), compile_kwargs={"render_postcompile": True})
+    asked = compiled(statement())
     with crowd.user_session(ME) as session:
         connection = session.connection()
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", _bound(compiled)).scalar_one()
+        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {asked.text}", dict(asked.own)).scalar_one()
         used = _used(explained, session)
     assert used, explained
     assert indexes <= used, explained  # none named: several would do as well
@@ -341,11 +341,6 @@ def test_every_index_has_a_statement_or_a_reason(crowd: Database) -> None:
     assert set(indexes) - asked - CASCADES.keys() - OTHERS.keys() == set()
     assert (CASCADES.keys() | OTHERS.keys()) - set(indexes) == set()
     assert (CASCADES.keys() | OTHERS.keys()) & asked == set()
-
-
-def _bound(compiled: Any) -> Any:
-    processors = compiled._bind_processors
-    return {k: processors[k](v) if k in processors else v for k, v in compiled.params.items()}
 
 
 def test_every_statement_of_the_package_has_a_plan_to_show() -> None:

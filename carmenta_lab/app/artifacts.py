@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
-from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.postgres.statement import Change, Rows, given
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.product.artifacts import Artifact, ArtifactFolder, ArtifactReference, ArtifactTag, Suggestion
 from carmenta_lab.schema.product.conversations import Conversation, Message, Tag
@@ -119,11 +119,11 @@ def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[An
 def history(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Version]:
     """The versions of an artifact, newest first."""
     values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
-    return list(map(Version._make, _HISTORY.rows(session, values)))
+    return _HISTORY.all(session, values)
 
 
 _USER, _ARTIFACT, _LIMIT = given("user_id", Uuid()), given("artifact_id", Uuid()), given("limit", Integer())
-_HISTORY = Prepared(lambda: history_statement(_USER, _ARTIFACT, _LIMIT))
+_HISTORY = Rows(Version, lambda: history_statement(_USER, _ARTIFACT, _LIMIT))
 
 
 def newest(session: Session, user_id: UUID, artifact_id: UUID) -> Version | None:
@@ -144,7 +144,7 @@ def delete_versions_from(session: Session, user_id: UUID, artifact_id: UUID, mom
 
 
 _MOMENT = given("moment", TIMESTAMP(timezone=True))
-_DELETE_FROM = Prepared(lambda: delete_versions_from_statement(_USER, _ARTIFACT, _MOMENT))
+_DELETE_FROM = Change(lambda: delete_versions_from_statement(_USER, _ARTIFACT, _MOMENT))
 
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
@@ -181,10 +181,10 @@ def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
     """What refers to an artifact, and what it refers to."""
     values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
-    return list(map(Relation._make, _RELATIONS.rows(session, values)))
+    return _RELATIONS.all(session, values)
 
 
-_RELATIONS = Prepared(lambda: relations_statement(_USER, _ARTIFACT, _LIMIT))
+_RELATIONS = Rows(Relation, lambda: relations_statement(_USER, _ARTIFACT, _LIMIT))
 
 
 def recent_statement(user_id: UUID, limit: int) -> Select[UUID, datetime, str, str]:
@@ -194,10 +194,10 @@ def recent_statement(user_id: UUID, limit: int) -> Select[UUID, datetime, str, s
 
 def recent(session: Session, user_id: UUID, limit: int) -> list[ArtifactLine]:
     """The artifacts that were changed last."""
-    return list(map(ArtifactLine._make, _RECENT.rows(session, {"user_id": user_id, "limit": limit})))
+    return _RECENT.all(session, {"user_id": user_id, "limit": limit})
 
 
-_RECENT = Prepared(lambda: recent_statement(_USER, _LIMIT))
+_RECENT = Rows(ArtifactLine, lambda: recent_statement(_USER, _LIMIT))
 
 
 def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, datetime, str, str]:
@@ -214,10 +214,10 @@ def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, datet
 def tagged(session: Session, user_id: UUID, name: str, limit: int) -> list[ArtifactLine]:
     """The artifacts that have a tag."""
     values = {"user_id": user_id, "name": name, "limit": limit}
-    return list(map(ArtifactLine._make, _TAGGED.rows(session, values)))
+    return _TAGGED.all(session, values)
 
 
-_TAGGED = Prepared(lambda: tagged_statement(_USER, given("name", Text()), _LIMIT))
+_TAGGED = Rows(ArtifactLine, lambda: tagged_statement(_USER, given("name", Text()), _LIMIT))
 
 
 def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UUID, datetime, str, str]:
@@ -234,10 +234,10 @@ def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UU
 def in_folder(session: Session, user_id: UUID, folder_id: UUID, limit: int) -> list[ArtifactLine]:
     """The artifacts that lie in a folder."""
     values = {"user_id": user_id, "folder_id": folder_id, "limit": limit}
-    return list(map(ArtifactLine._make, _IN_FOLDER.rows(session, values)))
+    return _IN_FOLDER.all(session, values)
 
 
-_IN_FOLDER = Prepared(lambda: in_folder_statement(_USER, given("folder_id", Uuid()), _LIMIT))
+_IN_FOLDER = Rows(ArtifactLine, lambda: in_folder_statement(_USER, given("folder_id", Uuid()), _LIMIT))
 
 
 def _newest(user_id: UUID) -> Select[UUID, datetime, str, str]:
@@ -335,7 +335,7 @@ def suggestions(
 ) -> list[SuggestionLine]:
     """The changes of a version that are proposed and not resolved."""
     values = {"user_id": user_id, "artifact_id": artifact_id, "moment": version, "limit": limit}
-    return list(map(SuggestionLine._make, _SUGGESTIONS.rows(session, values)))
+    return _SUGGESTIONS.all(session, values)
 
 
-_SUGGESTIONS = Prepared(lambda: suggestions_statement(_USER, _ARTIFACT, _MOMENT, _LIMIT))
+_SUGGESTIONS = Rows(SuggestionLine, lambda: suggestions_statement(_USER, _ARTIFACT, _MOMENT, _LIMIT))

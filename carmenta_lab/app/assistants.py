@@ -8,7 +8,7 @@ from sqlalchemy import Integer, Select, Text, Uuid, func, insert, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.postgres.statement import Rows, Value, given
 from carmenta_lab.schema.product.identity import Assistant, Setting
 
 
@@ -51,11 +51,11 @@ def assistants_statement(user_id: UUID, limit: int) -> Select[Any]:
 
 def assistants(session: Session, user_id: UUID, limit: int = 100) -> list[AssistantLine]:
     """The user's team."""
-    return list(map(AssistantLine._make, _ASSISTANTS.rows(session, {"user_id": user_id, "limit": limit})))
+    return _ASSISTANTS.all(session, {"user_id": user_id, "limit": limit})
 
 
 _USER = given("user_id", Uuid())
-_ASSISTANTS = Prepared(lambda: assistants_statement(_USER, given("limit", Integer())))
+_ASSISTANTS = Rows(AssistantLine, lambda: assistants_statement(_USER, given("limit", Integer())))
 
 
 def keep_setting(session: Session, user_id: UUID, key: str, value: Any) -> None:
@@ -75,8 +75,8 @@ def setting_statement(user_id: UUID, key: str) -> Select[Any]:
 
 def setting(session: Session, user_id: UUID, key: str, default: Any = None) -> Any:
     """What the user chose; the default where nothing was chosen."""
-    rows = _SETTING.rows(session, {"user_id": user_id, "key": key})
-    return rows[0][0] if rows else default
+    chosen = _SETTING.each(session, {"user_id": user_id, "key": key})
+    return chosen[0] if chosen else default  # a choice may be null
 
 
-_SETTING = Prepared(lambda: setting_statement(_USER, given("key", Text())))
+_SETTING = Value(lambda: setting_statement(_USER, given("key", Text())))

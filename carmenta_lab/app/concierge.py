@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Integer, Select, Uuid, insert, select
 from sqlalchemy.orm import Session
 
-from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.postgres.statement import Statement, given
 from carmenta_lab.schema.product.concierge import model_selections, postprocessing_logs, preprocessing_logs
 
 
@@ -90,8 +90,8 @@ def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> 
     values = {"user_id": user_id, "message_id": message_id, "limit": limit}
     found = [
         Logged(created_at, kind(*entry))
-        for kind, prepared in _LOGS.items()
-        for created_at, *entry in prepared.rows(session, values)
+        for kind, statement in _LOGS.items()
+        for created_at, *entry in statement.cursor(session, values)
     ]
     return sorted(found, key=lambda logged: logged.created_at)
 
@@ -99,8 +99,8 @@ def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> 
 _USER, _MESSAGE, _LIMIT = given("user_id", Uuid()), given("message_id", Uuid()), given("limit", Integer())
 
 
-def _prepared(kind: type[Understood | Drawn | Selected]) -> Prepared:
-    return Prepared(lambda: log_statement(kind, _USER, _MESSAGE, _LIMIT))
+def _of_kind(kind: type[Understood | Drawn | Selected]) -> Statement:
+    return Statement(lambda: log_statement(kind, _USER, _MESSAGE, _LIMIT))
 
 
-_LOGS = {kind: _prepared(kind) for kind in KINDS}
+_LOGS = {kind: _of_kind(kind) for kind in KINDS}

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
-from carmenta_lab.app.prepared import Prepared, bound, given
+from carmenta_lab.postgres.statement import Change, Rows, Value, bound, given
 from carmenta_lab.schema.product.artifacts import Artifact
 from carmenta_lab.schema.product.conversations import Attachment, Conversation, Message, Stream, votes
 from carmenta_lab.schema.product.memory import Memory
@@ -97,19 +97,18 @@ def page(session: Session, user_id: UUID, limit: int, after: ConversationLine | 
     """One page of a user's conversations, newest first."""
     values = {"user_id": user_id, "limit": limit}
     if after is None:
-        return list(map(ConversationLine._make, _PAGE.rows(session, values)))
+        return _PAGE.all(session, values)
     values |= {"id": after.id}
     if after.last_message_at is None:
-        return list(map(ConversationLine._make, _UNDATED_PAGE.rows(session, values)))
-    later = _LATER_PAGE.rows(session, values | {"moment": after.last_message_at})
-    return list(map(ConversationLine._make, later))
+        return _UNDATED_PAGE.all(session, values)
+    return _LATER_PAGE.all(session, values | {"moment": after.last_message_at})
 
 
 _USER, _LIMIT, _ID = given("user_id", Uuid()), given("limit", Integer()), given("id", Uuid())
 _MOMENT = given("moment", TIMESTAMP(timezone=True))
-_PAGE = Prepared(lambda: page_statement(_USER, _LIMIT))
-_LATER_PAGE = Prepared(lambda: page_statement(_USER, _LIMIT, ConversationLine(_ID, None, "", _MOMENT)))
-_UNDATED_PAGE = Prepared(lambda: page_statement(_USER, _LIMIT, ConversationLine(_ID, None, "", None)))
+_PAGE = Rows(ConversationLine, lambda: page_statement(_USER, _LIMIT))
+_LATER_PAGE = Rows(ConversationLine, lambda: page_statement(_USER, _LIMIT, ConversationLine(_ID, None, "", _MOMENT)))
+_UNDATED_PAGE = Rows(ConversationLine, lambda: page_statement(_USER, _LIMIT, ConversationLine(_ID, None, "", None)))
 
 
 def messages_statement(
@@ -148,15 +147,14 @@ def messages(
     """The messages of a conversation from a point on."""
     values = {"user_id": user_id, "conversation_id": conversation_id, "limit": limit}
     if after is None:
-        return list(map(MessageLine._make, _MESSAGES.rows(session, values)))
-    following = _FOLLOWING.rows(session, values | {"position": after.position, "id": after.id})
-    return list(map(MessageLine._make, following))
+        return _MESSAGES.all(session, values)
+    return _FOLLOWING.all(session, values | {"position": after.position, "id": after.id})
 
 
 _CONVERSATION = given("conversation_id", Uuid())
 _SEEN = MessageLine(_ID, given("position", Integer()), "", None, "", None, None)
-_MESSAGES = Prepared(lambda: messages_statement(_USER, _CONVERSATION, _LIMIT))
-_FOLLOWING = Prepared(lambda: messages_statement(_USER, _CONVERSATION, _LIMIT, _SEEN))
+_MESSAGES = Rows(MessageLine, lambda: messages_statement(_USER, _CONVERSATION, _LIMIT))
+_FOLLOWING = Rows(MessageLine, lambda: messages_statement(_USER, _CONVERSATION, _LIMIT, _SEEN))
 
 
 def attachments_statement(
@@ -178,10 +176,10 @@ def attachments(
 ) -> list[AttachmentLine]:
     """The files that came with messages that the caller has read."""
     values = {"user_id": user_id, "message_ids": list(message_ids), "limit": limit}
-    return list(map(AttachmentLine._make, _ATTACHMENTS.rows(session, values)))
+    return _ATTACHMENTS.all(session, values)
 
 
-_ATTACHMENTS = Prepared(lambda: attachments_statement(_USER, given("message_ids", ARRAY(Uuid())), _LIMIT))
+_ATTACHMENTS = Rows(AttachmentLine, lambda: attachments_statement(_USER, given("message_ids", ARRAY(Uuid())), _LIMIT))
 
 
 def start_stream(session: Session, user_id: UUID, conversation_id: UUID) -> UUID:
@@ -202,7 +200,7 @@ def finish_stream(session: Session, user_id: UUID, stream_id: UUID) -> bool:
     return _FINISH_STREAM.count(session, {"user_id": user_id, "id": stream_id}) == 1
 
 
-_FINISH_STREAM = Prepared(lambda: finish_stream_statement(_USER, _ID))
+_FINISH_STREAM = Change(lambda: finish_stream_statement(_USER, _ID))
 
 
 def open_streams_statement(user_id: UUID, conversation_id: UUID, limit: int) -> Select[UUID, datetime]:
@@ -218,10 +216,10 @@ def open_streams_statement(user_id: UUID, conversation_id: UUID, limit: int) -> 
 def open_streams(session: Session, user_id: UUID, conversation_id: UUID, limit: int = 10) -> list[StreamLine]:
     """The answers of a conversation that a client can pick up, newest first."""
     values = {"user_id": user_id, "conversation_id": conversation_id, "limit": limit}
-    return list(map(StreamLine._make, _OPEN_STREAMS.rows(session, values)))
+    return _OPEN_STREAMS.all(session, values)
 
 
-_OPEN_STREAMS = Prepared(lambda: open_streams_statement(_USER, _CONVERSATION, _LIMIT))
+_OPEN_STREAMS = Rows(StreamLine, lambda: open_streams_statement(_USER, _CONVERSATION, _LIMIT))
 
 
 def clear_sources_statement(user_id: UUID, messages: Select[Any]) -> Update:
@@ -281,12 +279,12 @@ def delete_conversation(session: Session, user_id: UUID, conversation_id: UUID) 
 
 
 _CLEAR_CONVERSATION = (
-    Prepared(lambda: clear_sources_statement(_USER, said_in(_USER, _CONVERSATION))),
-    Prepared(lambda: clear_parents_statement(_USER, said_in(_USER, _CONVERSATION))),
-    Prepared(lambda: clear_queries_statement(_USER, _CONVERSATION)),
-    Prepared(lambda: clear_artifacts_statement(_USER, _CONVERSATION)),
+    Change(lambda: clear_sources_statement(_USER, said_in(_USER, _CONVERSATION))),
+    Change(lambda: clear_parents_statement(_USER, said_in(_USER, _CONVERSATION))),
+    Change(lambda: clear_queries_statement(_USER, _CONVERSATION)),
+    Change(lambda: clear_artifacts_statement(_USER, _CONVERSATION)),
 )
-_DELETE_CONVERSATION = Prepared(lambda: delete_conversation_statement(_USER, _CONVERSATION))
+_DELETE_CONVERSATION = Change(lambda: delete_conversation_statement(_USER, _CONVERSATION))
 
 
 def delete_message_statement(user_id: UUID, message_id: UUID) -> Delete:
@@ -303,10 +301,10 @@ def delete_message(session: Session, user_id: UUID, message_id: UUID) -> bool:
 
 
 _CLEAR_MESSAGE = (
-    Prepared(lambda: clear_sources_statement(_USER, said_by_id(_USER, _ID))),
-    Prepared(lambda: clear_parents_statement(_USER, said_by_id(_USER, _ID))),
+    Change(lambda: clear_sources_statement(_USER, said_by_id(_USER, _ID))),
+    Change(lambda: clear_parents_statement(_USER, said_by_id(_USER, _ID))),
 )
-_DELETE_MESSAGE = Prepared(lambda: delete_message_statement(_USER, _ID))
+_DELETE_MESSAGE = Change(lambda: delete_message_statement(_USER, _ID))
 
 
 def delete_messages_from_statement(user_id: UUID, conversation_id: UUID, moment: datetime) -> Delete:
@@ -325,10 +323,10 @@ def delete_messages_from(session: Session, user_id: UUID, conversation_id: UUID,
 
 
 _CLEAR_SINCE = (
-    Prepared(lambda: clear_sources_statement(_USER, said_since(_USER, _CONVERSATION, _MOMENT))),
-    Prepared(lambda: clear_parents_statement(_USER, said_since(_USER, _CONVERSATION, _MOMENT))),
+    Change(lambda: clear_sources_statement(_USER, said_since(_USER, _CONVERSATION, _MOMENT))),
+    Change(lambda: clear_parents_statement(_USER, said_since(_USER, _CONVERSATION, _MOMENT))),
 )
-_DELETE_FROM = Prepared(lambda: delete_messages_from_statement(_USER, _CONVERSATION, _MOMENT))
+_DELETE_FROM = Change(lambda: delete_messages_from_statement(_USER, _CONVERSATION, _MOMENT))
 
 
 def count_messages_statement(user_id: UUID, since: datetime) -> Select[int]:
@@ -338,10 +336,10 @@ def count_messages_statement(user_id: UUID, since: datetime) -> Select[int]:
 
 def count_messages(session: Session, user_id: UUID, since: datetime) -> int:
     """How many messages the user has written since a moment, for a rate limit."""
-    return int(_COUNT.scalar(session, {"user_id": user_id, "moment": since}))
+    return int(_COUNT.get(session, {"user_id": user_id, "moment": since}))
 
 
-_COUNT = Prepared(lambda: count_messages_statement(_USER, _MOMENT))
+_COUNT = Value(lambda: count_messages_statement(_USER, _MOMENT))
 
 
 def vote_statement(user_id: UUID, message_id: UUID, is_upvoted: bool) -> ReturningInsert[Any]:
@@ -369,7 +367,7 @@ def vote_statement(user_id: UUID, message_id: UUID, is_upvoted: bool) -> Returni
 def vote(session: Session, user_id: UUID, message_id: UUID, is_upvoted: bool) -> bool:
     """Vote on a message; False when there is no such message."""
     values = {"user_id": user_id, "id": message_id, "is_upvoted": is_upvoted}
-    return _VOTE.scalar(session, values) is not None
+    return _VOTE.get(session, values) is not None
 
 
-_VOTE = Prepared(lambda: vote_statement(_USER, _ID, given("is_upvoted", Boolean())))
+_VOTE = Value(lambda: vote_statement(_USER, _ID, given("is_upvoted", Boolean())))

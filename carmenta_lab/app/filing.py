@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from carmenta_lab.app.conversations import ConversationLine
-from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.postgres.statement import Change, Rows, given
 from carmenta_lab.schema.product.conversations import Conversation, ConversationTag, Folder, Tag, Workspace
 
 
@@ -60,10 +60,10 @@ def workspaces_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | N
 
 def workspaces(session: Session, user_id: UUID, limit: int = 100) -> list[WorkspaceLine]:
     """The user's workspaces."""
-    return list(map(WorkspaceLine._make, _WORKSPACES.rows(session, {"user_id": user_id, "limit": limit})))
+    return _WORKSPACES.all(session, {"user_id": user_id, "limit": limit})
 
 
-_WORKSPACES = Prepared(lambda: workspaces_statement(_USER, _LIMIT))
+_WORKSPACES = Rows(WorkspaceLine, lambda: workspaces_statement(_USER, _LIMIT))
 
 
 def move_statement(user_id: UUID, conversation_id: UUID, workspace_id: UUID | None) -> Update:
@@ -77,7 +77,7 @@ def move(session: Session, user_id: UUID, conversation_id: UUID, workspace_id: U
 
 
 _PLACE = given("place", Uuid())
-_MOVE = Prepared(lambda: move_statement(_USER, _ID, _PLACE))
+_MOVE = Change(lambda: move_statement(_USER, _ID, _PLACE))
 
 
 def in_workspace_statement(
@@ -90,10 +90,10 @@ def in_workspace_statement(
 def in_workspace(session: Session, user_id: UUID, workspace_id: UUID, limit: int) -> list[ConversationLine]:
     """The conversations of a workspace, newest first."""
     values = {"user_id": user_id, "id": workspace_id, "limit": limit}
-    return list(map(ConversationLine._make, _IN_WORKSPACE.rows(session, values)))
+    return _IN_WORKSPACE.all(session, values)
 
 
-_IN_WORKSPACE = Prepared(lambda: in_workspace_statement(_USER, _ID, _LIMIT))
+_IN_WORKSPACE = Rows(ConversationLine, lambda: in_workspace_statement(_USER, _ID, _LIMIT))
 
 
 def clear_workspace_statement(user_id: UUID, workspace_id: UUID) -> Update:
@@ -115,8 +115,8 @@ def delete_workspace(session: Session, user_id: UUID, workspace_id: UUID) -> boo
     return _DELETE_WORKSPACE.count(session, values) == 1
 
 
-_CLEAR_WORKSPACE = Prepared(lambda: clear_workspace_statement(_USER, _ID))
-_DELETE_WORKSPACE = Prepared(lambda: delete_workspace_statement(_USER, _ID))
+_CLEAR_WORKSPACE = Change(lambda: clear_workspace_statement(_USER, _ID))
+_DELETE_WORKSPACE = Change(lambda: delete_workspace_statement(_USER, _ID))
 
 
 def add_folder(session: Session, user_id: UUID, path: str, name: str) -> UUID:
@@ -136,10 +136,10 @@ def folders_statement(user_id: UUID, limit: int) -> Select[Any]:
 
 def folders(session: Session, user_id: UUID, limit: int = 1000) -> list[FolderLine]:
     """The user's folders in the order of their tree."""
-    return list(map(FolderLine._make, _FOLDERS.rows(session, {"user_id": user_id, "limit": limit})))
+    return _FOLDERS.all(session, {"user_id": user_id, "limit": limit})
 
 
-_FOLDERS = Prepared(lambda: folders_statement(_USER, _LIMIT))
+_FOLDERS = Rows(FolderLine, lambda: folders_statement(_USER, _LIMIT))
 
 
 def file_statement(user_id: UUID, conversation_id: UUID, folder_id: UUID | None) -> Update:
@@ -152,7 +152,7 @@ def file(session: Session, user_id: UUID, conversation_id: UUID, folder_id: UUID
     return _FILE.count(session, {"user_id": user_id, "id": conversation_id, "place": folder_id}) == 1
 
 
-_FILE = Prepared(lambda: file_statement(_USER, _ID, _PLACE))
+_FILE = Change(lambda: file_statement(_USER, _ID, _PLACE))
 
 
 def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UUID, str | None, str, datetime | None]:
@@ -163,10 +163,10 @@ def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UU
 def in_folder(session: Session, user_id: UUID, folder_id: UUID, limit: int) -> list[ConversationLine]:
     """The conversations that lie in a folder itself, newest first."""
     values = {"user_id": user_id, "id": folder_id, "limit": limit}
-    return list(map(ConversationLine._make, _IN_FOLDER.rows(session, values)))
+    return _IN_FOLDER.all(session, values)
 
 
-_IN_FOLDER = Prepared(lambda: in_folder_statement(_USER, _ID, _LIMIT))
+_IN_FOLDER = Rows(ConversationLine, lambda: in_folder_statement(_USER, _ID, _LIMIT))
 
 
 def clear_folder_statement(user_id: UUID, folder_id: UUID) -> Update:
@@ -188,8 +188,8 @@ def delete_folder(session: Session, user_id: UUID, folder_id: UUID) -> bool:
     return _DELETE_FOLDER.count(session, values) == 1
 
 
-_CLEAR_FOLDER = Prepared(lambda: clear_folder_statement(_USER, _ID))
-_DELETE_FOLDER = Prepared(lambda: delete_folder_statement(_USER, _ID))
+_CLEAR_FOLDER = Change(lambda: clear_folder_statement(_USER, _ID))
+_DELETE_FOLDER = Change(lambda: delete_folder_statement(_USER, _ID))
 
 
 def keep_tag(session: Session, user_id: UUID, name: str, color: str | None = None) -> UUID:
@@ -208,10 +208,10 @@ def tags_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | None]:
 
 def tags(session: Session, user_id: UUID, limit: int = 1000) -> list[TagLine]:
     """The user's tags."""
-    return list(map(TagLine._make, _TAGS.rows(session, {"user_id": user_id, "limit": limit})))
+    return _TAGS.all(session, {"user_id": user_id, "limit": limit})
 
 
-_TAGS = Prepared(lambda: tags_statement(_USER, _LIMIT))
+_TAGS = Rows(TagLine, lambda: tags_statement(_USER, _LIMIT))
 
 
 def tag(session: Session, user_id: UUID, conversation_id: UUID, tag_id: UUID) -> None:
@@ -235,10 +235,10 @@ def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, str |
 def tagged(session: Session, user_id: UUID, name: str, limit: int) -> list[ConversationLine]:
     """The conversations that have a tag, newest first."""
     values = {"user_id": user_id, "name": name, "limit": limit}
-    return list(map(ConversationLine._make, _TAGGED.rows(session, values)))
+    return _TAGGED.all(session, values)
 
 
-_TAGGED = Prepared(lambda: tagged_statement(_USER, given("name", Text()), _LIMIT))
+_TAGGED = Rows(ConversationLine, lambda: tagged_statement(_USER, given("name", Text()), _LIMIT))
 
 
 def _living(user_id: UUID, limit: int) -> Select[UUID, str | None, str, datetime | None]:

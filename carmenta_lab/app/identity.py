@@ -28,8 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from carmenta_lab.app.prepared import Prepared, given
 from carmenta_lab.errors import CarmentaError, UsageError
+from carmenta_lab.postgres.statement import Rows, Value, given
 from carmenta_lab.schema.product.identity import Account, ServiceConnection, SignInSession, User
 
 
@@ -128,11 +128,11 @@ def user_of_account_statement(provider: str, provider_account_id: str) -> Select
 def user_of_account(session: Session, provider: str, provider_account_id: str) -> UUID | None:
     """Whom an external account signs in, once the provider has vouched for it; None for nobody."""
     values = {"provider": provider, "provider_account_id": provider_account_id}
-    found: UUID | None = _USER_OF_ACCOUNT.scalar(session, values)
+    found: UUID | None = _USER_OF_ACCOUNT.get(session, values)
     return found
 
 
-_USER_OF_ACCOUNT = Prepared(lambda: user_of_account_statement(_PROVIDER, _ACCOUNT))
+_USER_OF_ACCOUNT = Value(lambda: user_of_account_statement(_PROVIDER, _ACCOUNT))
 
 
 def link_account(
@@ -151,7 +151,7 @@ def link_account(
     """
     claimed = {"provider": provider, "provider_account_id": provider_account_id}
     try:
-        _CLAIM.scalar(session, claimed)
+        _CLAIM.get(session, claimed)
     except CheckViolation as error:
         raise AccountTaken(f"{error.diag.message_primary}.") from None
     told = {"email": email, "email_verified": email_verified, "password_hash": password_hash}
@@ -159,16 +159,16 @@ def link_account(
     session.execute(row.on_conflict_do_update(index_elements=["user_id", *claimed], set_=told))
 
 
-_CLAIM = Prepared(lambda: select(func.carmenta.claim_account(_PROVIDER, _ACCOUNT)))
+_CLAIM = Value(lambda: select(func.carmenta.claim_account(_PROVIDER, _ACCOUNT)))
 
 
 def unlink_account(session: Session, provider: str, provider_account_id: str) -> bool:
     """Let an account of the current user sign in nobody; False when it is not the user's."""
     values = {"provider": provider, "provider_account_id": provider_account_id}
-    return bool(_RELEASE.scalar(session, values))
+    return bool(_RELEASE.get(session, values))
 
 
-_RELEASE = Prepared(lambda: select(func.carmenta.release_account(_PROVIDER, _ACCOUNT)))
+_RELEASE = Value(lambda: select(func.carmenta.release_account(_PROVIDER, _ACCOUNT)))
 
 
 def accounts_statement(user_id: UUID, limit: int) -> Select[str, str, str | None, bool, datetime]:
@@ -186,10 +186,10 @@ def accounts_statement(user_id: UUID, limit: int) -> Select[str, str, str | None
 
 def accounts(session: Session, user_id: UUID, limit: int = 100) -> list[AccountLine]:
     """The ways in which a user signs in."""
-    return list(map(AccountLine._make, _ACCOUNTS.rows(session, {"user_id": user_id, "limit": limit})))
+    return _ACCOUNTS.all(session, {"user_id": user_id, "limit": limit})
 
 
-_ACCOUNTS = Prepared(lambda: accounts_statement(_USER, _LIMIT))
+_ACCOUNTS = Rows(AccountLine, lambda: accounts_statement(_USER, _LIMIT))
 
 
 def password_hash_statement(user_id: UUID, provider_account_id: str) -> Select[Any]:
@@ -204,11 +204,11 @@ def password_hash_statement(user_id: UUID, provider_account_id: str) -> Select[A
 def password_hash(session: Session, user_id: UUID, provider_account_id: str) -> str | None:
     """What a given password is verified against, within `as_user` of whom `user_of_account` named."""
     values = {"user_id": user_id, "provider_account_id": provider_account_id}
-    found: str | None = _PASSWORD.scalar(session, values)
+    found: str | None = _PASSWORD.get(session, values)
     return found
 
 
-_PASSWORD = Prepared(lambda: password_hash_statement(_USER, _ACCOUNT))
+_PASSWORD = Value(lambda: password_hash_statement(_USER, _ACCOUNT))
 
 
 def sign_in(session: Session, user_id: UUID, lasts: timedelta, user_agent: str | None = None) -> str:
@@ -226,11 +226,11 @@ def user_of_token_statement(token: str) -> Select[Any]:
 
 def user_of_token(session: Session, token: str) -> UUID | None:
     """Whose session it is; None for an unknown, expired or revoked one."""
-    found: UUID | None = _USER_OF_TOKEN.scalar(session, {"token_sha256": _hash(token)})
+    found: UUID | None = _USER_OF_TOKEN.get(session, {"token_sha256": _hash(token)})
     return found
 
 
-_USER_OF_TOKEN = Prepared(lambda: select(func.carmenta.user_of_session(given("token_sha256", LargeBinary()))))
+_USER_OF_TOKEN = Value(lambda: select(func.carmenta.user_of_session(given("token_sha256", LargeBinary()))))
 
 
 def sign_out_statement(user_id: UUID, token: str) -> Delete:
@@ -253,10 +253,10 @@ def open_sessions_statement(user_id: UUID, limit: int) -> Select[UUID, str | Non
 
 def open_sessions(session: Session, user_id: UUID, limit: int = 100) -> list[OpenSession]:
     """Where a user is signed in."""
-    return list(map(OpenSession._make, _SESSIONS.rows(session, {"user_id": user_id, "limit": limit})))
+    return _SESSIONS.all(session, {"user_id": user_id, "limit": limit})
 
 
-_SESSIONS = Prepared(lambda: open_sessions_statement(_USER, _LIMIT))
+_SESSIONS = Rows(OpenSession, lambda: open_sessions_statement(_USER, _LIMIT))
 
 
 def connect_service(
@@ -287,6 +287,13 @@ def _sealed(keys: Keys, opening: Tokens) -> dict[str, Any]:
     }
 
 
+class _Encrypted(NamedTuple):
+    access_token_encrypted: bytes | None
+    refresh_token_encrypted: bytes | None
+    key_id: str | None
+    token_expires_at: datetime | None
+
+
 def tokens_statement(
     user_id: UUID, provider: str, account_label: str
 ) -> Select[bytes | None, bytes | None, str | None, datetime | None]:
@@ -306,18 +313,19 @@ def tokens_statement(
 
 def tokens(session: Session, keys: Keys, user_id: UUID, provider: str, account_label: str = "") -> Tokens | None:
     """The tokens of an active connection, decrypted; None when there is none."""
-    rows = _TOKENS.rows(session, {"user_id": user_id, "provider": provider, "account_label": account_label})
-    if not rows:
+    found = _TOKENS.first(session, {"user_id": user_id, "provider": provider, "account_label": account_label})
+    if found is None:
         return None
-    access, refresh, key_id, expires_at = rows[0]
+    access, refresh, key_id, expires_at = found
     assert access is not None  # an active connection has a token, and a token its key's name, by their constraints
     assert key_id is not None
     opened = None if refresh is None else keys.decrypt(refresh, key_id)
     return Tokens(keys.decrypt(access, key_id), opened, expires_at)
 
 
-_TOKENS = Prepared(
-    lambda: tokens_statement(given("user_id", Uuid()), given("provider", Text()), given("account_label", Text()))
+_TOKENS = Rows(
+    _Encrypted,
+    lambda: tokens_statement(given("user_id", Uuid()), given("provider", Text()), given("account_label", Text())),
 )
 
 

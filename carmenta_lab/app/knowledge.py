@@ -7,7 +7,7 @@ from sqlalchemy import REAL, Delete, Integer, Select, Text, Uuid, cast, column, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from carmenta_lab.app.prepared import Prepared, given
+from carmenta_lab.postgres.statement import Change, Rows, given
 from carmenta_lab.schema.product.knowledge import Document, DocumentLink
 from carmenta_lab.schema.vector import Ltree
 
@@ -54,13 +54,13 @@ def tree(session: Session, user_id: UUID, under: str | None = None, limit: int =
     """A user's documents in the order of their tree, or of a branch of it."""
     values = {"user_id": user_id, "limit": limit}
     if under is None:
-        return list(map(DocumentLine._make, _TREE.rows(session, values)))
-    return list(map(DocumentLine._make, _BRANCH.rows(session, values | {"under": under})))
+        return _TREE.all(session, values)
+    return _BRANCH.all(session, values | {"under": under})
 
 
 _USER, _LIMIT = given("user_id", Uuid()), given("limit", Integer())
-_TREE = Prepared(lambda: tree_statement(_USER, None, _LIMIT))
-_BRANCH = Prepared(lambda: tree_statement(_USER, given("under", Text()), _LIMIT))
+_TREE = Rows(DocumentLine, lambda: tree_statement(_USER, None, _LIMIT))
+_BRANCH = Rows(DocumentLine, lambda: tree_statement(_USER, given("under", Text()), _LIMIT))
 
 
 def search_documents_statement(query: str, language: str, at_most: int) -> Select[Any]:
@@ -79,13 +79,14 @@ def search_documents(
     Words are cut as the documents' are, in the query's language; a query of stop words alone finds nothing.
     """
     values = {"user_id": user_id, "query": query, "language": language, "at_most": at_most}
-    return list(map(FoundDocument._make, _SEARCH.rows(session, values)))
+    return _SEARCH.all(session, values)
 
 
-_SEARCH = Prepared(
+_SEARCH = Rows(
+    FoundDocument,
     lambda: search_documents_statement(
         given("query", Text()), given("language", Text()), given("at_most", Integer())
-    ).where(func.carmenta.current_user_id() == _USER)
+    ).where(func.carmenta.current_user_id() == _USER),
 )
 
 
@@ -121,11 +122,11 @@ def links_statement(user_id: UUID, document_id: UUID, limit: int) -> Select[UUID
 def links(session: Session, user_id: UUID, document_id: UUID, limit: int = 1000) -> list[Link]:
     """What a document refers to, and what refers to it."""
     values = {"user_id": user_id, "id": document_id, "limit": limit}
-    return list(map(Link._make, _LINKS.rows(session, values)))
+    return _LINKS.all(session, values)
 
 
 _ID = given("id", Uuid())
-_LINKS = Prepared(lambda: links_statement(_USER, _ID, _LIMIT))
+_LINKS = Rows(Link, lambda: links_statement(_USER, _ID, _LIMIT))
 
 
 def delete_document_statement(user_id: UUID, document_id: UUID) -> Delete:
@@ -138,4 +139,4 @@ def delete_document(session: Session, user_id: UUID, document_id: UUID) -> bool:
     return _DELETE.count(session, {"user_id": user_id, "id": document_id}) == 1
 
 
-_DELETE = Prepared(lambda: delete_document_statement(_USER, _ID))
+_DELETE = Change(lambda: delete_document_statement(_USER, _ID))

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
-from carmenta_lab.app.prepared import Prepared, bound, given
+from carmenta_lab.postgres.statement import Change, Rows, Value, bound, given
 from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.product.memory import FeedbackSignal, Memory, Profile
 
@@ -76,13 +76,13 @@ def facts(session: Session, user_id: UUID, as_of: datetime | None = None, limit:
     """The facts of a user that hold now, or that held at a date."""
     values = {"user_id": user_id, "limit": limit}
     if as_of is None:
-        return list(map(Fact._make, _FACTS.rows(session, values)))
-    return list(map(Fact._make, _FACTS_THEN.rows(session, values | {"as_of": as_of})))
+        return _FACTS.all(session, values)
+    return _FACTS_THEN.all(session, values | {"as_of": as_of})
 
 
 _USER, _LIMIT = given("user_id", Uuid()), given("limit", Integer())
-_FACTS = Prepared(lambda: facts_statement(_USER, None, _LIMIT))
-_FACTS_THEN = Prepared(lambda: facts_statement(_USER, given("as_of", TIMESTAMP(timezone=True)), _LIMIT))
+_FACTS = Rows(Fact, lambda: facts_statement(_USER, None, _LIMIT))
+_FACTS_THEN = Rows(Fact, lambda: facts_statement(_USER, given("as_of", TIMESTAMP(timezone=True)), _LIMIT))
 
 
 def mark_used_statement(user_id: UUID, ids: Sequence[UUID]) -> Update:
@@ -100,7 +100,12 @@ def mark_used(session: Session, user_id: UUID, ids: Sequence[UUID]) -> int:
     return _MARK_USED.count(session, {"user_id": user_id, "ids": list(ids)})
 
 
-_MARK_USED = Prepared(lambda: mark_used_statement(_USER, given("ids", ARRAY(Uuid()))))
+_MARK_USED = Change(lambda: mark_used_statement(_USER, given("ids", ARRAY(Uuid()))))
+
+
+class _Tier(NamedTuple):
+    id: UUID
+    tier: str
 
 
 def tiers_statement(user_id: UUID, ids: Sequence[UUID]) -> Select[Any]:
@@ -112,10 +117,10 @@ def tiers_statement(user_id: UUID, ids: Sequence[UUID]) -> Select[Any]:
 
 def tiers(session: Session, user_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Memory -> immediate, recent or historical, as its age and its use make it now."""
-    return dict(_TIERS.rows(session, {"user_id": user_id, "ids": list(ids)}))
+    return dict(_TIERS.all(session, {"user_id": user_id, "ids": list(ids)}))
 
 
-_TIERS = Prepared(lambda: tiers_statement(_USER, given("ids", ARRAY(Uuid()))))
+_TIERS = Rows(_Tier, lambda: tiers_statement(_USER, given("ids", ARRAY(Uuid()))))
 
 
 def clear_successor_statement(user_id: UUID, memory_id: UUID) -> Update:
@@ -137,8 +142,8 @@ def delete_memory(session: Session, user_id: UUID, memory_id: UUID) -> bool:
 
 
 _ID = given("id", Uuid())
-_CLEAR_SUCCESSOR = Prepared(lambda: clear_successor_statement(_USER, _ID))
-_DELETE_MEMORY = Prepared(lambda: delete_memory_statement(_USER, _ID))
+_CLEAR_SUCCESSOR = Change(lambda: clear_successor_statement(_USER, _ID))
+_DELETE_MEMORY = Change(lambda: delete_memory_statement(_USER, _ID))
 
 
 def profile_statement(user_id: UUID) -> Select[Any]:
@@ -148,11 +153,11 @@ def profile_statement(user_id: UUID) -> Select[Any]:
 
 def profile(session: Session, user_id: UUID) -> str | None:
     """What stands at the start of every context of the user; None for nothing."""
-    found: str | None = _PROFILE.scalar(session, {"user_id": user_id})
+    found: str | None = _PROFILE.get(session, {"user_id": user_id})
     return found
 
 
-_PROFILE = Prepared(lambda: profile_statement(_USER))
+_PROFILE = Value(lambda: profile_statement(_USER))
 
 
 def signal(

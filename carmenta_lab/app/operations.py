@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session
 
-from carmenta_lab.app.prepared import Prepared, bound, given
+from carmenta_lab.postgres.statement import Change, Rows, Value, bound, given
 from carmenta_lab.schema.product.conversations import Conversation
 from carmenta_lab.schema.product.operations import BackgroundQuery, Event
 
@@ -81,10 +81,10 @@ def users_with_work_statement(at_most: int) -> Select[Any]:
 
 def users_with_work(session: Session, at_most: int) -> list[UUID]:
     """For whom a worker should act next, longest waiting first."""
-    return [row[0] for row in _USERS.rows(session, {"at_most": at_most})]
+    return _USERS.each(session, {"at_most": at_most})
 
 
-_USERS = Prepared(lambda: users_with_work_statement(given("at_most", Integer())))
+_USERS = Value(lambda: users_with_work_statement(given("at_most", Integer())))
 
 
 def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
@@ -128,15 +128,14 @@ def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
 def take(session: Session, user_id: UUID, worker: str, lease: timedelta) -> Work | None:
     """Lease the next due query of a user; None when nothing is due. Commit before the work begins."""
     values = {"user_id": user_id, "worker": worker, "lease": lease}
-    while rows := _TAKE.rows(session, values):
-        work = Work._make(rows[0])
+    while (work := _TAKE.first(session, values)) is not None:
         if work.lease_until is not None:  # else it had no attempt left, and has failed now
             return work
     return None
 
 
 _USER, _ID, _WORKER = given("user_id", Uuid()), given("id", Uuid()), given("worker", Text())
-_TAKE = Prepared(lambda: take_statement(_USER, _WORKER, given("lease", Interval())))
+_TAKE = Rows(Work, lambda: take_statement(_USER, _WORKER, given("lease", Interval())))
 
 
 def finish_statement(user_id: UUID, id: UUID, worker: str, result: Any, summary_for_llm: str | None) -> Update:
@@ -160,7 +159,7 @@ def finish(
     return _FINISH.count(session, values) == 1
 
 
-_FINISH = Prepared(
+_FINISH = Change(
     lambda: finish_statement(
         _USER, _ID, _WORKER, given("result", BackgroundQuery.__table__.c.result.type), given("summary", Text())
     )
@@ -186,7 +185,7 @@ def fail(session: Session, user_id: UUID, id: UUID, worker: str, error: str, ret
     return _FAIL.count(session, values) == 1
 
 
-_FAIL = Prepared(lambda: fail_statement(_USER, _ID, _WORKER, given("error", Text()), given("retry_after", Interval())))
+_FAIL = Change(lambda: fail_statement(_USER, _ID, _WORKER, given("error", Text()), given("retry_after", Interval())))
 
 
 def come_back_statement(user_id: UUID) -> Update:
@@ -224,11 +223,10 @@ def come_back_statement(user_id: UUID) -> Update:
 
 def come_back(session: Session, user_id: UUID) -> list[Finished]:
     """What ended while the user was away; marks it as seen."""
-    found = map(Finished._make, _COME_BACK.rows(session, {"user_id": user_id}))
-    return sorted(found, key=lambda finished: finished.id)
+    return sorted(_COME_BACK.all(session, {"user_id": user_id}), key=lambda finished: finished.id)
 
 
-_COME_BACK = Prepared(lambda: come_back_statement(_USER))
+_COME_BACK = Rows(Finished, lambda: come_back_statement(_USER))
 
 
 def _leased(user_id: UUID, id: UUID, worker: str) -> Update:
@@ -271,11 +269,11 @@ def events_statement(user_id: UUID, since: datetime, until: datetime, limit: int
 def events(session: Session, user_id: UUID, since: datetime, until: datetime, limit: int = 1000) -> list[Happened]:
     """What happened from a moment to before another, in order."""
     values = {"user_id": user_id, "since": since, "until": until, "limit": limit}
-    return list(map(Happened._make, _EVENTS.rows(session, values)))
+    return _EVENTS.all(session, values)
 
 
 _SINCE, _UNTIL = given("since", TIMESTAMP(timezone=True)), given("until", TIMESTAMP(timezone=True))
-_EVENTS = Prepared(lambda: events_statement(_USER, _SINCE, _UNTIL, given("limit", Integer())))
+_EVENTS = Rows(Happened, lambda: events_statement(_USER, _SINCE, _UNTIL, given("limit", Integer())))
 
 
 class Partition(NamedTuple):
@@ -287,9 +285,10 @@ class Partition(NamedTuple):
 
 def make_event_partitions(session: Session, months: int) -> list[Partition]:
     """Make what is missing of this month and so many after it, as the owner; empty when nothing is."""
-    return list(map(Partition._make, _PARTITIONS.rows(session, {"months": months})))
+    return _PARTITIONS.all(session, {"months": months})
 
 
-_PARTITIONS = Prepared(
-    lambda: select(func.carmenta.make_event_partitions(given("months", Integer())).table_valued("partition", "moved"))
+_PARTITIONS = Rows(
+    Partition,
+    lambda: select(func.carmenta.make_event_partitions(given("months", Integer())).table_valued("partition", "moved")),
 )

@@ -15,10 +15,11 @@ from carmenta_lab.context.found import read_found
 from carmenta_lab.context.material import Found, Material
 from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import Policy
-from carmenta_lab.context.reading import Reading, connection_of, read_said
+from carmenta_lab.context.reading import Reading, read_said
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.schema.product.conversations import Conversation, Message
 from carmenta_lab.schema.product.memory import Memory, Profile
@@ -130,7 +131,7 @@ def _ranking(session: Session, user: UUID) -> Ranking:
 
 
 def _bare(session: Session, user: UUID, ranking: Ranking) -> Work:
-    raw = connection_of(session)
+    raw = driver(session)
     values = {"user": user, "conversation": user, "passages": [hit.passage_id for hit in ranking.hits]}
     values["counter"] = BundledCounter().name
 

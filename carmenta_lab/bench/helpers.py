@@ -2,11 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psycopg
 from sqlalchemy import text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import ClauseElement
 
@@ -14,6 +11,7 @@ from carmenta_lab.app import artifacts, conversations, knowledge, memory, operat
 from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.statement import compiled, driver
 
 CALLS = 1
 """Calls a measurement: one, so that what else the machine does meets few of them, and the median none."""
@@ -91,17 +89,16 @@ def helping(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
 def _measure(session: Session, name: str, case: Case, rows: int, repeats: int) -> Result:
     call, statement = case
     built = statement()
-    statements = [bare(each) for each in (built if isinstance(built, tuple) else (built,))]
-    raw = session.connection().connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
+    statements = [compiled(each) for each in (built if isinstance(built, tuple) else (built,))]
+    raw = driver(session)
 
     def afresh() -> None:
         session.execute(text("ROLLBACK TO SAVEPOINT bench"))
 
     def limit() -> None:
         for _ in range(CALLS):
-            for sql, values in statements:
-                cursor = raw.execute(sql, values, prepare=True, binary=True)
+            for one in statements:
+                cursor = raw.execute(one.text, one.own, prepare=True, binary=True)
                 if cursor.description is not None:
                     cursor.fetchall()
 
@@ -113,14 +110,3 @@ def _measure(session: Session, name: str, case: Case, rows: int, repeats: int) -
     limit_ms, ours_ms = alternate(limit, ours, repeats, before=afresh, warm_up=10)
     what = "its own SQL as a prepared statement on psycopg, binary"
     return Result(name, limit_ms / CALLS, ours_ms / CALLS, rows, repeats, what)
-
-
-def bare(statement: ClauseElement) -> tuple[str, dict[str, Any]]:
-    """The SQL that a statement becomes, and its values as psycopg takes them."""
-    compiled = statement.compile(
-        dialect=postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
-        compile_kwargs={"render_postcompile": True},
-    )
-    processors = compiled._bind_processors  # type: ignore[attr-defined]
-    values = compiled.params or {}
-    return str(compiled), {k: processors[k](v) if k in processors else v for k, v in values.items()}

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from carmenta_lab.context.material import Material
-from carmenta_lab.context.reading import connection_of
 from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.postgres.statement import Change
 
-_KEEP = """
+_KEEP = Change("""
     INSERT INTO carmenta.token_counts AS t (user_id, message_id, counter, tokens, content_hash)
     SELECT %(user_id)s, n.id, %(counter)s, n.tokens, hashtextextended(m.content, 0)
     FROM unnest(%(ids)s::uuid[], %(tokens)s::int[], %(digests)s::text[]) AS n (id, tokens, digest)
@@ -19,7 +19,7 @@ _KEEP = """
     ON CONFLICT (user_id, message_id, counter)
     DO UPDATE SET tokens = excluded.tokens, content_hash = excluded.content_hash
     WHERE t.content_hash <> excluded.content_hash
-"""
+""")
 """A message that went or changed since it was read gets no count; a count of its earlier text is replaced."""
 
 
@@ -43,4 +43,4 @@ def keep_counts(session: Session, user_id: UUID, messages: Iterable[tuple[UUID, 
         "tokens": [sizes.of("", text) for _, text in every],
         "digests": [md5(text.encode(), usedforsecurity=False).hexdigest() for _, text in every],
     }
-    connection_of(session).execute(_KEEP, values)
+    _KEEP.count(session, values)

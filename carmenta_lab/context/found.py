@@ -1,18 +1,39 @@
 """What do the hits of a ranking say? One statement of columns."""
 
 import re
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from carmenta_lab.context.material import Found
-from carmenta_lab.context.reading import connection_of
-from carmenta_lab.records import Query, Ranking
+from carmenta_lab.postgres.statement import Rows
+from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.retriever import END_OF_TIME
 
 _DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
 """As passages begin."""
 
-_FOUND = """
+
+class FoundRow(NamedTuple):
+    """A passage, and what it stands for."""
+
+    passage_id: UUID
+    source: str  # as it is named in its dataset, else its id
+    content: str
+    created_at: datetime | None
+    author: str | None
+    memory: str | None  # the text of a memory
+    source_message_id: UUID | None  # from which the memory was learned
+    message_bytes: int | None  # of a message's whole text
+    tokens: int | None  # of it, as counted before
+    obsolete: str | None  # why it does not hold any longer
+
+
+_FOUND = Rows(
+    FoundRow,
+    """
     SELECT p.id AS passage_id, coalesce(k.external_id, m.external_id, d.external_id, p.source_id::text) AS source,
         p.content, p.created_at, coalesce(p.author, d.name, initcap(m.role)) AS author,
         k.content AS memory, k.source_message_id, m.message_bytes, m.tokens,
@@ -54,7 +75,8 @@ _FOUND = """
     ) d ON true
     WHERE p.user_id = %(user_id)s AND p.id = ANY(%(passages)s)
     AND coalesce(k.deleted_at, m.deleted_at, d.deleted_at) IS NULL
-"""
+""",
+)
 """Whatever a hit stands for is looked up by its key: a hit has one kind, and the other kinds cost nothing."""
 
 
@@ -69,33 +91,28 @@ def read_found(session: Session, query: Query, ranking: Ranking, counter: str) -
         "passages": [hit.passage_id for hit in ranking.hits],
         "counter": counter,
     }
-    with connection_of(session).cursor(binary=True) as cursor:
-        rows = {row[0]: row[1:] for row in cursor.execute(_FOUND, values).fetchall()}
-    found = []
-    for hit in ranking.hits:
-        if hit.passage_id not in rows:
-            continue
-        source, content, at, author, memory, made_from, message_bytes, tokens, obsolete = rows[hit.passage_id]
-        date = _DATE.match(content)
-        undated = content[date.end() :] if date else content
-        speaker = f"{author}: " if author and undated.startswith(f"{author}: ") else ""
-        says = memory or undated.removeprefix(speaker)
-        whole = message_bytes is not None and len(says.encode()) == message_bytes
-        found.append(
-            Found(
-                hit.source_id,
-                source,
-                "memory" if hit.source_kind == "memory" else "passage",
-                "Memory: " if memory else speaker,
-                says,
-                hit.rank,
-                hit.score,
-                at,
-                made_from,
-                obsolete or "",
-                tokens if whole else None,
-                whole,
-                date[0] if date else "",
-            )
-        )
-    return tuple(found)
+    rows = {row.passage_id: row for row in _FOUND.all(session, values)}
+    return tuple(_found(hit, rows[hit.passage_id]) for hit in ranking.hits if hit.passage_id in rows)
+
+
+def _found(hit: Hit, row: FoundRow) -> Found:
+    date = _DATE.match(row.content)
+    undated = row.content[date.end() :] if date else row.content
+    speaker = f"{row.author}: " if row.author and undated.startswith(f"{row.author}: ") else ""
+    says = row.memory or undated.removeprefix(speaker)
+    whole = row.message_bytes is not None and len(says.encode()) == row.message_bytes
+    return Found(
+        hit.source_id,
+        row.source,
+        "memory" if hit.source_kind == "memory" else "passage",
+        "Memory: " if row.memory else speaker,
+        says,
+        hit.rank,
+        hit.score,
+        row.created_at,
+        row.source_message_id,
+        row.obsolete or "",
+        row.tokens if whole else None,
+        whole,
+        date[0] if date else "",
+    )

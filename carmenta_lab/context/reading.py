@@ -1,24 +1,20 @@
 """What was said? Profile and conversation in one statement of columns, no slower for a longer conversation."""
 
 from collections.abc import Iterable
-from operator import itemgetter
-from typing import Any, Literal, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-import psycopg
 from sqlalchemy.orm import Session
 
 from carmenta_lab.context.material import BYTES_PER_TOKEN, Said
-from carmenta_lab.context.tails import BRANCHED, HISTORY, Which, plain
+from carmenta_lab.context.tails import BRANCHED, HISTORY, MessageRow, TailRow, Which, plain
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import END_OF_TIME
 
-Row: TypeAlias = tuple[Any, ...]
-
-_ID, _ROLE, _PARENT, _SEEN, _POSITION = 0, 2, 7, 9, 10
-"""Where in a row of the statements a message's id, role, ... stand."""
-_PLACE = itemgetter(_POSITION, _ID)
+AnyMessage: TypeAlias = MessageRow | TailRow
+_PLACE = attrgetter("position", "id")
 
 
 class Reading(NamedTuple):
@@ -28,13 +24,6 @@ class Reading(NamedTuple):
     profile_source: str
     said: tuple[Said, ...]  # oldest first
     may_write: bool  # whether the transaction can keep what is counted
-
-
-def connection_of(session: Session) -> psycopg.Connection[Any]:
-    """The driver's connection in the session's transaction: its statements are prepared as it is configured."""
-    raw = session.connection().connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    return raw
 
 
 def read_said(
@@ -61,62 +50,59 @@ def read_said(
         "conversation_id": conversation_id,
     }
     if span == "history":
-        statement, branched = HISTORY, ""
+        tail, branched = HISTORY, None
     else:
         which: Which = "given" if conversation_id else "latest" if query.asked_at is None else "latest_then"
-        statement, branched = plain(which, messages), BRANCHED[which]
-    with connection_of(session).cursor(binary=True) as cursor:
-        rows = cursor.execute(statement, values).fetchall()
-        who = next(row for row in rows if row[_ROLE] == "profile")
-        _check(who, query, conversation_id)
-        said = _in_order(row for row in rows if row is not who)
-        if branched and said and not (who[_SEEN] and _linear(said)):
-            said = _in_order(cursor.execute(branched, values).fetchall())
-    key, _, _, _, writable, profile, *_ = who
-    return Reading(profile, str(key) if key else "", tuple(map(_said, said)), writable == 1)
+        tail, branched = plain(which, messages), BRANCHED[which]
+    rows = tail.all(session, values)
+    who = next(row for row in rows if row.acting_as is not None)
+    _check(who, query, conversation_id)
+    said: list[AnyMessage] = _in_order(row for row in rows if row is not who)
+    if branched and said and not (who.settled and _linear(said)):
+        said = _in_order(branched.all(session, values))
+    profile_source = str(who.profile_id) if who.profile_id else ""
+    return Reading(who.profile, profile_source, tuple(map(_said, said)), who.may_write is True)
 
 
-def _in_order(rows: Iterable[Row]) -> list[Row]:
+def _in_order(rows: Iterable[AnyMessage]) -> list[AnyMessage]:
     """Oldest first."""
     return sorted(rows, key=_PLACE)
 
 
-def _check(who: Row, query: Query, conversation_id: UUID | None) -> None:
-    _, acting_for, _, acting_as, _, _, _, conversation, *_ = who
-    if acting_as == "carmenta_app" and acting_for != str(query.user_id):
+def _check(who: TailRow, query: Query, conversation_id: UUID | None) -> None:
+    if who.acting_as == "carmenta_app" and who.acting_for != str(query.user_id):
         raise UsageError(
             "the session does not act for the query's user: assemble within as_user(session, query.user_id)."
         )
-    if conversation_id and conversation is None:
+    if conversation_id and who.chosen_id is None:
         raise UsageError(
             f"user {query.user_id} has no conversation {conversation_id}: give the id of one of the user's, "
             "or none for the latest."
         )
 
 
-def _linear(rows: list[Row]) -> bool:
+def _linear(rows: list[AnyMessage]) -> bool:
     """Whether going from each message to its parent, or to the one before, goes through exactly these messages."""
     before: UUID | None = None
     for number, row in enumerate(rows):
-        if not row[_SEEN] or (number and row[_PARENT] not in (None, before)):
+        if not row.seen or (number and row.parent_id not in (None, before)):
             return False
-        before = row[_ID]
+        before = row.id
     return True
 
 
-def _said(row: Row) -> Said:
-    key, external_id, role, author, length_bytes, content, compressed, _, created_at, _, _, tokens = row
-    is_result = role == "tool"
+def _said(row: AnyMessage) -> Said:
+    role = row.role
     return Said(
-        (key,),
-        (external_id,),
-        "assistant" if is_result else role,
-        content,
-        compressed or None,
+        (row.id,),
+        (row.external_id,),
+        "assistant" if role == "tool" else role,
+        row.content,
+        row.compressed or None,
         "as stored",
-        author,
-        length_bytes or 0,
-        created_at,
-        tokens,
-        is_result,
+        row.author,
+        row.length_bytes or 0,
+        row.created_at,
+        row.tokens,
+        role == "tool",
     )

@@ -1,13 +1,63 @@
-"""The statements that read a profile and the end of a conversation; each is one round trip.
+"""How a profile and the end of a conversation are read: the statements, and what their columns mean.
 
-The first row tells who asks: the profile, the acting user, and the conversation that was chosen.
+A tail is one round trip. Its first row tells who asks: the user's profile, whom the session acts for, and the
+conversation that was chosen; every other row is a message.
 """
 
+from datetime import datetime
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+from carmenta_lab.postgres.statement import Rows
 
 Which: TypeAlias = Literal["given", "latest", "latest_then"]
 """Which conversation is read: one by its id, the latest now, the latest at the time of the question."""
+
+
+Role: TypeAlias = Literal["user", "assistant", "system", "tool"]
+
+
+class MessageRow(NamedTuple):
+    """A message; texts longer than the budget stay where they are, and their length is told."""
+
+    id: UUID
+    external_id: str
+    role: Role
+    author: str | None
+    length_bytes: int | None  # of a text that is too long, else None
+    content: str | None
+    compressed: str | None
+    parent_id: UUID | None
+    created_at: datetime | None
+    seen: bool  # living, and said by the time of the question
+    position: int
+    tokens: int | None  # as counted before
+
+
+class TailRow(NamedTuple):
+    """Who asks, in the first row; in the others a message, with the fields of `MessageRow`."""
+
+    acting_for: str | None  # the user of the session's transaction, as it is set
+    acting_as: str | None  # the role
+    may_write: bool | None
+    profile_id: UUID | None
+    profile: str | None
+    chosen_id: UUID | None  # the conversation
+    settled: bool | None  # whether all of it lies before the question
+    id: UUID
+    external_id: str
+    role: Role
+    author: str | None
+    length_bytes: int | None
+    content: str | None
+    compressed: str | None
+    parent_id: UUID | None
+    created_at: datetime | None
+    seen: bool
+    position: int
+    tokens: int | None
+
 
 _COLUMNS = """m.id, coalesce(m.external_id, m.id::text) AS external_id, m.role, m.author,
     CASE WHEN octet_length(m.content) > %(bytes)s THEN octet_length(m.content) END AS length_bytes,
@@ -22,11 +72,16 @@ _COUNTED = """LEFT JOIN carmenta.token_counts t
     AND t.content_hash = hashtextextended({text}, 0)"""
 """A count of another text than the message has now is none; of a text that is not read, none is asked for."""
 
-_WHO = """SELECT p.id, current_setting('carmenta.user_id', true) AS external_id, 'profile' AS role,
-        current_user::text AS author, (NOT current_setting('transaction_read_only')::bool)::int AS length_bytes,
-        p.content, NULL AS compressed, {chosen} AS parent_id, NULL::timestamptz AS created_at, {settled} AS seen,
-        0 AS position, NULL::int AS tokens
+_WHO = """SELECT current_setting('carmenta.user_id', true) AS acting_for, current_user::text AS acting_as,
+        NOT current_setting('transaction_read_only')::bool AS may_write, p.id AS profile_id, p.content AS profile,
+        {chosen} AS chosen_id, {settled} AS settled, NULL::uuid AS id, NULL::text AS external_id, NULL::text AS role,
+        NULL::text AS author, NULL::int AS length_bytes, NULL::text AS content, NULL::text AS compressed,
+        NULL::uuid AS parent_id, NULL::timestamptz AS created_at, NULL::bool AS seen, NULL::int AS position,
+        NULL::int AS tokens
     FROM (SELECT 1) one LEFT JOIN carmenta.profiles p ON p.user_id = %(user_id)s"""
+
+_NOBODY = "NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+"""What a message says of who asks."""
 
 _CHOSEN = """chosen AS MATERIALIZED (
         SELECT id, last_message_at FROM carmenta.conversations c
@@ -49,21 +104,22 @@ _SETTLED = "(SELECT coalesce(last_message_at <= %(asked_at)s, true) FROM chosen)
 
 
 @cache
-def plain(which: Which, messages: int) -> str:
+def plain(which: Which, messages: int) -> Rows[TailRow]:
     """The last messages by their place, whether or not they are visible and on the branch: the reader checks that.
 
     Their number stands in the text, so that one plan costs the same for all: with a parameter the planner finds a
     plan for this user cheaper than one for all, and makes it anew for each context, which takes as long as reading.
     """
-    return f"""
+    sql = f"""
     WITH {_CHOSEN.format(which=_WHICH[which])}
     {_WHO.format(chosen="(SELECT id FROM chosen)", settled=_SETTLED)}
-    UNION ALL SELECT m.*, t.tokens FROM (
+    UNION ALL SELECT {_NOBODY}, m.*, t.tokens FROM (
         SELECT {_COLUMNS}, {_SEEN} AS seen, m.position FROM carmenta.messages m
         WHERE m.user_id = %(user_id)s AND m.conversation_id = (SELECT id FROM chosen)
         ORDER BY m.position DESC, m.id DESC LIMIT {messages:d}
     ) m {_COUNTED.format(text="m.content")}
     """
+    return Rows(TailRow, sql)
 
 
 _STEP = f"m.id, m.conversation_id, m.parent_id, m.position, {_SEEN} AS seen"
@@ -101,9 +157,9 @@ _BRANCHED = f"""
 the message before. Each step is a look into an index, so a conversation's length does not matter. A conversation
 that goes on after the question begins at its last dated message before it."""
 
-HISTORY = f"""
+_HISTORY = f"""
     {_WHO.format(chosen="%(conversation_id)s::uuid", settled="true")}
-    UNION ALL SELECT m.*, t.tokens FROM (
+    UNION ALL SELECT {_NOBODY}, m.*, t.tokens FROM (
         SELECT {_COLUMNS}, true AS seen, -(row_number() OVER newest_first)::int AS position
         FROM carmenta.messages m
         JOIN carmenta.conversations c ON c.user_id = %(user_id)s AND c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -115,4 +171,7 @@ HISTORY = f"""
 """
 """What the user and the assistant said in any conversation, along whichever branch."""
 
-BRANCHED: dict[Which, str] = {which: _BRANCHED.format(which=condition) for which, condition in _WHICH.items()}
+HISTORY = Rows(TailRow, _HISTORY)
+BRANCHED: dict[Which, Rows[MessageRow]] = {
+    which: Rows(MessageRow, _BRANCHED.format(which=condition)) for which, condition in _WHICH.items()
+}

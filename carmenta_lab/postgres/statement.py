@@ -1,0 +1,176 @@
+"""One way to execute what is asked often: a statement compiled once, its rows typed, its errors SQLAlchemy's.
+
+Through SQLAlchemy's own execution each call would pay for building and compiling again. A statement is an SQLAlchemy
+expression whose parameters are made by `given`, or a text with psycopg's `%(name)s`:
+
+    _RECENT = Rows(MessageLine, lambda: recent_statement(given("user_id", Uuid()), given("limit", Integer())))
+    _RECENT.all(session, {"user_id": user_id, "limit": 20})            # list[MessageLine]
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
+
+import psycopg
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Connection, bindparam, literal
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+from carmenta_lab.postgres.late import LateConnection, late_connection, prepares
+
+DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+Where: TypeAlias = Session | Connection
+"""In whose transaction something is executed."""
+
+PREFIX = "given_"
+"""Of parameters: a name alone may be that of a column that the statement sets."""
+
+
+RowT = TypeVar("RowT", bound=tuple[Any, ...])
+"""A NamedTuple: its fields have the names of the statement's columns, in their order."""
+
+
+def given(name: str, kind: TypeEngine[Any]) -> Any:
+    """A parameter in the place of a value: what takes a value of that kind takes it as well."""
+    return bindparam(f"{PREFIX}{name}", None, type_=kind, required=False)
+
+
+def bound(value: Any, kind: TypeEngine[Any] | None = None) -> ColumnElement[Any]:
+    """A value, or what `given` made, as an expression."""
+    return value if isinstance(value, ColumnElement) else literal(value, kind)
+
+
+def packing(parameter: BindParameter[Any]) -> Callable[[Any], Any] | None:
+    """What makes a value of the parameter's type one that psycopg takes; None where it is taken as it is."""
+    return parameter.type.dialect_impl(DIALECT).bind_processor(DIALECT)
+
+
+def driver(where: Where) -> LateConnection:
+    """The driver's connection, in the transaction of a session or a connection of an engine of ours."""
+    return late_connection(where.connection() if isinstance(where, Session) else where)
+
+
+def translated(error: psycopg.Error, where: Where, text: str) -> DBAPIError:
+    """What the server or the driver refuses, as SQLAlchemy raises it; a lost connection leaves its pool."""
+    connection = where.connection() if isinstance(where, Session) else where
+    lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
+    if lost:
+        connection.invalidate(error)
+    made = DBAPIError.instance(
+        text, None, error, psycopg.Error, connection_invalidated=lost, dialect=connection.dialect
+    )
+    assert isinstance(made, DBAPIError)
+    return made
+
+
+class Compiled(NamedTuple):
+    """A statement as text for psycopg."""
+
+    text: str
+    own: Mapping[str, Any]  # the values that the statement has itself
+    names: Mapping[str, str]  # of parameters that are given -> as they stand in the text
+    packs: Mapping[str, Callable[[Any], Any]]  # of a parameter in the text -> what makes its value the driver's
+
+
+def compiled(statement: ClauseElement) -> Compiled:
+    """The text that a statement becomes, with what its values become."""
+    made = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    assert isinstance(made, SQLCompiler)
+    packs = {name: pack for name, one in made.binds.items() if (pack := packing(one)) is not None}
+    values = made.params or {}
+    own = {name: packs[name](value) if name in packs else value for name, value in values.items()}
+    names = {name.removeprefix(PREFIX): name for name in own if name.startswith(PREFIX)}
+    return Compiled(str(made), own, names, packs)
+
+
+class Statement:
+    """A statement that is not built before it is first used; what it gives is said by `Rows`, `Value` and `Change`.
+
+    It runs in the transaction of a session, with the session's pending changes written first, or of a connection. On
+    direct connections the server prepares it at once; through a pooler nothing is prepared. Results travel in binary.
+    Whatever the server refuses is raised as `sqlalchemy.exc.DBAPIError`.
+    """
+
+    def __init__(self, build: Callable[[], ClauseElement] | str) -> None:
+        self._build = build
+
+    @cached_property
+    def _ready(self) -> Compiled:
+        if isinstance(self._build, str):
+            return Compiled(self._build, {}, {}, {})
+        return compiled(self._build())
+
+    @property
+    def text(self) -> str:
+        """As psycopg is given it."""
+        return self._ready.text
+
+    def cursor(self, where: Where, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        """Execute it; the cursor has its rows and their count."""
+        text, own, names, packs = self._ready
+        if own:
+            found = dict(own)
+            for name, value in values.items():
+                key = names.get(name, name)
+                found[key] = packs[key](value) if key in packs else value
+            values = found
+        if isinstance(where, Session):
+            where.flush()
+        raw = driver(where)
+        try:
+            return raw.execute(text, values, prepare=prepares(raw), binary=True)
+        except psycopg.Error as error:
+            raise translated(error, where, text) from error
+
+
+class Rows(Statement, Generic[RowT]):
+    """A statement that finds rows of one type."""
+
+    def __init__(self, row: type[RowT], build: Callable[[], ClauseElement] | str) -> None:
+        super().__init__(build)
+        named = cast("Any", row)
+        self._make: Callable[[Sequence[Any]], RowT] = named._make
+        self._fields: tuple[str, ...] = named._fields
+        self._checked = False
+
+    def all(self, where: Where, values: Mapping[str, Any]) -> list[RowT]:
+        """All rows, in the statement's order."""
+        cursor = self.cursor(where, values)
+        if not self._checked:
+            self._check(cursor.description or ())
+        return list(map(self._make, cursor))
+
+    def first(self, where: Where, values: Mapping[str, Any]) -> RowT | None:
+        """The first row; None when there is none."""
+        return next(iter(self.all(where, values)), None)
+
+    def _check(self, columns: Sequence[psycopg.Column]) -> None:
+        found = tuple(column.name for column in columns)
+        assert found == self._fields, f"rows of {self._fields} are read from columns {found}"
+        self._checked = True
+
+
+class Value(Statement):
+    """A statement of one column."""
+
+    def get(self, where: Where, values: Mapping[str, Any]) -> Any:
+        """The value in its first row; None when there is none."""
+        for value, *_ in self.cursor(where, values):
+            return value
+        return None
+
+    def each(self, where: Where, values: Mapping[str, Any]) -> list[Any]:
+        """The value in every row."""
+        return [value for value, *_ in self.cursor(where, values)]
+
+
+class Change(Statement):
+    """A statement that changes rows."""
+
+    def count(self, where: Where, values: Mapping[str, Any]) -> int:
+        """How many rows it changed."""
+        return self.cursor(where, values).rowcount
