@@ -103,7 +103,7 @@ def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[An
     return (
         select(
             Artifact.created_at,
-            func.row_number().over(order_by=Artifact.created_at),
+            func.row_number().over(order_by=Artifact.created_at).label("version"),
             Artifact.kind,
             Artifact.title,
             Artifact.content,
@@ -151,7 +151,7 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
     """Both directions; what was deleted neither refers nor is referred to, be it the conversation around a message."""
     around, found = aliased(Conversation), RELATIONS.c
     return (
-        select(found.to_kind, found.to_id, found.relation, found.direction)
+        select(found.to_kind.label("kind"), found.to_id.label("id"), found.relation, found.direction)
         .where(found.user_id == user_id, found.from_id == artifact_id, found.from_kind == "artifact")
         .outerjoin(Conversation, _end(found, Conversation, "conversation"))
         .outerjoin(Message, _end(found, Message, "message"))

@@ -128,7 +128,7 @@ def add_folder(session: Session, user_id: UUID, path: str, name: str) -> UUID:
 
 def folders_statement(user_id: UUID, limit: int) -> Select[Any]:
     """Parents before children."""
-    living = select(Folder.id, Folder.path, func.nlevel(Folder.path), Folder.name).where(
+    living = select(Folder.id, Folder.path, func.nlevel(Folder.path).label("depth"), Folder.name).where(
         Folder.user_id == user_id, Folder.deleted_at.is_(None)
     )
     return living.order_by(Folder.path).limit(limit)

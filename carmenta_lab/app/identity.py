@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import CarmentaError, UsageError
@@ -152,8 +153,10 @@ def link_account(
     claimed = {"provider": provider, "provider_account_id": provider_account_id}
     try:
         _CLAIM.get(session, claimed)
-    except CheckViolation as error:
-        raise AccountTaken(f"{error.diag.message_primary}.") from None
+    except IntegrityError as error:
+        if not isinstance(error.orig, CheckViolation):
+            raise
+        raise AccountTaken(f"{error.orig.diag.message_primary}.") from None
     told = {"email": email, "email_verified": email_verified, "password_hash": password_hash}
     row = postgresql.insert(Account).values(user_id=user_id, id=uuid4(), **claimed, **told)
     session.execute(row.on_conflict_do_update(index_elements=["user_id", *claimed], set_=told))

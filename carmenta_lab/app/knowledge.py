@@ -42,7 +42,7 @@ class Link(NamedTuple):
 def tree_statement(user_id: UUID, under: str | None, limit: int) -> Select[Any]:
     """Parents before children; `under` is an ltree path whose document is included."""
     statement = (
-        select(Document.id, Document.path, func.nlevel(Document.path), Document.name, Document.tags)
+        select(Document.id, Document.path, func.nlevel(Document.path).label("depth"), Document.name, Document.tags)
         .where(Document.user_id == user_id, Document.deleted_at.is_(None))
         .order_by(Document.path)
         .limit(limit)

@@ -118,7 +118,7 @@ def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
             BackgroundQuery.id,
             BackgroundQuery.kind,
             BackgroundQuery.input,
-            BackgroundQuery.attempts,
+            BackgroundQuery.attempts.label("attempt"),
             BackgroundQuery.lease_until,
         )
         .execution_options(synchronize_session=False)
@@ -288,7 +288,9 @@ def make_event_partitions(session: Session, months: int) -> list[Partition]:
     return _PARTITIONS.all(session, {"months": months})
 
 
-_PARTITIONS = Rows(
-    Partition,
-    lambda: select(func.carmenta.make_event_partitions(given("months", Integer())).table_valued("partition", "moved")),
-)
+_PARTITIONS = Rows(Partition, lambda: _partitions_made(given("months", Integer())))
+
+
+def _partitions_made(months: int) -> Select[str, int]:
+    made = func.carmenta.make_event_partitions(months).table_valued("partition", "moved")
+    return select(made.c.partition.label("name"), made.c.moved)
