@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
@@ -18,6 +17,7 @@ from carmenta_lab.indexing.writing import UNNOTED, remove
 from carmenta_lab.ingest.domain_rows import REMEMBERED
 from carmenta_lab.ingest.staging import lock_key, sweep
 from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema import metadata
 
 ELSEWHERE = (
@@ -149,8 +149,7 @@ def _alone(session: Session, sources: Sequence[str]) -> None:
 
     Nothing is noted and no index is kept in step meanwhile: what goes is taken out here.
     """
-    raw = session.connection().connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
+    raw = driver(session)
     sweep(raw)
     raw.execute(UNNOTED, (True,))
     for source in sources:

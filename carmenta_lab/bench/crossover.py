@@ -9,7 +9,6 @@ from typing import cast
 from uuid import UUID, uuid5
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import sql
@@ -24,6 +23,7 @@ from carmenta_lab.indexing.vectors import register
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
@@ -87,8 +87,7 @@ class _Table:
     def _fill(self, user: UUID, vectors: NDArray[np.float32]) -> None:
         ids = [uuid5(user, str(number)) for number in range(len(vectors))]
         with self.database.owner.begin() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, psycopg.Connection)
+            raw = driver(connection)
             raw.execute(UNNOTED, (True,))
             raw.execute("INSERT INTO carmenta.users (id, name) VALUES (%s, 'bench')", (user,))
             raw.execute("CREATE TEMP TABLE stage_bench (id uuid) ON COMMIT DROP")

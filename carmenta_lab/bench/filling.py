@@ -18,6 +18,7 @@ from carmenta_lab.indexing.vectors import register
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema import home
 
 DIM = 384
@@ -114,8 +115,7 @@ def fill(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words:
 def _writing(database: Database) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A transaction of the owner that leaves the index of words for later."""
     with database.owner.begin() as connection:
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
+        raw = driver(connection)
         raw.execute(UNNOTED, (True,))
         yield raw
 

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Collection
 from typing import Annotated, Literal
 
-import psycopg
 import typer
 from sqlalchemy import text
 
@@ -26,6 +25,7 @@ from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import Way, find_way, open_lab, prepare, revisions, way_by_url
 from carmenta_lab.postgres.migrate import BRANCHES, heads, migrate, offline_sql, planned, targets
 from carmenta_lab.postgres.roles import connect, set_up, waits_for_lock
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema.base import OWNER
 from carmenta_lab.settings import read_settings
 
@@ -160,8 +160,7 @@ def reset(
         _confirmed(name, confirm)
         set_up(way.admin, way.passwords, branches=() if empty else BRANCHES)
         with database.owner.begin() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, psycopg.Connection)
+            raw = driver(connection)
             waits_for_lock(raw)
             for schema in reversed(BRANCHES.values()):
                 connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))

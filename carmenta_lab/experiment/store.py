@@ -7,6 +7,7 @@ from sqlalchemy import insert, text
 
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy, jsonb
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema.lab.measurements import LabRun
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def store(database: Database, comparison: "Comparison", configs: dict[str, str])
     """Keep a comparison; strategy -> the id of its run."""
     kept = {}
     with database.owner.begin() as connection:
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
+        raw = driver(connection)
         for name, executed in comparison.runs.items():
             values = {
                 "dataset_id": comparison.questions.dataset_id,

@@ -15,6 +15,7 @@ from carmenta_lab.errors import DimensionMismatch
 from carmenta_lab.indexing.packed import UNITS, Columns, write_vectors
 from carmenta_lab.indexing.token_codes import write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema.base import SEARCH
 from carmenta_lab.schema.search.passages import embedding_ddl, embedding_models, embedding_table
 
@@ -39,8 +40,7 @@ def register(owner: Engine, model: str, dim: int) -> str:
     """
     name = table_name(model)
     with owner.begin() as connection:
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
+        raw = driver(connection)
         waits_for_lock(raw)
         known = connection.scalar(select(embedding_models.c.dim).where(embedding_models.c.name == model))
         if known is not None and known != dim:

@@ -6,7 +6,6 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from typing import NamedTuple
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from carmenta_lab import resources
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
 from carmenta_lab.postgres.roles import waits_for_lock
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema.base import LAB, PRODUCT, SEARCH
 
 LOCK_TIMEOUT = "3s"
@@ -156,9 +156,7 @@ def migrate(owner: Engine, target: str = "head") -> list[Step]:
     """
     targets(target)
     with owner.connect() as guard, owner.connect() as connection:
-        driver = guard.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        waits_for_lock(driver)
+        waits_for_lock(driver(guard))
         steps = plan(current(connection), target)
         connection.rollback()
         for step in steps:
