@@ -30,7 +30,8 @@ from carmenta_lab.indexing.ready import Ready, make_ready
 from carmenta_lab.indexing.sources import TABLES, Kind, Source, living, read_living, source
 from carmenta_lab.postgres.connect import Database, acting_for
 from carmenta_lab.postgres.copying import jsonb
-from carmenta_lab.postgres.late import LateConnection, late_connection, prepares
+from carmenta_lab.postgres.late import LateConnection, prepares
+from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema.vector import Vector
 
 
@@ -152,13 +153,14 @@ def write_message(
             known = raw.asked(models)
             raw.run(_SPOKEN, row)
             written = raw.run(_MESSAGE, row)
-            place = written.fetchone()
-            if place is None:
+            placed = written.fetchall()
+            if not placed:
                 raise UsageError(f"there is no conversation {conversation_id} to write into: make it, or undelete it.")
             for file in attachments:
                 raw.run(_ATTACHMENT, {"user": raw.user, "id": uuid4(), "message": key, **_file(file)})
             writing.add(raw.raw, raw.user, ready, known())
-        return Written(key, place[0])
+        [(place,)] = placed
+        return Written(key, place)
 
 
 def write_memory(
@@ -239,11 +241,12 @@ def write_document(
     }
     while True:
         with _reading(where) as raw:
-            there = raw.run(living("document", "s.path = %(path)s::ltree"), {"user": raw.user, "path": path}).fetchone()
-        if there is not None:
+            found = raw.run(living("document", "s.path = %(path)s::ltree"), {"user": raw.user, "path": path}).fetchone()
+        if found is not None:
+            there = source("document", found).id
             beside = {"name": line.name, "tags": row["tags"], "source_type": line.source_type}
-            _edit(where, "document", there[0], models, lambda old: old._replace(text=line.text), beside)
-            return Written(there[0])
+            _edit(where, "document", there, models, lambda old: old._replace(text=line.text), beside)
+            return Written(there)
         ready = make_ready([new], models)
         with _writing(where) as raw:
             known = raw.known(models)
@@ -431,7 +434,7 @@ class _Open:
 
     def unindex(self, passages: str, values: Mapping[str, Any]) -> None:
         """Take out of the index what a statement names."""
-        writing.remove(self.raw, self.user, [row[0] for row in self.run(passages, values).fetchall()])
+        writing.remove(self.raw, self.user, [id for (id,) in self.run(passages, values)])
 
 
 @contextmanager
@@ -440,7 +443,7 @@ def _reading(where: Where) -> Iterator[_Open]:
     with _session(where) as session:
         user = acting_for(session)
         session.flush()
-        yield _Open(late_connection(session.connection()), user)
+        yield _Open(driver(session), user)
 
 
 @contextmanager

@@ -36,9 +36,9 @@ def known_passages(
     tables = [*what.tables.values(), *(["token_codes"] if what.coded else [])]
     conditions = " ".join(_BESIDE.format(table=table) for table in tables)
     return {
-        row[0]
+        id
         for kind, ids in by_kind(wanted).items()
-        for row in raw.execute(
+        for (id,) in raw.execute(
             _KNOWN.format(kind=kind, conditions=conditions), {"user": user, "ids": ids}, binary=True
         ).fetchall()
     }

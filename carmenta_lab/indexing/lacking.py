@@ -18,6 +18,7 @@ from carmenta_lab.indexing.vectors import register
 from carmenta_lab.indexing.writing import state
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.statement import only
 
 BLOCK = 500
 """Sources a transaction."""
@@ -90,7 +91,7 @@ def lacking(
     for kind in KINDS:
         lacks = " OR ".join([_FEATURES[kind], *(_BESIDE.format(table=table) for table in tables)])
         names = {"table": TABLES[kind], "kind": kind, "unit": UNITS[kind], "lives": _LIVES[kind], "lacks": lacks}
-        found += [(kind, row[0]) for row in raw.execute(_WRONG.format(**names), {"user": user}, binary=True)]
+        found += [(kind, id) for (id,) in raw.execute(_WRONG.format(**names), {"user": user}, binary=True)]
     kinds = {unit: kind for kind, unit in UNITS.items()}
     outlasting = raw.execute(_OUTLASTING, {"user": user}, binary=True).fetchall()
     known = set(found)
@@ -165,8 +166,8 @@ def rebuild(
             yield late_connection(connection)
 
     with opens() as raw:
-        everybody = [row[0] for row in raw.execute(_EVERYBODY, {"users": None if users is None else list(users)})]
-        total = int(raw.execute(_SOURCES, {"users": everybody}).fetchall()[0][0])
+        everybody = [user for (user,) in raw.execute(_EVERYBODY, {"users": None if users is None else list(users)})]
+        total = int(only(raw.execute(_SOURCES, {"users": everybody})))
     sources = changes = 0
     for user in everybody:
         with opens() as raw:

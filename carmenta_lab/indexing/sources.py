@@ -100,7 +100,8 @@ def read_living(
                 values,
             )
         for row in raw.execute(living(kind, "s.id = ANY(%(ids)s)"), values, binary=True).fetchall():
-            found[kind, row[0]] = source(kind, row)
+            one = source(kind, row)
+            found[kind, one.id] = one
     return found
 
 
@@ -109,7 +110,7 @@ def below(
 ) -> list[tuple[Kind, UUID]]:
     """All sources of a conversation or of a user, whether they live or not."""
     values = {"user": user, "id": id}
-    return [(each, row[0]) for each, ids in _IDS[kind].items() for row in raw.execute(ids, values, binary=True)]
+    return [(each, key) for each, ids in _IDS[kind].items() for (key,) in raw.execute(ids, values, binary=True)]
 
 
 def by_kind(wanted: Iterable[tuple[Kind, UUID]]) -> dict[Kind, list[UUID]]:

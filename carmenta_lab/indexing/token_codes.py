@@ -15,6 +15,7 @@ from carmenta_lab.embedding.embedder import TokenEmbeddings
 from carmenta_lab.indexing.passages import DATE
 from carmenta_lab.indexing.ready import Passage
 from carmenta_lab.postgres.copying import copy
+from carmenta_lab.postgres.statement import only
 from carmenta_lab.schema.base import LANGUAGES
 
 BLOCK_PASSAGES = 1_024
@@ -39,9 +40,7 @@ _INSERT = """
 
 def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) -> int:
     """How many passages of these users have no token codes."""
-    row = connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)}).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(only(connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)})))
 
 
 def encode(
@@ -58,9 +57,7 @@ def encode(
         done = encode_lacking(
             connection, bundled, users, committed, lambda count: progress("encoding tokens", count, missing)
         )
-    row = connection.execute("SELECT pg_total_relation_size('search.token_codes')").fetchone()
-    assert row is not None
-    return done, int(row[0])
+    return done, int(only(connection.execute("SELECT pg_total_relation_size('search.token_codes')")))
 
 
 def encode_lacking(
@@ -75,17 +72,17 @@ def encode_lacking(
         what="p.user_id, p.id, p.content, p.author, p.language",
         rest="AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
-    last = (UUID(int=0), UUID(int=0))
+    user = id = UUID(int=0)  # the last that is done
     done = 0
     while True:
-        values = {"users": list(users), "user": last[0], "id": last[1], "block": BLOCK_PASSAGES}
+        values = {"users": list(users), "user": user, "id": id, "block": BLOCK_PASSAGES}
         rows = connection.execute(statement, values).fetchall()
         if not rows:
             return done
-        write_codes(connection, rows, embedder.token_embeddings([row[2] for row in rows]))
+        write_codes(connection, rows, embedder.token_embeddings([text for _, _, text, *_ in rows]))
         committed()
         progress(len(rows))
-        last = rows[-1][0], rows[-1][1]
+        user, id, *_ = rows[-1]
         done += len(rows)
 
 
@@ -130,7 +127,7 @@ def _stop_words(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, .
     for language, every in words.items():
         config = f"pg_catalog.{LANGUAGES.get(language, 'simple')}"
         statement = "SELECT w FROM unnest(%s::text[]) w WHERE length(to_tsvector(%s::regconfig, w)) = 0"
-        found[language] = {row[0] for row in connection.execute(statement, (sorted(every), config))}
+        found[language] = {word for (word,) in connection.execute(statement, (sorted(every), config))}
     return found
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -15,7 +16,7 @@ from carmenta_lab.errors import DimensionMismatch
 from carmenta_lab.indexing.packed import UNITS, Columns, write_vectors
 from carmenta_lab.indexing.token_codes import write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
-from carmenta_lab.postgres.statement import driver
+from carmenta_lab.postgres.statement import driver, only
 from carmenta_lab.schema.base import SEARCH
 from carmenta_lab.schema.search.passages import embedding_ddl, embedding_models, embedding_table
 
@@ -53,11 +54,22 @@ def register(owner: Engine, model: str, dim: int) -> str:
     return name
 
 
+class _Lacking(NamedTuple):
+    """A passage that has no vector."""
+
+    user_id: UUID
+    id: UUID
+    source_id: UUID
+    created_at: datetime | None
+    unit: str
+    content: str
+    author: str | None
+    language: str
+
+
 def lacking(connection: psycopg.Connection[Any], table: str, users: Sequence[UUID]) -> int:
     """How many passages of these users have no vector in the table."""
-    row = connection.execute(_lacking("count(*)", table, ""), {"users": list(users), "units": list(UNITS)}).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(only(connection.execute(_lacking("count(*)", table, ""), {"users": list(users), "units": list(UNITS)})))
 
 
 def _lacking(what: str, table: str, rest: str) -> str:
@@ -82,27 +94,34 @@ def embed_lacking(
     With `tokens` the model is asked once for both, so that codes cost little more.
     """
     statement = _lacking(
-        "p.user_id, p.id, p.source_id, p.created_at, p.unit, p.content, p.author, p.language",
+        ", ".join(f"p.{name}" for name in _Lacking._fields),
         table,
         "AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
-    last = (UUID(int=0), UUID(int=0))
+    user = id = UUID(int=0)  # the last that is done
     done = coded = 0
     block = CODED_PASSAGES if tokens else BLOCK_PASSAGES
     while True:
-        values = {"users": list(users), "units": list(UNITS), "user": last[0], "id": last[1], "block": block}
-        rows = connection.execute(statement, values).fetchall()
+        values = {"users": list(users), "units": list(UNITS), "user": user, "id": id, "block": block}
+        rows = list(map(_Lacking._make, connection.execute(statement, values)))
         if not rows:
             return done, coded
-        texts = [row[5] for row in rows]
+        texts = [row.content for row in rows]
         if tokens:
             vectors, found = embedder.embed_tokens(texts, progress)
-            coded += write_codes(connection, [(*row[:2], *row[5:]) for row in rows], found)
+            coded += write_codes(
+                connection, [(row.user_id, row.id, row.content, row.author, row.language) for row in rows], found
+            )
         else:
             vectors = embedder.embed(texts, progress)
-        owners, passages, sources, times, units, *_ = zip(*rows, strict=True)
-        who, which, whence = ([key.bytes for key in column] for column in (owners, passages, sources))
-        write_vectors(connection, table, Columns(who, which, whence, times, units), vectors)
+        beside = Columns(
+            [row.user_id.bytes for row in rows],
+            [row.id.bytes for row in rows],
+            [row.source_id.bytes for row in rows],
+            [row.created_at for row in rows],
+            [row.unit for row in rows],
+        )
+        write_vectors(connection, table, beside, vectors)
         committed()
-        last = rows[-1][0], rows[-1][1]
+        user, id = rows[-1].user_id, rows[-1].id
         done += len(rows)

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 
 from carmenta_lab.postgres.late import prepares
+from carmenta_lab.postgres.statement import only
 
 _OWED = """
     SELECT DISTINCT coalesce(p.user_id, f.user_id) AS user_id
@@ -46,17 +47,16 @@ def removed(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[
     best added within as well: then what answers them is indexed anew once, not twice.
     """
     prepare, values = prepares(connection), (user, list(passages))
-    row = connection.execute("SELECT search.answers_to(%s, %s)", values, prepare=prepare).fetchone()
-    assert row is not None
+    answers = only(connection.execute("SELECT search.answers_to(%s, %s)", values, prepare=prepare))
     connection.execute("SELECT search.remove_words(%s, %s)", values, prepare=prepare)
     yield
-    if row[0]:
-        connection.execute("SELECT search.index_answers(%s, %s)", (user, row[0]), prepare=prepare)
+    if answers:
+        connection.execute("SELECT search.index_answers(%s, %s)", (user, answers), prepare=prepare)
 
 
 def left_over(connection: psycopg.Connection[Any], user: UUID) -> list[UUID]:
     """Passages that went with their source and are still in the index: for `removed`, with nothing to run."""
-    return [row[0] for row in connection.execute(_LEFT_OVER, {"user": user}).fetchall()]
+    return [id for (id,) in connection.execute(_LEFT_OVER, {"user": user})]
 
 
 def merge(connection: psycopg.Connection[Any], user: UUID) -> None:
@@ -71,7 +71,7 @@ def rebuild(connection: psycopg.Connection[Any], user: UUID) -> None:
 
 def rebuild_owed(connection: psycopg.Connection[Any], users: Sequence[UUID], committed: Callable[[], None]) -> int:
     """Index anew the users whose passages and index differ; returns how many those are. Each is a transaction."""
-    owed = [row[0] for row in connection.execute(_OWED, {"users": list(users)}).fetchall()]
+    owed = [user for (user,) in connection.execute(_OWED, {"users": list(users)}).fetchall()]
     for user in owed:
         rebuild(connection, user)
         committed()

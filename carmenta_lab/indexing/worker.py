@@ -22,7 +22,7 @@ from carmenta_lab.indexing.following import Opens, follow
 from carmenta_lab.indexing.lacking import FOLLOWED, acting
 from carmenta_lab.indexing.sources import Kind, below, in_blocks
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.statement import driver, only
 
 BLOCK = 100
 """Notes taken, and sources written, at a time."""
@@ -121,13 +121,13 @@ def run(
 
 def _due(database: Database) -> list[UUID]:
     with database.app.begin() as connection:
-        return [row[0] for row in late_connection(connection).execute(_USERS, (USERS_AT_ONCE,), binary=True).fetchall()]
+        return [user for (user,) in driver(connection).execute(_USERS, (USERS_AT_ONCE,), binary=True)]
 
 
 def _held(database: Database) -> bool:
     """Whether other workers have notes under way."""
     with database.app.begin() as connection:
-        return late_connection(connection).execute("SELECT search.notes_held()").fetchall() == [(True,)]
+        return bool(only(driver(connection).execute("SELECT search.notes_held()")))
 
 
 class _Stopped(Exception):
@@ -148,10 +148,15 @@ def _block(
     with opens() as raw:
         values = {"user": user, "worker": name, "lease": lease, "block": BLOCK, "most": LEASES}
         rows = raw.execute(_TAKE, values, binary=True).fetchall()
-    notes = [Note(*row[:-1]) for row in rows if not row[-1]]
-    done.errors += [
-        f"{row[1]} {row[0]} of user {user}: no worker was done with it within its lease" for row in rows if row[-1]
-    ]
+    notes = []
+    for *noted, is_given_up in rows:
+        note = Note(*noted)
+        if is_given_up:
+            done.errors.append(
+                f"{note.kind} {note.source_id} of user {user}: no worker was done with it within its lease"
+            )
+        else:
+            notes.append(note)
     if not notes:
         return bool(rows)
     try:

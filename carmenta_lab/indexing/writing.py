@@ -89,9 +89,8 @@ def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str])
     cursor = raw.execute(_STATE, {"user": user, "models": list(models)}, prepare=prepares(raw), binary=True)
 
     def known() -> State:
-        row = cursor.fetchone()
-        assert row is not None
-        return State(dict(pair.rsplit(" ", 1) for pair in row[0]), row[1])
+        [(tables, coded)] = cursor.fetchall()
+        return State(dict(pair.rsplit(" ", 1) for pair in tables), coded)
 
     return known
 
@@ -182,7 +181,7 @@ def replace(
     stale = [id for id, right in there.items() if id not in made or (indexed and not right)]
     if removed:
         lost = raw.execute(_OUTLASTING, {"user": user, "ids": list(removed)}, binary=True)
-        stale += [row[0] for row in lost.fetchall()]
+        stale += [id for (id,) in lost]
     new = [passage for passage in ready.passages if passage.id not in there]
     with words.removed(raw, user, stale) if stale else nullcontext():
         if gone := [id for id in stale if id not in made]:

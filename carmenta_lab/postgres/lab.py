@@ -112,7 +112,7 @@ def revisions(way: Way) -> dict[str, str]:
         for branch in there:
             row = connection.execute(f"SELECT version_num FROM {BRANCHES[branch]}.alembic_version").fetchone()
             if row is not None:
-                found[branch] = str(row[0])
+                (found[branch],) = row
                 known_revision(branch, found[branch], way.owner.url.database or "")
     return found
 

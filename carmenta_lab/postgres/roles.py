@@ -127,8 +127,9 @@ def _extensions(connection: psycopg.Connection[Any], branches: Iterable[str]) ->
 
 def _role(connection: psycopg.Connection[Any], role: str, password: str | None) -> None:
     row = connection.execute(
-        "SELECT rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = %s", (role,)
+        "SELECT rolsuper OR rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = %s", (role,)
     ).fetchone()
+    sees_all, may_log_in = row or (False, False)
     name = sql.Identifier(role)
     if row is None:
         _try(
@@ -137,21 +138,21 @@ def _role(connection: psycopg.Connection[Any], role: str, password: str | None) 
             f"this login may not create roles: have an administrator run CREATE ROLE {role}; "
             f"GRANT {role} TO {connection.info.user};",
         )
-    elif row[0] or row[1]:
+    elif sees_all:
         raise DatabaseUnsuitable(
             f"the role {role} is a superuser or bypasses row-level security: "
             f"run ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS;"
         )
-    if password is not None and row is not None and row[2]:
+    if password is not None and may_log_in:
         return  # it has its password; setting it again could meet another process that does the same
     if password is not None:
         connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(password)))
         return
-    usable = connection.execute(
+    [(usable,)] = connection.execute(
         "SELECT current_user = %(role)s OR pg_has_role(current_user, %(role)s, %(kind)s)",
         {"role": role, "kind": "SET" if connection.info.server_version >= 160_000 else "MEMBER"},
-    ).fetchone()
-    if usable is None or not usable[0]:
+    ).fetchall()
+    if not usable:
         _try(
             connection,
             sql.SQL("GRANT {} TO CURRENT_USER").format(name),
@@ -161,8 +162,8 @@ def _role(connection: psycopg.Connection[Any], role: str, password: str | None) 
 
 def _membership(connection: psycopg.Connection[Any]) -> None:
     """Let the owner act as the application for one user."""
-    member = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (OWNER, APP)).fetchone()
-    if member is None or not member[0]:
+    [(is_member,)] = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (OWNER, APP)).fetchall()
+    if not is_member:
         _try(
             connection,
             sql.SQL("GRANT {} TO {}").format(sql.Identifier(APP), sql.Identifier(OWNER)),
@@ -172,8 +173,8 @@ def _membership(connection: psycopg.Connection[Any]) -> None:
 
 def _grants(connection: psycopg.Connection[Any]) -> None:
     database = sql.Identifier(connection.info.dbname)
-    row = connection.execute("SELECT has_database_privilege(%s, current_database(), 'CREATE')", (OWNER,)).fetchone()
-    if row is None or not row[0]:
+    may = connection.execute("SELECT has_database_privilege(%s, current_database(), 'CREATE')", (OWNER,)).fetchall()
+    if may != [(True,)]:
         _try(
             connection,
             sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(OWNER)),

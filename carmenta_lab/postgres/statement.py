@@ -67,6 +67,12 @@ def translated(error: psycopg.Error, where: Where, text: str) -> DBAPIError:
     return made
 
 
+def only(cursor: psycopg.Cursor[Any]) -> Any:
+    """The one value that a statement gives."""
+    [(value,)] = cursor.fetchall()
+    return value
+
+
 class Compiled(NamedTuple):
     """A statement as text for psycopg."""
 
