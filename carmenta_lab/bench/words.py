@@ -24,7 +24,7 @@ from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.prepared import prepared
 from carmenta_lab.retrieval.retriever import END_OF_TIME, Retriever
-from carmenta_lab.retrieval.search import reads_question, search, understand
+from carmenta_lab.retrieval.search import search, understand
 from carmenta_lab.retrieval.vector import VectorSearch
 
 COVER = FullTextSearch(match="any")
@@ -108,7 +108,7 @@ def _bare(session: Session, one: Asker, searched: Retriever) -> Callable[[], Non
 def _through(session: Session, one: Asker, searched: Retriever) -> Callable[[], None]:
     """By `search`; what a model makes of a question is at hand, be it a vector or more."""
     queries = [replace(one.query, text=text) for text in one.texts]
-    read = [understand(session, searched, query) if reads_question(searched) else None for query in queries]
+    read = [understand(session, searched, query) if "question" in searched.needs else None for query in queries]
 
     def ask() -> None:
         for query, vector, question in zip(queries, one.vectors, read, strict=True):

@@ -1,8 +1,8 @@
 """Candidates by meaning and by words, then a weighted sum of signals: fixed weights, no training, one statement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import ARRAY, Boolean, Double, Integer, Select, Text, bindparam, column, select, text
@@ -11,7 +11,19 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, entries_of, lexemes, ranked, rows_at_most, share
-from carmenta_lab.retrieval.retriever import ASKED_AT, LANGUAGE, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
+from carmenta_lab.retrieval.retriever import (
+    ASKED_AT,
+    LANGUAGE,
+    LIMIT,
+    TEXT,
+    USER,
+    VECTOR,
+    AtLeast,
+    Limit,
+    Need,
+    SqlRetriever,
+    Variant,
+)
 from carmenta_lab.retrieval.signals import Signal
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
 from carmenta_lab.schema.search.lexical import passage_features
@@ -37,6 +49,9 @@ PARAMETERS = (
     bindparam("time_pattern", type_=Text),
     bindparam("speaking", type_=Text),
 )
+
+VECTORS, WORDS, LINK = "vector candidates", "word candidates", "memory link"
+"""Parts that are no signals."""
 
 LOOKED_AT = 50
 """How many of the best are compared with each other for near-duplicates."""
@@ -105,7 +120,7 @@ TOKENS = """
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(SqlRetriever):
     """Rank by a weighted sum of signals over the candidates of a vector search and of BM25.
 
     Each finds `depth` candidates, or as many as hits are wanted, the vector search through its index where it has one
@@ -122,8 +137,6 @@ class Evidence:
     near: float = 0.02  # cosine distance within which two passages say nearly the same; 0 keeps both in place
     link: float = 0.5  # how far a memory and its message lift each other: the share of what the other is better
 
-    reads_question = True
-
     @property
     def units(self) -> tuple[str, ...]:
         """The units of both searches."""
@@ -134,14 +147,15 @@ class Evidence:
         """The model of the vectors."""
         return self.vector.model
 
-    @property
-    def tokens(self) -> bool:
-        """Whether a signal reads codes of single tokens."""
-        return any(signal.stage == "tokens" for signal in self.signals)
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """The question read; with the codes of its tokens, where a signal compares them."""
+        read: frozenset[Need] = frozenset({"vector", "question"})
+        return read | {"tokens"} if any(signal.stage == "tokens" for signal in self.signals) else read
 
     def route(self, session: Session, query: Query) -> str:
         """The vector search's; UsageError when the user's passages have no token codes and a signal needs them."""
-        if self.tokens:
+        if "tokens" in self.needs:
             some = [
                 select(t.c.passage_id).where(t.c.user_id == query.user_id).limit(1).exists()
                 for t in (passage_features, token_codes)
@@ -161,6 +175,59 @@ class Evidence:
         """Those of the vector search; an exact one keeps one plan, as planning takes as long as searching."""
         return {"plan_cache_mode": "force_generic_plan"} | dict(self.vector.settings(route))
 
+    def variants(self) -> Mapping[str, Variant]:
+        """Without each signal, without all that compare tokens, without either search, without the link.
+
+        Where the best of the conversation was that of a signal switched off, it becomes that of the heaviest one left;
+        it goes with it where none is left. One signal and one search stay at the least.
+        """
+        found = {}
+        tokens = [signal for signal in self.signals if signal.stage == "tokens"]
+        groups = {signal.name: [signal] for signal in self.signals}
+        if len(tokens) > 1:
+            groups["all of tokens"] = tokens
+        for name, gone in groups.items():
+            kept, note = _mended([signal for signal in self.signals if signal not in gone])
+            if kept:
+                found[name] = Variant(replace(self, signals=tuple(kept)), note)
+        if len(self.searches) > 1:
+            found[VECTORS] = Variant(replace(self, searches=("words",)), "candidates by words alone")
+            found[WORDS] = Variant(replace(self, searches=("vectors",)), "candidates by vectors alone")
+        if self.link:
+            found[LINK] = Variant(replace(self, link=0.0))
+        return found
+
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """What the signals and the searches read."""
+        names = [signal.name for signal in self.signals]
+        tokens = tuple(signal.name for signal in self.signals if signal.stage == "tokens")
+        near = [VECTORS] * ("vectors" in self.searches) + [name for name in names if name in ("nearness", "context")]
+        own = [name for name in names if name in ("conversation", "speaker", "speaking", "dates")]
+        words = [WORDS] * ("words" in self.searches) + [f"rarity of words in {name}" for name in tokens[:1]]
+        found = {
+            vectors_of(self.model).name: tuple(near),
+            "token_codes": tokens,
+            "postings": tuple(words),
+            "passage_features": (*own, "neighbours", "visibility"),
+        }
+        return {table: parts for table, parts in found.items() if parts}
+
+
+def _mended(kept: list[Signal]) -> tuple[list[Signal], str]:
+    """The signals, each that reads another reading one that is there, and what was changed."""
+    others = [signal for signal in kept if signal.reads is None]
+    mended: list[Signal] = []
+    note = ""
+    for signal in kept:
+        if signal.reads is not None and signal.reads not in {other.name for other in others}:
+            if not others:
+                note = f"{signal.name} went with it"
+                continue
+            signal = signal.reading(max(others, key=lambda other: other.weight).name)
+            note = f"{signal.name} is that of {signal.reads}"
+        mended.append(signal)
+    return mended, note
+
 
 @cache
 def _statement(retriever: Evidence, route: str, limit: Limit) -> Any:
@@ -176,14 +243,14 @@ def _statement(retriever: Evidence, route: str, limit: Limit) -> Any:
 
 
 def _sql(retriever: Evidence, limit: Limit) -> str:
-    signals = retriever.signals
+    signals, tokens = retriever.signals, "tokens" in retriever.needs
     table = f"search.{vectors_of(retriever.model).name}"
     joins = " ".join(dict.fromkeys(signal.join(table) for signal in signals if signal.join(table)))
     early = [signal for signal in signals if signal.stage == "candidate"]
     looked = "".join(f", coalesce({signal.sql()}, 0)::float8 AS {signal.name}" for signal in early)
     last = "looked"
     stages = ""
-    if retriever.tokens:
+    if tokens:
         last = "gathered"
         own = ", ".join((*OWN, *(signal.name for signal in early)))
         late = ", ".join(f"coalesce({s.sql()}, 0)::float8 AS {s.name}" for s in signals if s.stage == "tokens")
@@ -211,14 +278,14 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
             ) p
         ) every GROUP BY 1
     ), looked AS MATERIALIZED (
-        SELECT {", ".join(f"c.{name}" for name in OWN)}{looked}{", k.codes" if retriever.tokens else ""}
+        SELECT {", ".join(f"c.{name}" for name in OWN)}{looked}{", k.codes" if tokens else ""}
         FROM pool f CROSS JOIN LATERAL (
             SELECT n.*, f.nearness, f.words, coalesce(k.source_message_id, n.source_id) AS learned, k.superseded_by
             FROM search.passage_features n LEFT JOIN carmenta.memories k
             ON n.unit = 'memory' AND k.user_id = :user_id AND k.id = n.source_id
             WHERE n.user_id = :user_id AND n.passage_id = f.passage_id
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) LIMIT 1
-        ) c {BESIDE} {CODES if retriever.tokens else ""} {joins}
+        ) c {BESIDE} {CODES if tokens else ""} {joins}
     ), {stages} valued AS MATERIALIZED (
         SELECT c.passage_id, c.source_id, c.unit, c.learned, c.superseded_by, {every} FROM {last} c
     ), summed AS MATERIALIZED (SELECT v.*, {total} AS total FROM valued v),

@@ -14,12 +14,10 @@ from sqlalchemy.orm import Session
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.records import Hit, Query, Ranking
-from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable, too_many_words
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
 from carmenta_lab.retrieval.question import Question, participants, read_question
 from carmenta_lab.retrieval.retriever import APPROXIMATE, END_OF_TIME, KINDS, Retriever, exactly
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
-from carmenta_lab.retrieval.trigram import TrigramSearch, spelled
 from carmenta_lab.schema.vector import Vector
 
 MAX_K = 1_000
@@ -41,8 +39,8 @@ def search(
     """The `k` best sources for a question, each once; fewer when no more are found.
 
     To be called within `Database.user_session`, `Database.user_connection` or `as_user` of the query's user. `vector`
-    is the question's, if it is at hand; else it is computed. So is `question` for strategies that read more of it than
-    its words (`understand`); they take the vector from it. Nothing else on the connection sees its settings.
+    is the question's, if it is at hand; else it is computed where the retriever needs it. So is `question` (see
+    `understand`); who needs it takes the vector from it as well. Nothing else on the connection sees its settings.
     UsageError for an empty question, for k outside 1..1000, for a vector that is zero, when nothing is embedded with
     the strategy's model, and when the session acts for somebody else; DimensionMismatch for a vector of another
     dimension than those it is compared with.
@@ -54,9 +52,11 @@ def search(
         raise UsageError("the query is empty: give it at least one word.")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
-    if reads_question(retriever):
+    if "question" in retriever.needs:
         question = question or understand(_session(session), retriever, query)
         vector = question.vector
+    else:
+        question = None
     parameters, note = _parameters(retriever, query, vector, question)
     try:
         route, hits = _routed(session, retriever, query, parameters, k)
@@ -85,16 +85,10 @@ def _session(session: Session | Connection) -> Session:
     return session if isinstance(session, Session) else Session(session)
 
 
-def reads_question(retriever: Retriever) -> bool:
-    """Whether a strategy reads more of a question than its words and vector."""
-    return bool(getattr(retriever, "reads_question", False))
-
-
 def understand(session: Session, retriever: Retriever, query: Query) -> Question:
-    """What such a strategy reads in a question; to be called within `as_user(session, query.user_id)`."""
-    assert retriever.model is not None
+    """What a retriever that needs the question is given; to be called within `as_user(session, query.user_id)`."""
     short = replace(query, text=_mended(query.text)[:MAX_EMBEDDED_CHARACTERS])
-    return read_question(short, participants(session, query), retriever.model, getattr(retriever, "tokens", False))
+    return read_question(short, participants(session, query), retriever.model, retriever.needs)
 
 
 def _mended(text: str) -> str:
@@ -116,10 +110,9 @@ def _refused(error: DBAPIError, model: str | None) -> CarmentaError | None:
 def _parameters(
     retriever: Retriever, query: Query, vector: Vector | None, question: Question | None
 ) -> tuple[dict[str, Any], str]:
-    shorten = spelled if isinstance(retriever, TrigramSearch) else searchable
-    short, cut = shorten(query.text if question is None else question.text)
+    asked = query.text if question is None else question.text
+    short, cut = retriever.shortened(asked)
     cut = cut or (question is not None and len(query.text) > MAX_EMBEDDED_CHARACTERS)
-    cut = cut or (isinstance(retriever, FullTextSearch) and too_many_words(short))
     values: dict[str, Any] = {} if question is None else dict(question.parameters())
     values |= {
         "user_id": query.user_id,
@@ -127,9 +120,10 @@ def _parameters(
         "text": short,
         "language": query.language,
     }
-    if retriever.model is not None:
+    if "vector" in retriever.needs:
         if vector is None:
-            vector = load_embedder(retriever.model).embed_query(query.text[:MAX_EMBEDDED_CHARACTERS])
+            assert retriever.model is not None
+            vector = load_embedder(retriever.model).embed_query(asked[:MAX_EMBEDDED_CHARACTERS])
         norm = float(np.linalg.norm(vector))
         if vector.ndim != 1 or not np.isfinite(norm) or norm == 0:
             raise UsageError("the query's vector must be one row of finite numbers that are not all zero.")

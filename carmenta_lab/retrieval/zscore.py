@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 from sqlalchemy import Double, Select, bindparam, column, text
@@ -10,33 +10,26 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import COLUMNS, rows_at_most
-from carmenta_lab.retrieval.retriever import LIMIT, Limit, Retriever
+from carmenta_lab.retrieval.fusion import Fusion
+from carmenta_lab.retrieval.retriever import LIMIT, Limit, Need
 
 EVERY = 1_000_000
 """All passages of a user: a mean over the best alone would say nothing."""
 
 
 @dataclass(frozen=True)
-class ZScoreFusion:
+class ZScoreFusion(Fusion):
     """The sum of each part's (score - mean) / standard deviation over all passages of the user.
 
-    Lee, SIGIR 1997, with the standard score as normalisation. A passage that a part did not find has 0 from it. The
-    names of participants are left out of the question, as they say who wrote, not what.
+    Lee, SIGIR 1997, with the standard score as normalisation. A passage that a part did not find has 0 from it; one of
+    the parts should score every passage. The names of participants are left out of the question, as they say who
+    wrote, not what.
     """
 
-    parts: tuple[tuple[str, Retriever], ...]  # name -> retriever; one of them scores every passage
-
-    reads_question = True
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """The units of all parts."""
-        return tuple(dict.fromkeys(unit for _, part in self.parts for unit in part.units))
-
-    @property
-    def model(self) -> str | None:
-        """The model of the part that has one; parts share the question's vector."""
-        return next((part.model for _, part in self.parts if part.model), None)
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """The question read, and what any part wants."""
+        return super().needs | {"question"}
 
     def route(self, session: Session, query: Query) -> str:
         """The parts' routes, joined by +; approximate ones would leave out what the mean is taken over."""

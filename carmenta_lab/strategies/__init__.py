@@ -49,7 +49,7 @@ def load(name: str) -> Retriever:
 
 def needs_tokens(name: str) -> bool:
     """Whether a strategy compares codes of single tokens, which loading writes only when they are asked for."""
-    return bool(getattr(load(name), "tokens", False))
+    return "tokens" in load(name).needs
 
 
 def title(name: str) -> str:

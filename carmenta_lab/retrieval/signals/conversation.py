@@ -1,6 +1,6 @@
 """The conversation as a whole: does it hold anything that answers the question well?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from carmenta_lab.retrieval.signals.signal import Signal
@@ -14,6 +14,15 @@ class BestOfConversation(Signal):
     stage: ClassVar[Literal["candidate", "tokens", "all"]] = "all"
 
     of: str = "late"  # a signal that the strategy lists as well, of an earlier stage
+
+    @property
+    def reads(self) -> str:
+        """That of which it is the best."""
+        return self.of
+
+    def reading(self, name: str) -> "BestOfConversation":
+        """The best of another."""
+        return replace(self, of=name)
 
     def sql(self) -> str:
         """A maximum over the conversation, what the participant named says a little before the rest."""

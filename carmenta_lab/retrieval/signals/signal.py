@@ -21,6 +21,15 @@ class Signal:
 
     weight: float = 1.0
 
+    @property
+    def reads(self) -> str | None:
+        """The name of another signal, of an earlier stage, that this one is made of; None: of none."""
+        return None
+
+    def reading(self, name: str) -> "Signal":
+        """The same made of another signal; for one that says what it `reads`."""
+        raise NotImplementedError(f"the signal {self.name} reads no other.")
+
     def join(self, table: str) -> str:
         """What must be joined to a candidate; `table` is that of the model's vectors. One row at the most."""
         return ""
