@@ -1014,14 +1014,15 @@ def test_two_files_of_one_name_are_two_strategies(tmp_path: Path) -> None:
     ("body", "error"),
     [
         ("x = 1", "defines no STRATEGY: assign a retriever"),
-        ("STRATEGY = None", "defines no STRATEGY"),
-        ("STRATEGY = 'fulltext'", "is no retriever but a str without units, model, route"),
+        ("STRATEGY = None", "is no retriever but a NoneType without units, model"),
+        ("STRATEGY = 'fulltext'", "is no retriever but a str without units, model, needs, "),
         ("def broken(:", "cannot be executed: SyntaxError"),
         ("import nothing_of_that_name", "cannot be executed: ModuleNotFoundError"),
         ("1 / 0", "cannot be executed: ZeroDivisionError: division by zero"),
         ("\0", "cannot be executed: "),
         (
-            "from carmenta_lab.retrieval.fulltext import FullTextSearch\nSTRATEGY = FullTextSearch(units=['turn'])",
+            "from carmenta_lab.retrieval.fusion import ReciprocalRankFusion as RRF\n"
+            "from carmenta_lab.retrieval.fulltext import FullTextSearch as Words\nSTRATEGY = RRF([('a', Words())])",
             "cannot be hashed: write its parameters as tuples and keep it frozen",
         ),
     ],

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.experiment.encoding import Encoded
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import Limit, Need, Retriever, SqlRetriever, Variant
+from carmenta_lab.retrieval.retriever import Limit, Need, PythonRetriever, Retriever, SqlRetriever, Variant
 from carmenta_lab.retrieval.search import search
 
 
@@ -53,8 +53,8 @@ class _Fixed(SqlRetriever):
 
 
 def fixed(retriever: Retriever, route: str) -> Retriever:
-    """The retriever, confined to one of its routes whatever the counted rows say."""
-    return _Fixed(retriever, route)
+    """The retriever, confined to one of its routes whatever the counted rows say; one in Python has one alone."""
+    return retriever if isinstance(retriever, PythonRetriever) else _Fixed(retriever, route)
 
 
 def indexes_used(
@@ -82,7 +82,7 @@ def indexes_used(
         search(session, fixed(retriever, route), query, k, **encoded)
     finally:
         raw.cursor_factory = plain
-    settings = retriever.settings(route)
+    settings = {} if isinstance(retriever, PythonRetriever) else retriever.settings(route)
     if settings:
         session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
     found: dict[str, None] = {}

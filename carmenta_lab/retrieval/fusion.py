@@ -11,7 +11,16 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import NOTHING_NEEDED, AtLeast, Limit, Need, SqlRetriever, Variant, at_most
+from carmenta_lab.retrieval.retriever import (
+    NOTHING_NEEDED,
+    AtLeast,
+    Limit,
+    Need,
+    PythonRetriever,
+    SqlRetriever,
+    Variant,
+    at_most,
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,9 @@ class Fusion(SqlRetriever):
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        for name, part in self.parts:
+            if isinstance(part, PythonRetriever):
+                raise UsageError(f"a fusion is one SQL statement, and its part {name} ranks in Python: {part!r}.")
         models = {part.model for _, part in self.parts if part.model}
         if len(models) > 1:
             raise UsageError(f"the parts of a fusion share one vector of the question, found {' and '.join(models)}.")

@@ -1,9 +1,11 @@
 """What every retriever declares, and how one that ranks by SQL says its statement."""
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeAlias
+from uuid import UUID
 
 from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, func, literal, or_
 from sqlalchemy import UUID as UUIDType
@@ -110,7 +112,47 @@ class SqlRetriever(Declared, Protocol):
         return {}
 
 
-Retriever: TypeAlias = SqlRetriever
+PYTHON = "python"
+"""The route of every retriever that is no statement."""
+
+Scored: TypeAlias = tuple[UUID | str, float]
+"""A source, by its uuid or by the id that its dataset gives it, and its score: larger is better."""
+
+Rank: TypeAlias = Callable[[Session, Query, int], Iterable[Scored]]
+"""The best `k` sources for a query, in any order; see `PythonRetriever.rank`."""
+
+
+class PythonRetriever(Declared):
+    """Ranks the sources of one user in Python: by another engine, a model, a file, or statements of its own.
+
+    Inherit as a frozen dataclass, whose fields are the parameters, and write `rank`; for one function without
+    parameters there is `retrieval.python.function`.
+    """
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """All, unless told; recall is measured over the kinds that it says it can find."""
+        return SEARCHED
+
+    def route(self, session: Session, query: Query) -> str:
+        """Always the same."""
+        return PYTHON
+
+    @abstractmethod
+    def rank(self, session: Session, query: Query, k: int) -> Iterable[Scored]:
+        """At most `k` sources of the query's user, each once, with finite scores; equal ones are ordered by uuid.
+
+        The session acts for the user and sees that user's rows alone. What is later than `query.asked_at` is not to be
+        returned. Whatever is computed of the question counts to the time of the search.
+        """
+
+    @property
+    def executed(self) -> Callable[..., Iterable[Scored]]:
+        """What is called, so that an error can say its file and line."""
+        return type(self).rank
+
+
+Retriever: TypeAlias = SqlRetriever | PythonRetriever
 """What `search` takes."""
 
 

@@ -50,17 +50,19 @@ def _statement(fusion: ZScoreFusion, route: str, limit: Limit) -> Any:
     ways = zip(fusion.parts, route.split("+"), strict=True)
     ctes = [part.statement(way, EVERY).cte(name) for (name, part), way in ways]
     found = " UNION ALL ".join(
-        f"SELECT passage_id, source_id, unit, {', '.join(f'score AS {n}' if n == name else f'NULL::float8 AS {n}' for n in names)} "  # noqa: E501
-        f"FROM {name}"
+        f"""SELECT passage_id, source_id, unit, {", ".join("score" if n == name else "NULL::float8" for n in names)} """
+        f'FROM "{name}"'
         for name in names
     )
-    merged = ", ".join(f"coalesce(max({name}), 0) AS {name}" for name in names)
-    spread = ", ".join(f"avg({n}) AS {n}_mean, greatest(stddev_pop({n}), 1e-9) AS {n}_deviation" for n in names)
-    z = {name: f"(f.{name} - s.{name}_mean) / s.{name}_deviation" for name in names}
-    parts = ", ".join([*(f"f.{name}" for name in names), *(f'{z[name]} AS "z:{name}"' for name in names)])
+    listed = ", ".join(f'"{name}"' for name in names)  # quoted: a part may be called `any` or `order`
+    merged = ", ".join(f'coalesce(max("{name}"), 0) AS "{name}"' for name in names)
+    spread = ", ".join(f'avg("{n}") AS "{n}_mean", greatest(stddev_pop("{n}"), 1e-9) AS "{n}_deviation"' for n in names)
+    z = {name: f'(f."{name}" - s."{name}_mean") / s."{name}_deviation"' for name in names}
+    parts = ", ".join([*(f'f."{name}"' for name in names), *(f'{z[name]} AS "z:{name}"' for name in names)])
     sql = text(f"""
     , fused AS MATERIALIZED (
-        SELECT passage_id, source_id, unit, {merged} FROM ({found}) every GROUP BY 1, 2, 3
+        SELECT passage_id, source_id, unit, {merged}
+        FROM ({found}) every (passage_id, source_id, unit, {listed}) GROUP BY 1, 2, 3
     ), average AS (SELECT {spread} FROM fused)
     SELECT f.passage_id, f.source_id, f.unit, {" + ".join(z.values())} AS score, {parts}
     FROM fused f CROSS JOIN average s ORDER BY score DESC, f.passage_id LIMIT {rows_at_most(limit)}""")
