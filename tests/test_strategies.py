@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -25,12 +25,28 @@ from carmenta_lab.experiment.plans import fixed
 from carmenta_lab.names import find_user
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.records import Query, Ranking
-from carmenta_lab.retrieval import search
+from carmenta_lab.retrieval import search, signals
 from carmenta_lab.retrieval.bm25 import BM25
+from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.python import function
 from carmenta_lab.retrieval.retriever import PythonRetriever, Retriever, Scored, Variant
+from carmenta_lab.retrieval.signals import (
+    AsksWhen,
+    BestOfConversation,
+    Context,
+    Dates,
+    Late,
+    LateWindow,
+    Nearness,
+    Parameter,
+    Signal,
+    Speaker,
+    Speaking,
+    Words,
+)
+from carmenta_lab.retrieval.signals.signal import CANDIDATE, CARRIED, PARAMETERS, Stage
 from carmenta_lab.retrieval.trigram import TrigramSearch
 from carmenta_lab.retrieval.vector import VectorSearch
 from carmenta_lab.retrieval.zscore import ZScoreFusion
@@ -413,8 +429,7 @@ WRONG = [
         r"executed: TypeError: .*abstract.*rank.*, at {file}:6\.",
     ),
     (
-        HEAD
-        + "class A(PythonRetriever):\n @property\n def units(self): 1 / 0\n def rank(self, s, q, k): ...\nSTRATEGY = A()",
+        HEAD + "class A(PythonRetriever):\n @property\n def units(self): 1 / 0\n rank = None\nSTRATEGY = A()",
         r"cannot be read: ZeroDivisionError: division by zero, at {file}:6\.",
     ),
     (
@@ -454,3 +469,139 @@ def test_a_parameter_that_breaks_a_strategy_is_told(tmp_path: Path) -> None:
     assert strategies.load(f"{path}(of=2)").of == 2  # type: ignore[union-attr]
     with pytest.raises(UsageError, match=rf"cannot be read: ZeroDivisionError: .*, at {re.escape(str(path))}:8\."):
         strategies.load(f"{path}(of=0)")
+
+
+# Signals
+
+
+SIGNALS = [
+    Words(1.0),
+    Nearness(1.0),
+    Speaker(1.0),
+    Speaking(1.0),
+    Dates(1.0),
+    AsksWhen(1.0),
+    Context(1.0),
+    Late(1.0),
+    LateWindow(1.0),
+]
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_signal_alone_declares_what_it_uses_and_gives_a_finite_number(
+    sample: Database, nora: UUID, signal: Signal, limit: int | None
+) -> None:
+    strategy = Evidence(signals=(signal,))
+    assert strategy.statement("exact", limit).selected_columns[signal.name] is not None
+    for one in (strategy, replace(strategy, signals=(signal, BestOfConversation(0.5, of=signal.name)))):
+        found = asked(sample, nora, one, 10)
+        assert len(found.hits) == 10
+        assert all(np.isfinite(hit.parts[signal.name]) for hit in found.hits)
+
+
+def test_every_signal_of_the_folder_is_tested_alone() -> None:
+    every = {value for value in vars(signals).values() if isinstance(value, type) and issubclass(value, Signal)}
+    assert every == {type(signal) for signal in SIGNALS} | {BestOfConversation, Signal}
+
+
+@dataclass(frozen=True)
+class Probe(Signal):
+    """Reads one column and nothing of the question."""
+
+    name: ClassVar[str] = "probe"
+    column: str = ""
+
+    def sql(self) -> str:
+        return f"num_nulls({self.column})"
+
+
+@dataclass(frozen=True)
+class ProbeAll(Probe):
+    name: ClassVar[str] = "probe_all"
+    stage: ClassVar[Stage] = "all"
+
+
+@dataclass(frozen=True)
+class Careless(Signal):
+    name: ClassVar[str] = "careless"
+    parameters: ClassVar[tuple[Parameter, ...]] = ("speaker", "years")
+
+    def sql(self) -> str:
+        return "CASE WHEN :speaker = ANY (CAST(:months AS text[])) THEN 1 END"
+
+
+def test_a_signal_may_use_every_column_that_its_contract_names(sample: Database, nora: UUID) -> None:
+    readme = (PACKAGE / "retrieval/signals/README.md").read_text()
+    table = readme.split("Columns of `candidate`:")[1].split("Parameters.")[0]
+    columns = re.findall(r"^\| `(\w+)`( \*)? \|", table, re.MULTILINE)
+    assert {name for name, _ in columns} == {*CANDIDATE}
+    assert {name for name, star in columns if star} == {*CARRIED}
+    found = Probe(1.0, ", ".join([f"candidate.{name}" for name in CANDIDATE] + ["beside.before", "beside.after"]))
+    every = ProbeAll(1.0, ", ".join([f"candidate.{name}" for name in (*CARRIED, "probe")]))
+    assert asked(sample, nora, Evidence(signals=(found, every))).hits[0].parts["probe"] >= 0
+    parameters = re.findall(r"^\| `(\w+)` \|", readme.split("Parameters.")[1], re.MULTILINE)
+    assert parameters == list(PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ((), "needs a signal or more"),
+        ((Careless(),), "careless declares the parameters speaker, years and uses the parameters months, speaker"),
+        ((Words(), Words(2.0)), "needs a name of its own that is an identifier and not taken: 'words'"),
+        ((Words(), BestOfConversation(of="late")), "conversation reads 'late', which is none of an earlier stage"),
+        ((type("Odd", (Words,), {"name": "place"})(),), "not taken: 'place'"),
+        (
+            (type("Odd", (Words,), {"parameters": ("mood",)})(),),
+            "declares the parameters mood: there are the parameters",
+        ),
+    ],
+)
+def test_signals_that_no_statement_can_hold_are_refused(wrong: tuple[Signal, ...], error: str) -> None:
+    with pytest.raises(UsageError, match=error):
+        Evidence(signals=wrong)
+
+
+# What the READMEs of the folders say
+
+
+def examples() -> list[Any]:
+    found = []
+    for folder in ("strategies", "retrieval", "retrieval/signals"):
+        for number, code in enumerate(
+            re.findall(r"```python\n(.*?)```", (PACKAGE / folder / "README.md").read_text(), re.S)
+        ):
+            found.append(pytest.param(code, id=f"{folder}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("code", examples())
+def test_an_example_of_a_readme_is_a_strategy_that_finds_something(
+    sample: Database, nora: UUID, tmp_path: Path, code: str
+) -> None:
+    path = tmp_path / "example.py"
+    path.write_text(code)
+    strategy = strategies.load(str(path))
+    found = asked(sample, nora, strategy)
+    assert len(found.hits) == 5
+    assert asked(sample, nora, strategy) == found
+    assert asked(sample, nora, strategy, 3).hits[0] == found.hits[0]
+    at = datetime(2025, 3, 1, tzinfo=UTC)
+    early = asked(sample, nora, strategy, asked_at=at)
+    with sample.user_session(nora) as session:
+        times = session.scalars(
+            text("SELECT created_at FROM search.passages WHERE id = ANY(:ids)"),
+            {"ids": [h.passage_id for h in early.hits]},
+        )
+        assert all(time is None or time <= at for time in times)
+
+
+def test_the_readmes_name_every_strategy_with_its_question_and_every_file() -> None:
+    listed = (PACKAGE / "strategies/README.md").read_text()
+    for name in strategies.names():
+        assert f"| `{name}` | {import_module(f'carmenta_lab.strategies.{name}').__doc__} |" in listed
+    for folder in ("retrieval", "retrieval/signals"):
+        readme = (PACKAGE / folder / "README.md").read_text()
+        files = {path.name for path in (PACKAGE / folder).glob("*.py")} - {"__init__.py"}
+        assert files == {*re.findall(r"^\| `(\w+\.py)` \|", readme, re.MULTILINE)}
