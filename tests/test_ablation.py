@@ -7,12 +7,12 @@ import pytest
 
 from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.ablation import LINK, VECTORS, WORDS, Ablation, ablate, sizes, variants
+from carmenta_lab.experiment.ablation import Ablation, ablate, sizes
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import execute, execute_in_turn
 from carmenta_lab.postgres import Database
-from carmenta_lab.retrieval.evidence import Evidence
+from carmenta_lab.retrieval.evidence import LINK, VECTORS, WORDS, Evidence
 from carmenta_lab.retrieval.signals import BestOfConversation, Context, Late, Signal, Speaker
 
 
@@ -36,7 +36,7 @@ def ablation(sample: Database) -> Ablation:
 @pytest.mark.parametrize("name", ["evidence", "evidence_lean"])
 def test_every_signal_is_switched_off_once_and_nothing_else_is(name: str) -> None:
     whole = strategy(name)
-    found = variants(whole)
+    found = whole.variants()
     for signal in whole.signals:
         left = found[signal.name].retriever
         assert [s.name for s in left.signals] == [s.name for s in whole.signals if s is not signal]
@@ -50,7 +50,7 @@ def test_every_signal_is_switched_off_once_and_nothing_else_is(name: str) -> Non
 
 
 def test_without_all_of_tokens_nothing_is_read_of_them() -> None:
-    assert not variants(strategy("evidence"))["all of tokens"].retriever.tokens
+    assert "tokens" not in strategy("evidence").variants()["all of tokens"].retriever.needs
 
 
 def best_of(signals: tuple[Signal, ...]) -> list[str]:
@@ -58,20 +58,20 @@ def best_of(signals: tuple[Signal, ...]) -> list[str]:
 
 
 def test_the_best_of_a_conversation_is_that_of_the_heaviest_signal_left_or_goes_with_the_last() -> None:
-    found = variants(strategy("evidence"))
+    found = strategy("evidence").variants()
     assert best_of(found["late"].retriever.signals) == ["context"]
     assert found["late"].note == "conversation is that of context"
     assert best_of(found["late_window"].retriever.signals) == ["late"]
     assert found["late_window"].note == ""
     few = Evidence(signals=(Late(1.0), BestOfConversation(0.5)))
-    assert set(variants(few)) == {"conversation", VECTORS, WORDS, LINK}
-    three = variants(Evidence(signals=(Late(1.0), BestOfConversation(0.5), Speaker(0.1), Context(0.2))))
+    assert set(few.variants()) == {"conversation", VECTORS, WORDS, LINK}
+    three = Evidence(signals=(Late(1.0), BestOfConversation(0.5), Speaker(0.1), Context(0.2))).variants()
     assert best_of(three["late"].retriever.signals) == ["context"]
 
 
 def test_what_is_off_already_is_not_switched_off() -> None:
     bare = replace(strategy("evidence_lean"), link=0.0, searches=("vectors",))
-    assert not {VECTORS, WORDS, LINK} & set(variants(bare))
+    assert not {VECTORS, WORDS, LINK} & set(bare.variants())
 
 
 def test_differences_are_those_of_the_scores_and_won_lost_tied_add_up(ablation: Ablation) -> None:
@@ -154,8 +154,19 @@ def test_sizes_name_what_each_table_serves(ablation: Ablation, sample: Database)
     assert "token_codes" not in sizes(sample, strategy("evidence_lean")).table.tolist()
 
 
-def test_what_has_no_signals_is_refused(sample: Database) -> None:
-    with pytest.raises(UsageError, match="hybrid_rrf is no weighted sum of signals"):
-        ablate(sample, "sample", "hybrid_rrf")
+def test_a_fusion_is_taken_apart_by_what_it_fuses(sample: Database) -> None:
+    found = ablate(sample, "sample", "hybrid_zscore", at_most=3)
+    assert set(found.table.without) == {"vector", "words"}
+    assert found.sizes.set_index("table").serves.to_dict() == {
+        "embeddings_all_minilm_l6_v2": "vector",
+        "postings": "words",
+        "passage_features": "words",
+        "passages": "the texts themselves",
+    }
+
+
+def test_what_is_of_one_piece_is_refused(sample: Database) -> None:
+    with pytest.raises(UsageError, match="fulltext has no part that can be switched off"):
+        ablate(sample, "sample", "fulltext")
     with pytest.raises(UsageError, match=r"ndcg@20 looks at 20 hits and k is 10"):
         ablate(sample, "sample", measure="ndcg@20")

@@ -23,8 +23,8 @@ from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.prepared import prepared
-from carmenta_lab.retrieval.retriever import END_OF_TIME, Retriever
-from carmenta_lab.retrieval.search import reads_question, search, understand
+from carmenta_lab.retrieval.retriever import END_OF_TIME, PythonRetriever, SqlRetriever
+from carmenta_lab.retrieval.search import search, understand
 from carmenta_lab.retrieval.vector import VectorSearch
 
 COVER = FullTextSearch(match="any")
@@ -39,7 +39,7 @@ ASKED = USERS // 2
 def bm25(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
     """BM25 of a user with `rows` passages against its bare statement, and against `ts_rank_cd`: searches, then bare."""
     with filled(database, [(number, rows) for number in range(USERS)], seed, words=True):
-        found = _compared(_asker(database, ASKED, seed), "bm25", strategies.load("bm25"), COVER, rows, repeats)
+        found = _compared(_asker(database, ASKED, seed), "bm25", _statement("bm25"), COVER, rows, repeats)
         return [replace(found[0], what=f"{found[0].what}; {_sizes(database)}"), *found[1:]]
 
 
@@ -50,9 +50,7 @@ def hybrid(database: Database, rows: int, repeats: int, seed: int) -> list[Resul
         one = _asker(database, 0, seed)
         there = [name for name in HYBRIDS if name in strategies.names()]
         return [
-            result
-            for name in there
-            for result in _compared(one, name, strategies.load(name), COVER_HYBRID, rows, repeats)
+            result for name in there for result in _compared(one, name, _statement(name), COVER_HYBRID, rows, repeats)
         ]
 
 
@@ -70,7 +68,16 @@ def _asker(database: Database, number: int, seed: int) -> Asker:
     return Asker(database, number, questions(number, SEARCHES, seed)[0], asked(number, SEARCHES, seed))
 
 
-def _compared(one: Asker, name: str, retriever: Retriever, cover: Retriever, rows: int, repeats: int) -> list[Result]:
+def _statement(name: str) -> SqlRetriever:
+    """A strategy that is one statement, and can be put bare."""
+    found = strategies.load(name)
+    assert not isinstance(found, PythonRetriever)
+    return found
+
+
+def _compared(
+    one: Asker, name: str, retriever: SqlRetriever, cover: SqlRetriever, rows: int, repeats: int
+) -> list[Result]:
     what = "the same with ts_rank_cd of any word in place of BM25"
     pairs = [
         (name, (_bare, retriever), (_through, retriever), "the same statement on psycopg, prepared, binary"),
@@ -87,7 +94,7 @@ def _compared(one: Asker, name: str, retriever: Retriever, cover: Retriever, row
     return results
 
 
-def _bare(session: Session, one: Asker, searched: Retriever) -> Callable[[], None]:
+def _bare(session: Session, one: Asker, searched: SqlRetriever) -> Callable[[], None]:
     """The statement alone; what its route needs is set once, before."""
     raw = session.connection().connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
@@ -105,10 +112,10 @@ def _bare(session: Session, one: Asker, searched: Retriever) -> Callable[[], Non
     return ask
 
 
-def _through(session: Session, one: Asker, searched: Retriever) -> Callable[[], None]:
+def _through(session: Session, one: Asker, searched: SqlRetriever) -> Callable[[], None]:
     """By `search`; what a model makes of a question is at hand, be it a vector or more."""
     queries = [replace(one.query, text=text) for text in one.texts]
-    read = [understand(session, searched, query) if reads_question(searched) else None for query in queries]
+    read = [understand(session, searched, query) if "question" in searched.needs else None for query in queries]
 
     def ask() -> None:
         for query, vector, question in zip(queries, one.vectors, read, strict=True):

@@ -1,9 +1,8 @@
 """Which parts of a strategy earn their place? Each switched off in turn and held against the whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import cast
 
 import pandas as pd
 from sqlalchemy import text
@@ -19,21 +18,7 @@ from carmenta_lab.experiment.explaining import parts_of
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import Executed, execute_in_turn
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.retrieval.evidence import Evidence
-from carmenta_lab.retrieval.retriever import Retriever
-from carmenta_lab.retrieval.signals import BestOfConversation, Signal
-from carmenta_lab.retrieval.vector import vectors_of
-
-VECTORS, WORDS, LINK = "vector candidates", "word candidates", "memory link"
-"""Parts that are no signals."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A strategy without one of its parts."""
-
-    retriever: Evidence
-    note: str = ""  # what else had to change
+from carmenta_lab.retrieval.retriever import Retriever, Variant
 
 
 @dataclass(frozen=True)
@@ -71,23 +56,23 @@ def ablate(
     at_most: int = 0,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Ablation:
-    """Run a strategy of signals over the judged questions of a loaded dataset, whole and without each of its parts.
+    """Run a strategy over the judged questions of a loaded dataset, whole and without each of its parts.
 
-    Parts are its signals, all that read codes of single tokens together, either search for candidates, and the link
-    between a memory and its message. Every question is put to all variants before the next, so that `time`, the
-    median over the questions of a variant's latency to the whole's, is little moved by what else the machine does.
-    `at_most` so many judged questions are asked, evenly spread over their file; 0: all. `progress` is called with the
-    number of questions answered since its last call. UsageError for a strategy that is no weighted sum of signals, and
-    when `k` is below the depth of the measure.
+    It says itself which those are (`variants`): of a fusion what is fused; of a sum of signals the signals, all that
+    read codes of single tokens together, either search for candidates, and the link between a memory and its message.
+    Every question is put to all variants before the next, so that `time`, the median over the questions of a variant's
+    latency to the whole's, is little moved by what else the machine does. `at_most` so many judged questions are asked,
+    evenly spread over their file; 0: all. `progress` is called with the number of questions answered since its last
+    call. UsageError for a strategy of one piece, and when `k` is below the depth of the measure.
     """
     parsed = parse(measure)
     if parsed.k is not None and parsed.k > k:
         raise UsageError(f"{parsed} looks at {parsed.k} hits and k is {k}: raise k to {parsed.k} or more.")
     name, whole = registry.title(strategy), registry.load(strategy)
-    if not isinstance(whole, Evidence):
-        raise UsageError(f"{name} is no weighted sum of signals: name evidence, evidence_lean, or one made like them.")
-    found = variants(whole)
-    retrievers = cast("dict[str, Retriever]", {name: whole} | {part: each.retriever for part, each in found.items()})
+    found = whole.variants()
+    if not found:
+        raise UsageError(f"{name} has no part that can be switched off: name one of several, such as evidence.")
+    retrievers = {name: whole} | {part: each.retriever for part, each in found.items()}
     with database.owner_session() as session:
         questions = _spread(read_questions(session, dataset), at_most)
     encoded = encode(database, {name: whole}, questions.queries)[name]
@@ -113,46 +98,7 @@ def _spread(questions: Questions, at_most: int) -> Questions:
     return replace(questions, queries=kept, judgements={q.query_id: questions.judgements[q.query_id] for q in kept})
 
 
-def variants(whole: Evidence) -> dict[str, Variant]:
-    """What is switched off -> the strategy without it.
-
-    Where the best of the conversation was that of a signal switched off, it becomes that of the heaviest one left; it
-    goes with it where none is left. A strategy keeps one signal and one search at the least.
-    """
-    found = {}
-    tokens = [signal for signal in whole.signals if signal.stage == "tokens"]
-    groups = {signal.name: [signal] for signal in whole.signals}
-    if len(tokens) > 1:
-        groups["all of tokens"] = tokens
-    for name, gone in groups.items():
-        kept, note = _mended([signal for signal in whole.signals if signal not in gone])
-        if kept:
-            found[name] = Variant(replace(whole, signals=tuple(kept)), note)
-    if len(whole.searches) > 1:
-        found[VECTORS] = Variant(replace(whole, searches=("words",)), "candidates by words alone")
-        found[WORDS] = Variant(replace(whole, searches=("vectors",)), "candidates by vectors alone")
-    if whole.link:
-        found[LINK] = Variant(replace(whole, link=0.0))
-    return found
-
-
-def _mended(kept: list[Signal]) -> tuple[list[Signal], str]:
-    """The signals, each best of the conversation that of a signal that is there, and what was changed."""
-    others = [signal for signal in kept if signal.stage != "all"]
-    mended: list[Signal] = []
-    note = ""
-    for signal in kept:
-        if isinstance(signal, BestOfConversation) and signal.of not in {other.name for other in others}:
-            if not others:
-                note = f"{signal.name} went with it"
-                continue
-            signal = replace(signal, of=max(others, key=lambda other: other.weight).name)
-            note = f"{signal.name} is that of {signal.of}"
-        mended.append(signal)
-    return mended, note
-
-
-def _table(result: Comparison, whole: str, found: dict[str, Variant]) -> pd.DataFrame:
+def _table(result: Comparison, whole: str, found: Mapping[str, Variant]) -> pd.DataFrame:
     means = result.quality.set_index("strategy")["mean"]
     table = result.differences.drop(columns=["baseline", "measure"])
     table = table.rename(columns={"strategy": "without", "mean": "difference"})
@@ -175,27 +121,17 @@ def _categories(result: Comparison, whole: str, seed: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[["without", "category", "difference", "low", "high", "queries"]]
 
 
-def sizes(database: Database, whole: Evidence) -> pd.DataFrame:
+def sizes(database: Database, whole: Retriever) -> pd.DataFrame:
     """What the tables that a strategy reads take on disk, their indexes and what is stored beside rows included.
 
     table, serves, megabytes, bytes_a_passage; the table of texts, which every strategy needs, comes last.
     """
-    names = [signal.name for signal in whole.signals]
-    tokens = [signal.name for signal in whole.signals if signal.stage == "tokens"]
-    near = [VECTORS, *(name for name in names if name in ("nearness", "context"))]
-    own = [name for name in names if name in ("conversation", "speaker", "speaking", "dates")]
-    serves = {
-        vectors_of(whole.model).name: near if "vectors" in whole.searches else near[1:],
-        "token_codes": tokens,
-        "postings": [WORDS] * ("words" in whole.searches) + [f"rarity of words in {name}" for name in tokens[:1]],
-        "passage_features": [*own, "neighbours", "visibility"],
-        "passages": ["the texts themselves"],
-    }
+    serves = {table: parts for table, parts in whole.tables().items() if table != "passages"}
+    serves["passages"] = (*whole.tables().get("passages", ()), "the texts themselves")
     rows = []
     with database.owner_session() as session:
         passages = max(1, session.scalar(text("SELECT count(*) FROM search.passages")) or 0)
         for table, parts in serves.items():
-            if parts:
-                size = session.scalar(text("SELECT pg_total_relation_size(:t)"), {"t": f'search."{table}"'}) or 0
-                rows.append((table, ", ".join(parts), size / 1e6, size / passages))
+            size = session.scalar(text("SELECT pg_total_relation_size(:t)"), {"t": f'search."{table}"'}) or 0
+            rows.append((table, ", ".join(parts), size / 1e6, size / passages))
     return pd.DataFrame(rows, columns=["table", "serves", "megabytes", "bytes_a_passage"])

@@ -8,8 +8,8 @@ from carmenta_lab.experiment.questions import vectors_needed
 from carmenta_lab.postgres.connect import Database, as_user
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.question import Question
-from carmenta_lab.retrieval.retriever import Retriever
-from carmenta_lab.retrieval.search import reads_question, understand
+from carmenta_lab.retrieval.retriever import Need, Retriever
+from carmenta_lab.retrieval.search import understand
 from carmenta_lab.schema.vector import Vector
 
 
@@ -24,15 +24,14 @@ def encode(
     database: Database, retrievers: Mapping[str, Retriever], queries: Sequence[Query]
 ) -> dict[str, dict[str, Encoded]]:
     """Strategy -> query id -> what the strategy needs of the question; strategies of one model share its vectors."""
-    plain = {name: retriever for name, retriever in retrievers.items() if not reads_question(retriever)}
-    vectors = {model: _vectors(model, queries) for model in vectors_needed([r.model for r in plain.values()])}
+    plain = {name: r.model for name, r in retrievers.items() if "vector" in r.needs and "question" not in r.needs}
+    vectors = {model: _vectors(model, queries) for model in vectors_needed([*plain.values()])}
     found: dict[str, dict[str, Encoded]] = {}
     read: dict[_Key, Question] = {}
     for name, retriever in retrievers.items():
-        if name in plain:
-            of_model = vectors.get(retriever.model or "", {})
-            found[name] = {query_id: Encoded(vector=vector) for query_id, vector in of_model.items()}
-        else:
+        of_model = vectors.get(plain.get(name) or "", {})
+        found[name] = {query_id: Encoded(vector=vector) for query_id, vector in of_model.items()}
+        if "question" in retriever.needs:
             found[name] = _questions(database, retriever, queries, read)
     return found
 
@@ -43,8 +42,8 @@ def _vectors(model: str, queries: Sequence[Query]) -> dict[str, Vector]:
     return {query.query_id: embedder.embed_query(query.text) for query in queries}
 
 
-_Key: TypeAlias = tuple[str, str | None, bool]
-"""Query id, model, and whether single tokens are read: all that a question's reading depends on."""
+_Key: TypeAlias = tuple[str, str | None, frozenset[Need]]
+"""Query id, model, and what is needed: all that a question's reading depends on."""
 
 
 def _questions(
@@ -54,7 +53,7 @@ def _questions(
     found = {}
     with database.app_session() as session:
         for query in queries:
-            key = query.query_id, retriever.model, bool(getattr(retriever, "tokens", False))
+            key = query.query_id, retriever.model, retriever.needs
             if key not in read:
                 with as_user(session, query.user_id):
                     read[key] = understand(session, retriever, query)

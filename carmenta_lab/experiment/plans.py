@@ -2,37 +2,59 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import psycopg
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.experiment.encoding import Encoded
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.retrieval.retriever import Limit, Need, PythonRetriever, Retriever, SqlRetriever, Variant
 from carmenta_lab.retrieval.search import search
 
 
 @dataclass(frozen=True)
-class _Fixed:
+class _Fixed(SqlRetriever):
     """A retriever whose route is decided; everything else is the retriever's own."""
 
-    of: Retriever
+    of: SqlRetriever
     way: str
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        return self.of.units
+
+    @property
+    def model(self) -> str | None:
+        return self.of.model
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return self.of.needs
+
+    def shortened(self, text: str) -> tuple[str, bool]:
+        return self.of.shortened(text)
 
     def route(self, session: Session, query: Query) -> str:
         return self.way
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "of":  # while it is copied or unpickled there is nothing to ask
-            raise AttributeError(name)
-        return getattr(self.of, name)
+    def variants(self) -> Mapping[str, Variant]:
+        return {name: Variant(fixed(each.retriever, self.way), each.note) for name, each in self.of.variants().items()}
+
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        return self.of.tables()
+
+    def statement(self, route: str, limit: Limit = None) -> Select[Any]:
+        return self.of.statement(route, limit)
+
+    def settings(self, route: str) -> Mapping[str, str]:
+        return self.of.settings(route)
 
 
 def fixed(retriever: Retriever, route: str) -> Retriever:
-    """The retriever, confined to one of its routes whatever the counted rows say."""
-    return cast("Retriever", _Fixed(retriever, route))
+    """The retriever, confined to one of its routes whatever the counted rows say; one in Python has one alone."""
+    return retriever if isinstance(retriever, PythonRetriever) else _Fixed(retriever, route)
 
 
 def indexes_used(
@@ -60,7 +82,7 @@ def indexes_used(
         search(session, fixed(retriever, route), query, k, **encoded)
     finally:
         raw.cursor_factory = plain
-    settings = retriever.settings(route)
+    settings = {} if isinstance(retriever, PythonRetriever) else retriever.settings(route)
     if settings:
         session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
     found: dict[str, None] = {}

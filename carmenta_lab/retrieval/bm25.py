@@ -21,6 +21,7 @@ from carmenta_lab.retrieval.retriever import (
     USER,
     AtLeast,
     Limit,
+    SqlRetriever,
 )
 from carmenta_lab.schema.search.lexical import ASKED_TF, LENGTH, SLOT, TF, UNIT, UNIT_CODES
 
@@ -49,7 +50,7 @@ def entries_of(words: str) -> str:
 
 
 @dataclass(frozen=True)
-class BM25:
+class BM25(SqlRetriever):
     """Rank by Okapi BM25 of the words shared with the question, statistics of this user's passages alone.
 
     Robertson and Zaragoza, 2009, with the inverse document frequency of Lucene, ln(1 + (N - df + .5) / (df + .5)),
@@ -77,9 +78,9 @@ class BM25:
         """One SELECT over the postings of the question's words, and over the passages that have none yet."""
         return cast("Select[Any]", _statement(self, limit))
 
-    def settings(self, route: str) -> Mapping[str, str]:
-        """None."""
-        return {}
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """Posting lists, and the features that say when a passage was there."""
+        return {"postings": ("words",), "passage_features": ("visibility",)}
 
 
 def words(retriever: BM25) -> str:

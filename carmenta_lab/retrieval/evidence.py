@@ -1,42 +1,33 @@
 """Candidates by meaning and by words, then a weighted sum of signals: fixed weights, no training, one statement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any, Literal, TypeAlias, cast
 
-from sqlalchemy import ARRAY, Boolean, Double, Integer, Select, Text, bindparam, column, select, text
+from sqlalchemy import BindParameter, Double, Select, bindparam, column, select, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25, COLUMNS, entries_of, lexemes, ranked, rows_at_most, share
-from carmenta_lab.retrieval.retriever import ASKED_AT, LANGUAGE, LIMIT, TEXT, USER, VECTOR, AtLeast, Limit
-from carmenta_lab.retrieval.signals import Signal
+from carmenta_lab.retrieval.retriever import (
+    LIMIT,
+    AtLeast,
+    Limit,
+    Need,
+    SqlRetriever,
+    Variant,
+)
+from carmenta_lab.retrieval.signals.signal import ALWAYS, CARRIED, PARAMETERS, Parameter, Signal, check
 from carmenta_lab.retrieval.vector import VectorSearch, vectors_of
 from carmenta_lab.schema.search.lexical import passage_features
-from carmenta_lab.schema.search.passages import token_codes
-from carmenta_lab.schema.vector import Codes
+from carmenta_lab.schema.search.passages import TOKEN_BITS, token_codes
 
 Search: TypeAlias = Literal["vectors", "words"]
 
-PARAMETERS = (
-    USER,
-    ASKED_AT,
-    TEXT,
-    LANGUAGE,
-    VECTOR,
-    LIMIT,
-    bindparam("codes", type_=Codes(384)),
-    bindparam("code_words", type_=ARRAY(Text)),
-    bindparam("speaker", type_=Text),
-    bindparam("months", type_=ARRAY(Integer)),
-    bindparam("years", type_=ARRAY(Integer)),
-    bindparam("days", type_=ARRAY(Integer)),
-    bindparam("asks_when", type_=Boolean),
-    bindparam("time_pattern", type_=Text),
-    bindparam("speaking", type_=Text),
-)
+VECTORS, WORDS, LINK = "vector candidates", "word candidates", "memory link"
+"""Parts that are no signals."""
 
 LOOKED_AT = 50
 """How many of the best are compared with each other for near-duplicates."""
@@ -45,12 +36,6 @@ PUSHED = 10
 
 BELOW = 1e-6
 """How far a superseded memory stays below its successor at the least."""
-
-OWN = (
-    *("passage_id", "source_id", "unit", "conversation_id", "place", "author"),
-    *("learned", "superseded_by"),
-)
-"""What is carried of a candidate beside its signals."""
 
 FOUND: Mapping[Search, str] = {
     "vectors": "SELECT passage_id, source_id, unit, score AS nearness, NULL::float8 AS words FROM nearest",
@@ -61,20 +46,20 @@ FOUND: Mapping[Search, str] = {
 BESIDE = """
     LEFT JOIN LATERAL (
         SELECT (SELECT n.passage_id FROM search.passage_features n WHERE n.user_id = :user_id
-            AND n.conversation_id = c.conversation_id AND n.place < (c.place >> 16) << 16
+            AND n.conversation_id = candidate.conversation_id AND n.place < (candidate.place >> 16) << 16
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) ORDER BY n.place DESC LIMIT 1) AS before,
         (SELECT n.passage_id FROM search.passage_features n WHERE n.user_id = :user_id
-            AND n.conversation_id = c.conversation_id AND n.place >= ((c.place >> 16) + 1) << 16
+            AND n.conversation_id = candidate.conversation_id AND n.place >= ((candidate.place >> 16) + 1) << 16
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) ORDER BY n.place LIMIT 1) AS after
         OFFSET 0
-    ) b ON true"""
+    ) beside ON true"""
 """The last passage of the message before, and the first of the message after."""
 
 CODES = """
     LEFT JOIN LATERAL (
         SELECT o.codes || (SELECT q.question_codes FROM search.token_codes q
-            WHERE q.user_id = :user_id AND q.passage_id = b.before) AS codes
-        FROM search.token_codes o WHERE o.user_id = :user_id AND o.passage_id = c.passage_id LIMIT 1
+            WHERE q.user_id = :user_id AND q.passage_id = beside.before) AS codes
+        FROM search.token_codes o WHERE o.user_id = :user_id AND o.passage_id = candidate.passage_id LIMIT 1
     ) k ON true"""
 """The candidate's token codes, and those of the questions it answers."""
 
@@ -95,7 +80,7 @@ TOKENS = """
         ) d WHERE d.df IS NOT NULL
     ), spread AS MATERIALIZED (
         SELECT {own}, t.n, t.weight,
-            (SELECT cos(pi() * min(x.code <~> t.code) / 384) FROM (SELECT unnest(c.codes) AS code) x) AS likeness
+            (SELECT cos(pi() * min(x.code <~> t.code) / {bits}) FROM (SELECT unnest(c.codes) AS code) x) AS likeness
         FROM looked c LEFT JOIN (SELECT n, code, rarity / sum(rarity) OVER () AS weight FROM token) t ON true
     ), around AS MATERIALIZED (
         SELECT *, max(likeness) OVER (PARTITION BY n, coalesce(conversation_id, passage_id)
@@ -104,8 +89,12 @@ TOKENS = """
 """How near the nearest token of each candidate comes to each token of the question that is no stop word."""
 
 
+_OF_TOKENS: tuple[Parameter, ...] = ("language", "codes", "code_words")
+"""Parameters of that part."""
+
+
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(SqlRetriever):
     """Rank by a weighted sum of signals over the candidates of a vector search and of BM25.
 
     Each finds `depth` candidates, or as many as hits are wanted, the vector search through its index where it has one
@@ -122,7 +111,9 @@ class Evidence:
     near: float = 0.02  # cosine distance within which two passages say nearly the same; 0 keeps both in place
     link: float = 0.5  # how far a memory and its message lift each other: the share of what the other is better
 
-    reads_question = True
+    def __post_init__(self) -> None:
+        """Refuse what one statement cannot hold."""
+        check(self.signals)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -134,14 +125,15 @@ class Evidence:
         """The model of the vectors."""
         return self.vector.model
 
-    @property
-    def tokens(self) -> bool:
-        """Whether a signal reads codes of single tokens."""
-        return any(signal.stage == "tokens" for signal in self.signals)
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """The question read; with the codes of its tokens, where a signal compares them."""
+        read: frozenset[Need] = frozenset({"vector", "question"})
+        return read | {"tokens"} if any(signal.stage == "tokens" for signal in self.signals) else read
 
     def route(self, session: Session, query: Query) -> str:
         """The vector search's; UsageError when the user's passages have no token codes and a signal needs them."""
-        if self.tokens:
+        if "tokens" in self.needs:
             some = [
                 select(t.c.passage_id).where(t.c.user_id == query.user_id).limit(1).exists()
                 for t in (passage_features, token_codes)
@@ -161,6 +153,59 @@ class Evidence:
         """Those of the vector search; an exact one keeps one plan, as planning takes as long as searching."""
         return {"plan_cache_mode": "force_generic_plan"} | dict(self.vector.settings(route))
 
+    def variants(self) -> Mapping[str, Variant]:
+        """Without each signal, without all that compare tokens, without either search, without the link.
+
+        Where the best of the conversation was that of a signal switched off, it becomes that of the heaviest one left;
+        it goes with it where none is left. One signal and one search stay at the least.
+        """
+        found = {}
+        tokens = [signal for signal in self.signals if signal.stage == "tokens"]
+        groups = {signal.name: [signal] for signal in self.signals}
+        if len(tokens) > 1:
+            groups["all of tokens"] = tokens
+        for name, gone in groups.items():
+            kept, note = _mended([signal for signal in self.signals if signal not in gone])
+            if kept:
+                found[name] = Variant(replace(self, signals=tuple(kept)), note)
+        if len(self.searches) > 1:
+            found[VECTORS] = Variant(replace(self, searches=("words",)), "candidates by words alone")
+            found[WORDS] = Variant(replace(self, searches=("vectors",)), "candidates by vectors alone")
+        if self.link:
+            found[LINK] = Variant(replace(self, link=0.0))
+        return found
+
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """What the signals and the searches read."""
+        names = [signal.name for signal in self.signals]
+        tokens = tuple(signal.name for signal in self.signals if signal.stage == "tokens")
+        near = [VECTORS] * ("vectors" in self.searches) + [name for name in names if name in ("nearness", "context")]
+        own = [name for name in names if name in ("conversation", "speaker", "speaking", "dates")]
+        words = [WORDS] * ("words" in self.searches) + [f"rarity of words in {name}" for name in tokens[:1]]
+        found = {
+            vectors_of(self.model).name: tuple(near),
+            "token_codes": tokens,
+            "postings": tuple(words),
+            "passage_features": (*own, "neighbours", "visibility"),
+        }
+        return {table: parts for table, parts in found.items() if parts}
+
+
+def _mended(kept: list[Signal]) -> tuple[list[Signal], str]:
+    """The signals, each that reads another reading one that is there, and what was changed."""
+    others = [signal for signal in kept if signal.reads is None]
+    mended: list[Signal] = []
+    note = ""
+    for signal in kept:
+        if signal.reads is not None and signal.reads not in {other.name for other in others}:
+            if not others:
+                note = f"{signal.name} went with it"
+                continue
+            signal = signal.reading(max(others, key=lambda other: other.weight).name)
+            note = f"{signal.name} is that of {signal.reads}"
+        mended.append(signal)
+    return mended, note
+
 
 @cache
 def _statement(retriever: Evidence, route: str, limit: Limit) -> Any:
@@ -169,27 +214,35 @@ def _statement(retriever: Evidence, route: str, limit: Limit) -> Any:
     worded = text(ranked(retriever.words, depth, share()))
     known = worded.columns(*COLUMNS).cte("worded")
     sql = text(_sql(retriever, limit))
-    used = [p for p in PARAMETERS if f":{p.key}" in sql.text]
+    used: dict[str, BindParameter[Any]] = dict(ALWAYS)
+    if "tokens" in retriever.needs:
+        used |= {name: PARAMETERS[name] for name in _OF_TOKENS}
+    for signal in retriever.signals:
+        used |= {name: PARAMETERS[name] for name in signal.parameters}
+    if not isinstance(limit, int):
+        used["limit"] = LIMIT
     parts = [column(prefix + signal.name, Double) for prefix in ("", "z:") for signal in retriever.signals]
-    bound = sql.bindparams(*(bindparam(p.key, type_=p.type) for p in used))
+    bound = sql.bindparams(*(bindparam(name, type_=p.type) for name, p in used.items()))
     return bound.columns(*COLUMNS, *parts).add_cte(nearest, known)
 
 
 def _sql(retriever: Evidence, limit: Limit) -> str:
-    signals = retriever.signals
+    signals, tokens = retriever.signals, "tokens" in retriever.needs
     table = f"search.{vectors_of(retriever.model).name}"
     joins = " ".join(dict.fromkeys(signal.join(table) for signal in signals if signal.join(table)))
     early = [signal for signal in signals if signal.stage == "candidate"]
     looked = "".join(f", coalesce({signal.sql()}, 0)::float8 AS {signal.name}" for signal in early)
     last = "looked"
     stages = ""
-    if retriever.tokens:
+    if tokens:
         last = "gathered"
-        own = ", ".join((*OWN, *(signal.name for signal in early)))
+        own = ", ".join((*CARRIED, *(signal.name for signal in early)))
         late = ", ".join(f"coalesce({s.sql()}, 0)::float8 AS {s.name}" for s in signals if s.stage == "tokens")
         entries = entries_of("(SELECT lexemes FROM spelled)")
-        stages = TOKENS.format(own=own, late=late, lexemes=lexemes("t.word"), entries=entries)
-    every = ", ".join(f"({s.sql()})::float8 AS {s.name}" if s.stage == "all" else f"c.{s.name}" for s in signals)
+        stages = TOKENS.format(own=own, late=late, lexemes=lexemes("t.word"), entries=entries, bits=TOKEN_BITS)
+    every = ", ".join(
+        f"({s.sql()})::float8 AS {s.name}" if s.stage == "all" else f"candidate.{s.name}" for s in signals
+    )
     total = " + ".join(f"{signal.weight} * v.{signal.name}" for signal in signals)
     parts = ", ".join(f"r.{signal.name}" for signal in signals)
     found = " UNION ALL ".join(FOUND[name] for name in retriever.searches)
@@ -211,16 +264,16 @@ def _sql(retriever: Evidence, limit: Limit) -> str:
             ) p
         ) every GROUP BY 1
     ), looked AS MATERIALIZED (
-        SELECT {", ".join(f"c.{name}" for name in OWN)}{looked}{", k.codes" if retriever.tokens else ""}
+        SELECT {", ".join(f"candidate.{name}" for name in CARRIED)}{looked}{", k.codes" if tokens else ""}
         FROM pool f CROSS JOIN LATERAL (
             SELECT n.*, f.nearness, f.words, coalesce(k.source_message_id, n.source_id) AS learned, k.superseded_by
             FROM search.passage_features n LEFT JOIN carmenta.memories k
             ON n.unit = 'memory' AND k.user_id = :user_id AND k.id = n.source_id
             WHERE n.user_id = :user_id AND n.passage_id = f.passage_id
             AND (n.created_at IS NULL OR n.created_at <= :asked_at) LIMIT 1
-        ) c {BESIDE} {CODES if retriever.tokens else ""} {joins}
+        ) candidate {BESIDE} {CODES if tokens else ""} {joins}
     ), {stages} valued AS MATERIALIZED (
-        SELECT c.passage_id, c.source_id, c.unit, c.learned, c.superseded_by, {every} FROM {last} c
+        SELECT passage_id, source_id, unit, learned, superseded_by, {every} FROM {last} candidate
     ), summed AS MATERIALIZED (SELECT v.*, {total} AS total FROM valued v),
     lifted AS MATERIALIZED (
         SELECT s.*, s.total + {retriever.link} * (max(s.total) OVER (PARTITION BY s.learned) - s.total) AS lifted

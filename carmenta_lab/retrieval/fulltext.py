@@ -9,23 +9,11 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import LANGUAGE, SEARCHED, TEXT, Limit, at_most, visible
-from carmenta_lab.schema.base import INDEXED_CHARACTERS
+from carmenta_lab.retrieval.retriever import LANGUAGE, SEARCHED, TEXT, Limit, SqlRetriever, at_most, visible
 from carmenta_lab.schema.search.passages import passages
 
 MAX_WORDS = 1_024
 """For each of them `ts_rank_cd` takes 64 kB for every passage that it ranks: of more, the first are searched."""
-
-
-def searchable(text: str) -> tuple[str, bool]:
-    """As much of a question as of a text is searched, 200,000 characters; and whether something was cut off."""
-    whole = text.replace("\0", " ")
-    return whole[:INDEXED_CHARACTERS], len(whole) > INDEXED_CHARACTERS
-
-
-def too_many_words(text: str) -> bool:
-    """Whether a question may have more different words than full-text search ranks."""
-    return len(text) > MAX_WORDS and len(set(text.lower().split())) > MAX_WORDS
 
 
 def all_words() -> ColumnElement[Any]:
@@ -39,7 +27,7 @@ def any_word() -> ColumnElement[Any]:
 
 
 @dataclass(frozen=True)
-class FullTextSearch:
+class FullTextSearch(SqlRetriever):
     """Rank by `ts_rank_cd` of the words shared with the question; a question without words finds nothing.
 
     `match="all"` reads web-search syntax and wants every word, `match="any"` is content with one. A question that
@@ -51,6 +39,11 @@ class FullTextSearch:
     normalization: int = 1  # bit mask of ts_rank_cd; 1 divides by 1 + log(length)
     model: None = None
 
+    def shortened(self, text: str) -> tuple[str, bool]:
+        """As any; the database itself takes the first 1,024 of more different words."""
+        short, cut = super().shortened(text)
+        return short, cut or (len(short) > MAX_WORDS and len(set(short.lower().split())) > MAX_WORDS)
+
     def route(self, session: Session, query: Query) -> str:
         """Always the same."""
         return "fulltext"
@@ -59,9 +52,9 @@ class FullTextSearch:
         """One SELECT over the user's passages."""
         return _statement(self.match, self.units, self.normalization, limit)
 
-    def settings(self, route: str) -> Mapping[str, str]:
-        """None."""
-        return {}
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """The passages themselves."""
+        return {"passages": ("words",)}
 
 
 @cache

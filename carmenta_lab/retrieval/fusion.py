@@ -1,29 +1,44 @@
 """Several rankings of one question merged into one, in the statement that makes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 from sqlalchemy import Select, func, literal, select, union, union_all
 from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 from sqlalchemy.orm import Session
 
+from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import AtLeast, Limit, Retriever, at_most
+from carmenta_lab.retrieval.retriever import (
+    NOTHING_NEEDED,
+    AtLeast,
+    Limit,
+    Need,
+    PythonRetriever,
+    SqlRetriever,
+    Variant,
+    at_most,
+)
 
 
 @dataclass(frozen=True)
-class ReciprocalRankFusion:
-    """Score a source by the sum of 1 / (60 + its rank) over the parts that found it.
+class Fusion(SqlRetriever):
+    """Retrievers whose statements become one; they share the question's vector, and so one model."""
 
-    Cormack, Clarke and Buettcher, SIGIR 2009. Ranks are those of sources, from 1: a source counts once a part,
-    with its best passage. Each part contributes its first `depth` passages, or as many as it takes to find k sources.
-    """
+    parts: tuple[tuple[str, SqlRetriever], ...]  # name -> retriever
 
-    parts: tuple[tuple[str, Retriever], ...]  # name -> retriever
-    constant: int = 60
-    depth: int = 40
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name, part in self.parts:
+            if isinstance(part, PythonRetriever):
+                raise UsageError(f"a fusion is one SQL statement, and its part {name} ranks in Python: {part!r}.")
+        models = {part.model for _, part in self.parts if part.model}
+        if len(models) > 1:
+            raise UsageError(f"the parts of a fusion share one vector of the question, found {' and '.join(models)}.")
+        if len({name for name, _ in self.parts}) < max(1, len(self.parts)):
+            raise UsageError("a fusion has one part or more, each of a name of its own.")
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -32,8 +47,46 @@ class ReciprocalRankFusion:
 
     @property
     def model(self) -> str | None:
-        """The model of the part that has one; parts share the question's vector."""
+        """The model of the part that has one."""
         return next((part.model for _, part in self.parts if part.model), None)
+
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """What any part wants."""
+        return NOTHING_NEEDED.union(*(part.needs for _, part in self.parts))
+
+    def shortened(self, text: str) -> tuple[str, bool]:
+        """As much as every part searches."""
+        cut = False
+        for _, part in self.parts:
+            text, shorter = part.shortened(text)
+            cut = cut or shorter
+        return text, cut
+
+    def variants(self) -> Mapping[str, Variant]:
+        """Without each part; one is left at the least."""
+        left = {name: tuple(pair for pair in self.parts if pair[0] != name) for name, _ in self.parts}
+        return {name: Variant(replace(self, parts=parts)) for name, parts in left.items() if parts}
+
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """Those of the parts."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, part in self.parts:
+            for table in part.tables():
+                found[table] = (*found.get(table, ()), name)
+        return found
+
+
+@dataclass(frozen=True)
+class ReciprocalRankFusion(Fusion):
+    """Score a source by the sum of 1 / (60 + its rank) over the parts that found it.
+
+    Cormack, Clarke and Buettcher, SIGIR 2009. Ranks are those of sources, from 1: a source counts once a part,
+    with its best passage. Each part contributes its first `depth` passages, or as many as it takes to find k sources.
+    """
+
+    constant: int = 60
+    depth: int = 40
 
     def route(self, session: Session, query: Query) -> str:
         """The parts' routes, joined by +."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.postgres.late import Setting, late_connection, prepares
-from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.retrieval.retriever import SqlRetriever
 from carmenta_lab.schema.base import SEARCH
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ class Prepared:
 
 
 @cache
-def prepared(retriever: Retriever, route: str) -> Prepared:
+def prepared(retriever: SqlRetriever, route: str) -> Prepared:
     """Compile a retriever's statement once; through SQLAlchemy's own execution each search would pay for it.
 
     Lists that never change stand in the text: packed at each search they would cost more than all other parameters.

@@ -14,6 +14,7 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.languages import rules
 from carmenta_lab.retrieval.languages.rules import Rules
+from carmenta_lab.retrieval.retriever import Need
 from carmenta_lab.schema.search.lexical import lexical_statistics
 from carmenta_lab.schema.vector import Vector
 
@@ -43,7 +44,7 @@ class Question:
     """A question as a search reads it."""
 
     text: str  # without the participants' names, unless nothing else is left
-    vector: Vector  # of that text, shape (dim,)
+    vector: Vector | None  # of that text, shape (dim,); None unless it is needed
     words: tuple[str, ...]  # of each token that counts, the word it is a part of
     codes: tuple[bytes, ...]  # of each token that counts, the signs of its vector: dim / 8 bytes
     speaker: str | None  # the participant who is named, when exactly one is
@@ -55,10 +56,8 @@ class Question:
     speaking: str | None  # the role whose words are asked for; None in chats without an assistant
 
     def parameters(self) -> Mapping[str, Any]:
-        """The values of a statement's parameters, by name."""
+        """The values of a statement's parameters, by name, but for text and vector."""
         return {
-            "vector": self.vector,
-            "text": self.text,
             "codes": [Bit(code) for code in self.codes],
             "code_words": list(self.words),
             "speaker": self.speaker,
@@ -80,22 +79,24 @@ def participants(session: Session, query: Query) -> Participants:
     return Participants(tuple(sorted({row[0] for row in rows})), any(row[1] == "assistant" for row in rows))
 
 
-def read_question(query: Query, people: Participants, model: str, tokens: bool = True) -> Question:
+def read_question(
+    query: Query, people: Participants, model: str | None, needs: frozenset[Need] = frozenset({"vector", "tokens"})
+) -> Question:
     """Read a question put to somebody whose conversations have these participants.
 
-    `tokens=False` leaves the vectors of single tokens out. EmbeddingError when they are wanted and the model gives
-    none.
+    Of vector and tokens only what is needed is computed, by the model. EmbeddingError when tokens are needed and the
+    model gives none.
     """
     language = rules(query.language)
     names = people.names
     text = _without(query.text, names, language)
     named = {names[word] for word in WORD.findall(query.text.lower()) if names.get(word)}
-    words, codes = _tokens(query.text, model, frozenset(names), language) if tokens else ((), ())
+    words, codes = ((), ()) if model is None or "tokens" not in needs else _tokens(query.text, model, names, language)
     months = [n for n, m in enumerate(language.months, 1) if _mentions(query.text, m)]
     addressed = re.search(_python(language.addressed), query.text, re.IGNORECASE) is not None
     return Question(
         text=text,
-        vector=embedded(model, text),
+        vector=None if model is None or "vector" not in needs else embedded(model, text),
         words=words,
         codes=codes,
         speaker=next(iter(named)) if len(named) == 1 else None,
@@ -113,7 +114,9 @@ def embedded(model: str, text: str) -> Vector:
     return load_embedder(model).embed_query(text)
 
 
-def _tokens(text: str, model: str, names: frozenset[str], language: Rules) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+def _tokens(
+    text: str, model: str, names: Mapping[str, str], language: Rules
+) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
     """Word and code of each token but those of names and question words; of all, where no other is left."""
     found = load_embedder(model).token_embeddings([text])[0]
     words = [_word(text, start, end) for start, end in found.offsets]

@@ -1,4 +1,4 @@
-"""The one place where a retriever's statement is executed."""
+"""The one place where a retriever is asked: a statement is executed, or a function called, and hits come of it."""
 
 import re
 from dataclasses import replace
@@ -14,12 +14,20 @@ from sqlalchemy.orm import Session
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.records import Hit, Query, Ranking
-from carmenta_lab.retrieval.fulltext import FullTextSearch, searchable, too_many_words
+from carmenta_lab.retrieval.acting import check_acting
 from carmenta_lab.retrieval.prepared import Row, execute, prepared
+from carmenta_lab.retrieval.python import ranked
 from carmenta_lab.retrieval.question import Question, participants, read_question
-from carmenta_lab.retrieval.retriever import APPROXIMATE, END_OF_TIME, KINDS, Retriever, exactly
+from carmenta_lab.retrieval.retriever import (
+    APPROXIMATE,
+    END_OF_TIME,
+    KINDS,
+    PythonRetriever,
+    Retriever,
+    SqlRetriever,
+    exactly,
+)
 from carmenta_lab.retrieval.routing import Decision, forget, recall, remember
-from carmenta_lab.retrieval.trigram import TrigramSearch, spelled
 from carmenta_lab.schema.vector import Vector
 
 MAX_K = 1_000
@@ -41,11 +49,11 @@ def search(
     """The `k` best sources for a question, each once; fewer when no more are found.
 
     To be called within `Database.user_session`, `Database.user_connection` or `as_user` of the query's user. `vector`
-    is the question's, if it is at hand; else it is computed. So is `question` for strategies that read more of it than
-    its words (`understand`); they take the vector from it. Nothing else on the connection sees its settings.
+    is the question's, if it is at hand; else it is computed where the retriever needs it. So is `question` (see
+    `understand`); who needs it takes the vector from it as well. Nothing else on the connection sees its settings.
     UsageError for an empty question, for k outside 1..1000, for a vector that is zero, when nothing is embedded with
     the strategy's model, and when the session acts for somebody else; DimensionMismatch for a vector of another
-    dimension than those it is compared with.
+    dimension than those it is compared with; UsageError when a retriever in Python raises or breaks a promise.
     """
     mended = _mended(query.text)
     if mended != query.text:
@@ -54,9 +62,14 @@ def search(
         raise UsageError("the query is empty: give it at least one word.")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k must be 1 to {MAX_K}, not {k}.")
-    if reads_question(retriever):
+    if isinstance(retriever, PythonRetriever):
+        hits = ranked(_session(session), retriever, query, k)
+        return Ranking(query.query_id, hits, retriever.route(_session(session), query))
+    if "question" in retriever.needs:
         question = question or understand(_session(session), retriever, query)
         vector = question.vector
+    else:
+        question = None
     parameters, note = _parameters(retriever, query, vector, question)
     try:
         route, hits = _routed(session, retriever, query, parameters, k)
@@ -85,16 +98,10 @@ def _session(session: Session | Connection) -> Session:
     return session if isinstance(session, Session) else Session(session)
 
 
-def reads_question(retriever: Retriever) -> bool:
-    """Whether a strategy reads more of a question than its words and vector."""
-    return bool(getattr(retriever, "reads_question", False))
-
-
 def understand(session: Session, retriever: Retriever, query: Query) -> Question:
-    """What such a strategy reads in a question; to be called within `as_user(session, query.user_id)`."""
-    assert retriever.model is not None
+    """What a retriever that needs the question is given; to be called within `as_user(session, query.user_id)`."""
     short = replace(query, text=_mended(query.text)[:MAX_EMBEDDED_CHARACTERS])
-    return read_question(short, participants(session, query), retriever.model, getattr(retriever, "tokens", False))
+    return read_question(short, participants(session, query), retriever.model, retriever.needs)
 
 
 def _mended(text: str) -> str:
@@ -114,12 +121,11 @@ def _refused(error: DBAPIError, model: str | None) -> CarmentaError | None:
 
 
 def _parameters(
-    retriever: Retriever, query: Query, vector: Vector | None, question: Question | None
+    retriever: SqlRetriever, query: Query, vector: Vector | None, question: Question | None
 ) -> tuple[dict[str, Any], str]:
-    shorten = spelled if isinstance(retriever, TrigramSearch) else searchable
-    short, cut = shorten(query.text if question is None else question.text)
+    asked = query.text if question is None else question.text
+    short, cut = retriever.shortened(asked)
     cut = cut or (question is not None and len(query.text) > MAX_EMBEDDED_CHARACTERS)
-    cut = cut or (isinstance(retriever, FullTextSearch) and too_many_words(short))
     values: dict[str, Any] = {} if question is None else dict(question.parameters())
     values |= {
         "user_id": query.user_id,
@@ -127,9 +133,10 @@ def _parameters(
         "text": short,
         "language": query.language,
     }
-    if retriever.model is not None:
+    if "vector" in retriever.needs:
         if vector is None:
-            vector = load_embedder(retriever.model).embed_query(query.text[:MAX_EMBEDDED_CHARACTERS])
+            assert retriever.model is not None
+            vector = load_embedder(retriever.model).embed_query(asked[:MAX_EMBEDDED_CHARACTERS])
         norm = float(np.linalg.norm(vector))
         if vector.ndim != 1 or not np.isfinite(norm) or norm == 0:
             raise UsageError("the query's vector must be one row of finite numbers that are not all zero.")
@@ -138,7 +145,7 @@ def _parameters(
 
 
 def _routed(
-    session: Session | Connection, retriever: Retriever, query: Query, parameters: dict[str, Any], k: int
+    session: Session | Connection, retriever: SqlRetriever, query: Query, parameters: dict[str, Any], k: int
 ) -> tuple[str, tuple[Hit, ...]]:
     """The route and what it found; a route remembered holds while the indexes are those it was chosen with."""
     connection = _connection(session)
@@ -155,7 +162,7 @@ def _routed(
 
 
 def _hits(
-    connection: Connection, retriever: Retriever, route: str, parameters: dict[str, Any], k: int
+    connection: Connection, retriever: SqlRetriever, route: str, parameters: dict[str, Any], k: int
 ) -> tuple[tuple[Hit, ...], str]:
     """Passages collapsed to sources, and the indexes; asks for more while sources repeat and more may come.
 
@@ -189,13 +196,10 @@ def _why_nothing(session: Session, query: Query, parameters: dict[str, Any]) -> 
     """Tell a question without words, and refuse a session that cannot see this user's rows."""
     row = session.execute(
         text(
-            "SELECT current_setting('carmenta.user_id', true), current_user, "
-            "querytree(carmenta.websearch(:language, :text)) IN ('', 'T')"
+            "SELECT current_setting('carmenta.user_id', true) AS person, current_user AS role, "
+            "querytree(carmenta.websearch(:language, :text)) IN ('', 'T') AS wordless"
         ),
         {"language": parameters["language"], "text": parameters["text"]},
     ).one()
-    if row[1] == "carmenta_app" and row[0] != str(query.user_id):
-        raise UsageError(
-            "the session does not act for the query's user: search within as_user(session, query.user_id)."
-        )
-    return "the query has no searchable word" if row[2] else ""
+    check_acting(query, row.person, row.role)
+    return "the query has no searchable word" if row.wordless else ""

@@ -10,25 +10,16 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import LANGUAGE, SEARCHED, TEXT, Limit, at_most, visible
+from carmenta_lab.retrieval.retriever import LANGUAGE, SEARCHED, TEXT, Limit, SqlRetriever, at_most, visible
 from carmenta_lab.schema.search.passages import passages
 
 MAX_WORDS = 64
 MAX_CHARACTERS = 2_000
-
-
-def spelled(text: str) -> tuple[str, bool]:
-    """The first 64 words (2,000 characters) of a question, and whether something was cut off.
-
-    Each is compared with every passage of the user.
-    """
-    words = text.split()
-    short = " ".join(words[:MAX_WORDS])[:MAX_CHARACTERS]
-    return short, len(words) > MAX_WORDS or len(" ".join(words)) > MAX_CHARACTERS
+"""So much of a question is searched: each of its words is compared with every passage of the user."""
 
 
 @dataclass(frozen=True)
-class TrigramSearch:
+class TrigramSearch(SqlRetriever):
     """Rank by how well each word of the question is spelled in the passage; score = mean over its words, above 0 to 1.
 
     A word counts from `threshold` on, pg_trgm's similarity of its stem and the likest stretch of the passage, as
@@ -45,6 +36,12 @@ class TrigramSearch:
         if not 0 <= self.threshold < 1:
             raise UsageError(f"threshold must be at least 0 and below 1, not {self.threshold}.")
 
+    def shortened(self, text: str) -> tuple[str, bool]:
+        """The first 64 words, of 2,000 characters at the most."""
+        words = text.split()
+        short = " ".join(words[:MAX_WORDS])[:MAX_CHARACTERS]
+        return short, len(words) > MAX_WORDS or len(" ".join(words)) > MAX_CHARACTERS
+
     def route(self, session: Session, query: Query) -> str:
         """Always the same."""
         return "trigram"
@@ -53,9 +50,9 @@ class TrigramSearch:
         """One SELECT over the user's passages."""
         return _statement(self.threshold, self.units, limit)
 
-    def settings(self, route: str) -> Mapping[str, str]:
-        """None."""
-        return {}
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """The passages themselves."""
+        return {"passages": ("spelling",)}
 
 
 @cache

@@ -18,7 +18,19 @@ from carmenta_lab.indexing.kinds import KINDS, Kind
 from carmenta_lab.indexing.packed import UNITS
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.records import Query
-from carmenta_lab.retrieval.retriever import END_OF_TIME, OWN, SEARCHED, USER, VECTOR, Limit, at_most, visible
+from carmenta_lab.retrieval.retriever import (
+    END_OF_TIME,
+    OWN,
+    SEARCHED,
+    USER,
+    VECTOR,
+    VECTOR_NEEDED,
+    Limit,
+    Need,
+    SqlRetriever,
+    at_most,
+    visible,
+)
 from carmenta_lab.schema.search.passages import embedding_table
 
 EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
@@ -39,7 +51,7 @@ def vectors_of(model: str) -> Table:
 
 
 @dataclass(frozen=True)
-class VectorSearch:
+class VectorSearch(SqlRetriever):
     """Rank by cosine similarity of the question's vector and the passages'; score = 1 - cosine distance.
 
     With an `index` users of more than `exact_up_to` vectors are searched through it with an iterative scan, all
@@ -63,6 +75,15 @@ class VectorSearch:
         for name, most in (("ef_search", 1000), ("probes", 32_768), ("candidates", 100)):
             if not 1 <= (value := getattr(self, name)) <= most:
                 raise UsageError(f"{name} must be 1 to {most}, not {value}.")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The question's vector."""
+        return VECTOR_NEEDED
+
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """That of the model's vectors."""
+        return {table_name(self.model): ("vectors",)}
 
     def route(self, session: Session, query: Query) -> str:
         """The index's kind above `exact_up_to` counted vectors that the question may see, if it is there."""

@@ -1,21 +1,30 @@
 """One named strategy per file: its name is the file's, its docstring the hypothesis, `STRATEGY` the retriever."""
 
+import ast
 import os
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import isroutine
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import cast
+from typing import Any, TypeVar, cast, get_args
 
-from carmenta_lab.errors import UnknownName, UsageError
+from carmenta_lab.errors import CarmentaError, UnknownName, UsageError
+from carmenta_lab.retrieval.failure import failure
 from carmenta_lab.retrieval.grid import changed, split
-from carmenta_lab.retrieval.retriever import Retriever
+from carmenta_lab.retrieval.python import function
+from carmenta_lab.retrieval.retriever import KINDS, Declared, Need, PythonRetriever, Retriever, SqlRetriever
 
-PARTS = ("units", "model", "route", "statement", "settings")
-"""What every retriever has."""
+__all__ = ["PythonRetriever", "function", "load", "names", "needs_tokens", "title"]
+
+T = TypeVar("T")
+
+MEMBERS = tuple(name for kind in (Declared, SqlRetriever) for name in vars(kind) if not name.startswith("_"))
+"""What every retriever that is a statement has."""
 
 
 def names() -> list[str]:
@@ -27,29 +36,27 @@ def load(name: str) -> Retriever:
     """The strategy of that name, or of a Python file outside the package given by its path.
 
     Parameters in brackets stand in for its own: `vector_hnsw(ef_search=40)`. UnknownName lists the known ones;
-    UsageError when a file cannot be read or defines no `STRATEGY`.
+    UsageError, with file and line, when a file cannot be executed or its `STRATEGY` is no retriever.
     """
     name, given = split(name)
     module = _outside(Path(name)) if name.endswith(".py") else _inside(name)
-    strategy = getattr(module, "STRATEGY", None)
-    if strategy is None:
-        raise UsageError(f"{name} defines no STRATEGY: assign a retriever to that name.")
-    if lacking := [part for part in PARTS if not hasattr(strategy, part)]:
-        raise UsageError(
-            f"STRATEGY of {name} is no retriever but a {type(strategy).__name__} without {', '.join(lacking)}."
-        )
+    file = module.__file__ or name
+    if "STRATEGY" not in vars(module):
+        raise UsageError(f"{file} defines no STRATEGY: assign a retriever to that name, or function(rank).")
     try:
-        hash(strategy)
-    except TypeError:
-        raise UsageError(
-            f"STRATEGY of {name} cannot be hashed: write its parameters as tuples and keep it frozen."
-        ) from None
-    return cast("Retriever", changed(name, strategy, given))
+        strategy = _retriever(module.STRATEGY)
+        return cast("Retriever", changed(name, strategy, given))
+    except _Unfit as error:
+        raise UsageError(f"STRATEGY of {name} ({file}:{_line(Path(file))}) {error}.") from error.__cause__
+    except (Exception, SystemExit) as error:
+        if isinstance(error, CarmentaError):  # ours, and says what is wrong
+            raise
+        raise UsageError(f"STRATEGY of {name} cannot be read: {failure(error, file)}.") from error
 
 
 def needs_tokens(name: str) -> bool:
     """Whether a strategy compares codes of single tokens, which loading writes only when they are asked for."""
-    return bool(getattr(load(name), "tokens", False))
+    return "tokens" in load(name).needs
 
 
 def title(name: str) -> str:
@@ -59,9 +66,12 @@ def title(name: str) -> str:
 
 
 def _inside(name: str) -> ModuleType:
+    if (known := sys.modules.get(f"{__name__}.{name}")) is not None:  # without a look at the folder
+        return known
     if name not in names():
         raise UnknownName("strategy", name, names())
-    return import_module(f"{__name__}.{name}")
+    file = str(Path(__file__).with_name(f"{name}.py"))
+    return _executed(f"the strategy {name} cannot be executed", file, lambda: import_module(f"{__name__}.{name}"))
 
 
 def _outside(path: Path) -> ModuleType:
@@ -69,15 +79,69 @@ def _outside(path: Path) -> ModuleType:
         raise UsageError(
             f"there is no strategy file {path}; give a name ({', '.join(names())}) or the path of a .py file."
         )
-    place = sha256(os.fsencode(path.absolute())).hexdigest()[:8]
+    path = path.absolute()
+    place = sha256(os.fsencode(path)).hexdigest()[:8]
     spec = spec_from_file_location(f"carmenta_strategy_{path.stem}_{place}", path)
     assert spec is not None
-    assert spec.loader is not None
+    loader = spec.loader
+    assert loader is not None
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        _executed(f"the strategy {path.name} cannot be executed", str(path), lambda: loader.exec_module(module))
+    except UsageError:
         del sys.modules[spec.name]
-        raise UsageError(f"the strategy file {path} cannot be executed: {type(error).__name__}: {error}.") from error
+        raise
     return module
+
+
+def _executed(what: str, file: str, act: Callable[[], T]) -> T:
+    """What comes of code that is not ours; UsageError when it raises or exits."""
+    try:
+        return act()
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{what}: {failure(error, file)}.") from error
+
+
+def _line(file: Path) -> int:
+    """Where a file that was executed assigns its STRATEGY, last of all; 1 where it came in another way."""
+    lines = [1]
+    for node in ast.parse(file.read_bytes()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets += [node.target] if isinstance(node, ast.AnnAssign) else []
+        if any(isinstance(target, ast.Name) and target.id == "STRATEGY" for target in targets):
+            lines.append(node.lineno)
+    return lines[-1]
+
+
+class _Unfit(Exception):
+    """What a `STRATEGY` is instead of a retriever, as the end of a sentence."""
+
+
+def _retriever(strategy: Any) -> Retriever:
+    """What a file assigned; a bare function becomes a retriever."""
+    if isroutine(strategy):
+        return function(strategy)
+    if isinstance(strategy, type):
+        raise _Unfit(f"is the class {strategy.__name__}: expected a value of it, {strategy.__name__}()")
+    if not isinstance(strategy, PythonRetriever) and (lacking := [m for m in MEMBERS if not hasattr(strategy, m)]):
+        raise _Unfit(
+            f"is no retriever but a {type(strategy).__name__} without {', '.join(lacking)}: expected a configured "
+            "retriever such as VectorSearch(), or function(rank)"
+        )
+    units, model, needs = strategy.units, strategy.model, strategy.needs
+    if not isinstance(units, tuple) or not units or not KINDS.keys() >= set(units):
+        raise _Unfit(f"has the units {units!r}: expected a tuple of some of {', '.join(KINDS)}")
+    if not isinstance(model, str | None):
+        raise _Unfit(f"has the model {model!r}: expected the name of an embedding model, or None")
+    if not isinstance(needs, frozenset) or not needs <= {*get_args(Need)}:
+        raise _Unfit(f"has the needs {needs!r}: expected a frozenset of some of {', '.join(get_args(Need))}")
+    if needs and isinstance(strategy, PythonRetriever):
+        raise _Unfit(f"needs {', '.join(sorted(needs))}: what ranks in Python is given the query alone")
+    if needs & {"vector", "tokens"} and model is None:
+        raise _Unfit(f"needs {', '.join(sorted(needs))} and names no model that makes it of a question")
+    try:
+        hash(strategy)
+    except TypeError as error:
+        raise _Unfit("cannot be hashed: write its parameters as tuples and keep it frozen") from error
+    return cast("Retriever", strategy)

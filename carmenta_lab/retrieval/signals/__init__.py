@@ -3,7 +3,7 @@
 from carmenta_lab.retrieval.signals.context import Context
 from carmenta_lab.retrieval.signals.conversation import BestOfConversation
 from carmenta_lab.retrieval.signals.late import Late, LateWindow
-from carmenta_lab.retrieval.signals.signal import Signal
+from carmenta_lab.retrieval.signals.signal import Parameter, Signal
 from carmenta_lab.retrieval.signals.simple import AsksWhen, Dates, Nearness, Speaker, Speaking, Words
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Late",
     "LateWindow",
     "Nearness",
+    "Parameter",
     "Signal",
     "Speaker",
     "Speaking",

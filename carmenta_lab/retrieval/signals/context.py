@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from carmenta_lab.retrieval.signals.signal import Signal
+from carmenta_lab.retrieval.signals.signal import Parameter, Signal
 
 
 @dataclass(frozen=True)
@@ -11,13 +11,18 @@ class Context(Signal):
     """Cosine similarity of the candidate, half of it that of its neighbours; a missing neighbour counts as itself."""
 
     name: ClassVar[str] = "context"
+    parameters: ClassVar[tuple[Parameter, ...]] = ("vector",)
 
     def join(self, table: str) -> str:
         """The similarity of the candidate and of the messages beside it."""
         return " ".join(
             f"LEFT JOIN LATERAL (SELECT 1 - (e.embedding <=> :vector) AS value FROM {table} e "
             f"WHERE e.user_id = :user_id AND e.passage_id = {passage} LIMIT 1) {alias} ON true"
-            for alias, passage in (("near", "c.passage_id"), ("near_before", "b.before"), ("near_after", "b.after"))
+            for alias, passage in (
+                ("near", "candidate.passage_id"),
+                ("near_before", "beside.before"),
+                ("near_after", "beside.after"),
+            )
         )
 
     def sql(self) -> str:

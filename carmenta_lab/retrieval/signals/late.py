@@ -1,9 +1,9 @@
 """Late interaction: does every word of the question find its like among the words of the candidate?"""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from carmenta_lab.retrieval.signals.signal import Signal
+from carmenta_lab.retrieval.signals.signal import Signal, Stage
 
 
 @dataclass(frozen=True)
@@ -11,11 +11,11 @@ class Late(Signal):
     """MaxSim over token codes, each token weighted by its rarity, joined with the question the candidate answers.
 
     After Khattab and Zaharia, SIGIR 2020 (ColBERT). The cosine of two tokens is estimated from the Hamming distance
-    h of their 384 signs as cos(pi h / 384) (Charikar, STOC 2002).
+    h of their n signs as cos(pi h / n) (Charikar, STOC 2002).
     """
 
     name: ClassVar[str] = "late"
-    stage: ClassVar[Literal["candidate", "tokens", "all"]] = "tokens"
+    stage: ClassVar[Stage] = "tokens"
 
     def sql(self) -> str:
         """The weighted mean over the question's tokens."""
@@ -27,7 +27,7 @@ class LateWindow(Signal):
     """The same over the candidates within two messages: what one leaves open its neighbour may say."""
 
     name: ClassVar[str] = "late_window"
-    stage: ClassVar[Literal["candidate", "tokens", "all"]] = "tokens"
+    stage: ClassVar[Stage] = "tokens"
 
     def sql(self) -> str:
         """The weighted mean of the best match of each token around a candidate."""

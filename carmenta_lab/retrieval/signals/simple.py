@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from carmenta_lab.retrieval.signals.signal import Signal
+from carmenta_lab.retrieval.signals.signal import Parameter, Signal
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Nearness(Signal):
 
     def sql(self) -> str:
         """As found."""
-        return "coalesce(c.nearness, 0)"
+        return "coalesce(candidate.nearness, 0)"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Words(Signal):
 
     def sql(self) -> str:
         """0 for a candidate that shares none of its best words."""
-        return "coalesce(c.words, 0)"
+        return "coalesce(candidate.words, 0)"
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class Speaker(Signal):
     """1 when the question names exactly one participant and the candidate is hers."""
 
     name: ClassVar[str] = "speaker"
+    parameters: ClassVar[tuple[Parameter, ...]] = ("speaker",)
 
     def sql(self) -> str:
         """By author."""
-        return "CASE WHEN c.author = :speaker THEN 1 ELSE 0 END"
+        return "CASE WHEN candidate.author = :speaker THEN 1 ELSE 0 END"
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Speaking(Signal):
     """In chats with an assistant: 1 for what the user said, or the assistant, when the question is about that."""
 
     name: ClassVar[str] = "speaking"
+    parameters: ClassVar[tuple[Parameter, ...]] = ("speaking",)
 
     def sql(self) -> str:
         """By role."""
-        return "CASE WHEN c.role = :speaking THEN 1 ELSE 0 END"
+        return "CASE WHEN candidate.role = :speaking THEN 1 ELSE 0 END"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ class Dates(Signal):
     """
 
     name: ClassVar[str] = "dates"
+    parameters: ClassVar[tuple[Parameter, ...]] = ("months", "years", "days")
 
     def sql(self) -> str:
         """By time, in UTC."""
-        at = "(c.created_at AT TIME ZONE 'UTC')"
+        at = "(candidate.created_at AT TIME ZONE 'UTC')"
         month, day, year = (f"extract({what} FROM {at})::int" for what in ("month", "day", "year"))
         this_year = f"(cardinality(:years) = 0 OR {year} = ANY (:years))"
         return f"""CASE
@@ -78,12 +81,13 @@ class AsksWhen(Signal):
     """1 when the question asks for a time and the candidate's text has an expression of time."""
 
     name: ClassVar[str] = "asks_when"
+    parameters: ClassVar[tuple[Parameter, ...]] = ("asks_when", "time_pattern")
 
     def join(self, table: str) -> str:
         """The text, read only for such questions."""
         return (
             "LEFT JOIN LATERAL (SELECT p.content FROM search.passages p WHERE :asks_when AND p.user_id = :user_id "
-            "AND p.id = c.passage_id AND p.unit = 'turn' LIMIT 1) said ON true"
+            "AND p.id = candidate.passage_id AND p.unit = 'turn' LIMIT 1) said ON true"
         )
 
     def sql(self) -> str:
