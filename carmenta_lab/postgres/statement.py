@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import BindParameter, ClauseElement, ColumnElement, Connection, bindparam, literal
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.postgresql.psycopg import PGCompiler_psycopg, PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -21,7 +22,22 @@ from sqlalchemy.types import TypeEngine
 
 from carmenta_lab.postgres.late import LateConnection, late_connection, prepares
 
-DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+class _Compiler(PGCompiler_psycopg):
+    """Writes lists that never change into the text: packed at each call they would cost more than all else."""
+
+    def visit_bindparam(self, bindparam: BindParameter[Any], *args: Any, **kwargs: Any) -> str:
+        if isinstance(bindparam.value, list) and not bindparam.expanding:
+            return sql.Literal(bindparam.value).as_string().replace("%", "%%")
+        return str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
+
+
+class _Dialect(PGDialect_psycopg):
+    statement_compiler = _Compiler
+    supports_statement_cache = True
+
+
+DIALECT = _Dialect()  # type: ignore[no-untyped-call]
 
 Where: TypeAlias = Session | Connection
 """In whose transaction something is executed."""

@@ -7,16 +7,14 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import BindParameter, Connection
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from carmenta_lab.indexing.vectors import table_name
-from carmenta_lab.postgres.late import Setting, late_connection, prepares
+from carmenta_lab.postgres.late import Setting, prepares
+from carmenta_lab.postgres.statement import DIALECT, driver, packing, translated
 from carmenta_lab.retrieval.retriever import SqlRetriever
 from carmenta_lab.schema.base import SEARCH
-
-_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 _OWN_COLUMNS = 4
 """Columns of a statement before those of its parts: passage_id, source_id, unit, score."""
@@ -53,34 +51,24 @@ class Prepared:
 
 @cache
 def prepared(retriever: SqlRetriever, route: str) -> Prepared:
-    """Compile a retriever's statement once; through SQLAlchemy's own execution each search would pay for it.
-
-    Lists that never change stand in the text: packed at each search they would cost more than all other parameters.
-    """
+    """Compile a retriever's statement once; through SQLAlchemy's own execution each search would pay for it."""
     statement = retriever.statement(route)
-    compiled = statement.compile(dialect=_DIALECT)
-    asked = {name: _packing(bound) for name, bound in compiled.binds.items() if bound.required}
+    compiled = statement.compile(dialect=DIALECT)
+    assert isinstance(compiled, SQLCompiler)
+    asked = {name: packing(bound) for name, bound in compiled.binds.items() if bound.required}
     expanded = compiled.construct_expanded_state(dict.fromkeys(asked))
-    text, fixed = expanded.statement, {}
+    fixed = {}
     for name, value in expanded.parameters.items():
-        if name in asked:
-            continue
-        if isinstance(value, list):
-            text = text.replace(f"%({name})s", sql.Literal(value).as_string().replace("%", "%%"))
-        else:
-            pack = _packing(compiled.binds[name]) if name in compiled.binds else None
+        if name not in asked:
+            pack = packing(compiled.binds[name]) if name in compiled.binds else None
             fixed[name] = value if pack is None else pack(value)
     asked.pop("limit", None)
     columns = [column.name for column in statement.selected_columns]
     settings = retriever.settings(route)
     table = f"{SEARCH}.{table_name(retriever.model)}" if retriever.model else ""
     around = Around.of(settings, table) if settings else None
-    text = _GUARDED.format(statement=text, schema=SEARCH)
+    text = _GUARDED.format(statement=expanded.statement, schema=SEARCH)
     return Prepared(text.encode(), fixed, asked, tuple(columns[_OWN_COLUMNS:]), around)
-
-
-def _packing(bound: BindParameter[Any]) -> Callable[[Any], Any] | None:
-    return bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,7 @@ def execute(connection: Connection, statement: Prepared, values: Mapping[str, An
     back before anything else is executed. The indexes are named when there are settings. What the server refuses is
     raised as SQLAlchemy would raise it.
     """
-    raw = late_connection(connection)
+    raw = driver(connection)
     prepare = prepares(raw)
     text, around = statement.text, statement.around
     try:
@@ -145,9 +133,4 @@ def execute(connection: Connection, statement: Prepared, values: Mapping[str, An
         known = raw.in_force = _InForce(around, str(first.fetchall()[0][0]))
         return cursor.fetchall(), known.indexes
     except psycopg.Error as error:
-        lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
-        if lost:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            text.decode(), None, error, psycopg.Error, connection_invalidated=lost, dialect=connection.dialect
-        ) from error
+        raise translated(error, connection, text.decode()) from error
