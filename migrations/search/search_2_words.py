@@ -264,7 +264,7 @@ def upgrade() -> None:
             SELECT search.asked_lexemes(b.language, b.content) AS asked FROM carmenta.messages b
             WHERE b.user_id = person AND b.conversation_id = m.conversation_id AND b.position < m.position
             AND b.deleted_at IS NULL ORDER BY b.position DESC, b.id DESC LIMIT 1) q ON true
-                    WHERE p.user_id = person AND p.unit IN ('turn', 'memory', 'section') AND true
+                    WHERE p.user_id = person AND p.unit IN ('turn', 'memory', 'section')
                     RETURNING unit, role, author, length, asked_length
                 )
                 INSERT INTO search.lexical_statistics AS t (user_id, unit, role, author, passages, length, asked_length)
@@ -321,7 +321,11 @@ def upgrade() -> None:
                         p.ordinal, p.id), p.unit, p.source_id, m.conversation_id, (m.position::bigint << 16) + p.ordinal,
                         coalesce(m.role, ''), coalesce(p.author, ''), p.created_at, least(1023, (SELECT coalesce(sum(cardinality(w.positions)), 0) FROM unnest(p.text_search) w)),
                         least(1023, (SELECT coalesce(sum(cardinality(w.positions)), 0) FROM unnest(q.asked) w)), q.asked
-                    FROM search.passages p
+                    FROM (SELECT DISTINCT i FROM unnest(ids) i) i CROSS JOIN LATERAL (
+                        SELECT t.* FROM search.passages t WHERE t.user_id = person AND t.id = i.i AND NOT EXISTS (
+                            SELECT FROM search.passage_features o
+                            WHERE o.user_id = person AND o.passage_id = t.id OFFSET 0) OFFSET 0
+                    ) p
                     LEFT JOIN LATERAL (
                         SELECT o.conversation_id, o.position, o.role FROM carmenta.messages o
                         WHERE o.user_id = person AND o.id = p.message_id OFFSET 0
@@ -330,7 +334,7 @@ def upgrade() -> None:
             SELECT search.asked_lexemes(b.language, b.content) AS asked FROM carmenta.messages b
             WHERE b.user_id = person AND b.conversation_id = m.conversation_id AND b.position < m.position
             AND b.deleted_at IS NULL ORDER BY b.position DESC, b.id DESC LIMIT 1) q ON true
-                    WHERE p.user_id = person AND p.unit IN ('turn', 'memory', 'section') AND p.id = ANY (ids) AND NOT EXISTS (SELECT FROM search.passage_features o WHERE o.user_id = person AND o.passage_id = p.id OFFSET 0)
+                    WHERE p.user_id = person AND p.unit IN ('turn', 'memory', 'section')
                     RETURNING unit, role, author, length, asked_length
                 )
                 INSERT INTO search.lexical_statistics AS t (user_id, unit, role, author, passages, length, asked_length)
@@ -365,11 +369,13 @@ def upgrade() -> None:
                 END IF;
                 FOR word, place, slots IN
                     SELECT k.lexeme, r.first_slot, array_agg(k.slot) FROM (
-                        SELECT f.slot, w.lexeme FROM search.passage_features f CROSS JOIN LATERAL (
+                        SELECT f.slot, w.lexeme FROM unnest(ids) i CROSS JOIN LATERAL (
+                            SELECT o.* FROM search.passage_features o WHERE o.user_id = person AND o.passage_id = i OFFSET 0
+                        ) f CROSS JOIN LATERAL (
                     SELECT t.text_search FROM search.passages t WHERE t.user_id = person AND t.id = f.passage_id OFFSET 0
                 ) p
                         CROSS JOIN LATERAL (SELECT lexeme FROM unnest(p.text_search) UNION SELECT lexeme FROM unnest(f.asked)) w
-                        WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted
+                        WHERE f.slot < posted
                     ) k CROSS JOIN LATERAL (
                         SELECT t.first_slot FROM search.postings t
                         WHERE t.user_id = person AND t.lexeme = k.lexeme AND t.first_slot <= k.slot

@@ -155,6 +155,14 @@ _FEW_TEXTS = f"""CROSS JOIN LATERAL (
 """The passages of features `f`: joined as the planner sees fit, or looked up one by one. It does not know that few are
 meant where those from a number on are, and would read all of the user's."""
 
+_ALL_PASSAGES = f"{SEARCH}.passages p"
+_FEW_PASSAGES = f"""(SELECT DISTINCT i FROM unnest(ids) i) i CROSS JOIN LATERAL (
+                SELECT t.* FROM {SEARCH}.passages t WHERE t.user_id = person AND t.id = i.i AND NOT EXISTS (
+                    SELECT FROM {SEARCH}.passage_features o
+                    WHERE o.user_id = person AND o.passage_id = t.id OFFSET 0) OFFSET 0
+            ) p"""
+"""All of the user's passages; or, looked up one by one, those of `ids` that are not indexed yet."""
+
 _ALL_MESSAGES = f"LEFT JOIN {PRODUCT}.messages m ON m.user_id = person AND m.id = p.message_id"
 _FEW_MESSAGES = f"""LEFT JOIN LATERAL (
                 SELECT o.conversation_id, o.position, o.role FROM {PRODUCT}.messages o
@@ -178,8 +186,8 @@ def _has(vector: str) -> str:
     return f"length(ts_delete({vector}, words)) < length({vector})"
 
 
-def _features(chosen: str, first: str, messages: str) -> str:
-    """Writes the features of the passages `p` that are chosen, numbered from `first`, and counts them."""
+def _features(passages: str, messages: str, first: str) -> str:
+    """Writes the features of passages `p` of messages `m`, numbered from `first`, and counts them."""
     return f"""WITH added AS (
             INSERT INTO {SEARCH}.passage_features (user_id, passage_id, slot, unit, source_id, conversation_id, place,
                 role, author, created_at, length, asked_length, asked)
@@ -187,10 +195,10 @@ def _features(chosen: str, first: str, messages: str) -> str:
                 p.ordinal, p.id), p.unit, p.source_id, m.conversation_id, (m.position::bigint << 16) + p.ordinal,
                 coalesce(m.role, ''), coalesce(p.author, ''), p.created_at, {_length("p.text_search")},
                 {_length("q.asked")}, q.asked
-            FROM {SEARCH}.passages p
+            FROM {passages}
             {messages}
             LEFT JOIN LATERAL ({_QUESTIONS}) q ON true
-            WHERE p.user_id = person AND p.unit IN ({_UNITS}) AND {chosen}
+            WHERE p.user_id = person AND p.unit IN ({_UNITS})
             RETURNING unit, role, author, length, asked_length
         )
         INSERT INTO {SEARCH}.lexical_statistics AS t (user_id, unit, role, author, passages, length, asked_length)
@@ -291,7 +299,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         DELETE FROM {SEARCH}.passage_features WHERE user_id = person;
         DELETE FROM {SEARCH}.postings WHERE user_id = person;
         DELETE FROM {SEARCH}.lexical_statistics WHERE user_id = person;
-        {_features("true", "0", _ALL_MESSAGES)};
+        {_features(_ALL_PASSAGES, _ALL_MESSAGES, "0")};
         SELECT coalesce(sum(passages), 0) INTO total FROM {SEARCH}.lexical_statistics WHERE user_id = person;
         INSERT INTO {SEARCH}.postings (user_id, lexeme, first_slot, entries)
         SELECT person, lexeme, (entries[n] >> {SLOT})::int, entries[n:n + {capacity - 1}] FROM (
@@ -320,14 +328,7 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
             PERFORM {SEARCH}.rebuild_words(person);
             RETURN;
         END IF;
-        {
-            _features(
-                "p.id = ANY (ids) AND NOT EXISTS (SELECT FROM "
-                f"{SEARCH}.passage_features o WHERE o.user_id = person AND o.passage_id = p.id OFFSET 0)",
-                "next - taken",
-                _FEW_MESSAGES,
-            )
-        };
+        {_features(_FEW_PASSAGES, _FEW_MESSAGES, "next - taken")};
         IF next - posted >= {tail} THEN
             PERFORM {SEARCH}.merge_words(person);
         END IF;
@@ -351,9 +352,11 @@ def functions(capacity: int = CAPACITY, tail: int = TAIL) -> tuple[str, ...]:
         END IF;
         FOR word, place, slots IN
             SELECT k.lexeme, r.first_slot, array_agg(k.slot) FROM (
-                SELECT f.slot, w.lexeme FROM {SEARCH}.passage_features f {_FEW_TEXTS}
+                SELECT f.slot, w.lexeme FROM unnest(ids) i CROSS JOIN LATERAL (
+                    SELECT o.* FROM {SEARCH}.passage_features o WHERE o.user_id = person AND o.passage_id = i OFFSET 0
+                ) f {_FEW_TEXTS}
                 CROSS JOIN LATERAL (SELECT lexeme FROM unnest(p.text_search) UNION SELECT lexeme FROM unnest(f.asked)) w
-                WHERE f.user_id = person AND f.passage_id = ANY (ids) AND f.slot < posted
+                WHERE f.slot < posted
             ) k CROSS JOIN LATERAL (
                 SELECT t.first_slot FROM {SEARCH}.postings t
                 WHERE t.user_id = person AND t.lexeme = k.lexeme AND t.first_slot <= k.slot
