@@ -472,6 +472,9 @@ def test_html_escapes_and_explain_lists_everything() -> None:
     assert "&lt;b&gt;bold" in html
     assert "<script>" not in html
     assert "left out: 1" in html
+    assert repr(context).startswith(f"<Context: {context.tokens} of 60 tokens, policy test")
+    assert "<b>bold</b> & co" in str(context)
+    assert str(context).endswith("left out: 1")
     lines = context.explain().splitlines()
     assert lines[0] == f"{context.tokens} of 60 tokens, policy test"
     assert len(lines) == 1 + len(context.blocks) + 1 + len(context.dropped)

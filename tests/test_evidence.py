@@ -119,6 +119,12 @@ def test_policies_are_compared_on_judged_messages_with_other_targets_beside_them
     assert shown["policies"]["everything"]["60"]["mean"] == 0
     assert {"mean", "low", "high"} <= shown["policies"]["everything"]["2000"].keys()
     assert shown["circumstances"]["counter"] == "all-MiniLM-L6-v2"
+    text = str(found)
+    assert "1 questions" in text
+    assert text.count("1.000 [1.000, 1.000]*") == 3  # the best of either budget, once tied
+    assert "2,000 tokens" in text
+    assert found._repr_html_().count("<table") == 1
+    assert repr(found).endswith("recent_only, retrieved_first, everything; budgets 60, 2,000>")
     again = compare_contexts(database, name, names, (60, 2_000))
     assert again.scores.equals(found.scores)
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from carmenta_lab.cli.completing import dataset_names, strategy_lists
 from carmenta_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 200
 EVIDENCE = "bold green"
+MARK = "●"
+"""Before evidence: colour alone is lost in a file, and on some eyes."""
 
 
 def explain(
@@ -25,10 +28,17 @@ def explain(
         str | None, typer.Option(help="The user, as the dataset gives it, or a uuid; a loaded question has its own.")
     ] = None,
     strategies: Annotated[
-        str, typer.Option(help="Names or paths of strategies, separated by a comma; two stand side by side best.")
+        str,
+        typer.Option(
+            help="Names or paths of strategies, separated by a comma; two stand side by side best.",
+            autocompletion=strategy_lists,
+        ),
     ] = "vector_exact,hybrid_rrf",
     k: Annotated[int, typer.Option(help="Hits of each strategy, 1 to 1000.")] = 5,
-    dataset: Annotated[str | None, typer.Option(help="The dataset of the user or question, where several fit.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="The dataset of the user or question, where several fit.", autocompletion=dataset_names),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")] = False,
 ) -> None:
     """Show what two strategies find for a question, which signals put it there, and at which ranks the evidence is.
@@ -79,7 +89,8 @@ def _hits(found: "Explanation") -> Table:
     """A row a rank, a column a strategy."""
     relevant = {e.source_id for e in found.evidence}
     columns = [Column(f"{name} ({found.notes[name]})", ratio=1, overflow="fold") for name in found.tops]
-    table = Table("rank", *columns, show_lines=True, expand=True, title="evidence in green" if relevant else None)
+    title = f"evidence in green, marked {MARK}" if relevant else None
+    table = Table("rank", *columns, show_lines=True, expand=True, title=title)
     for place in range(max((len(tops) for tops in found.tops.values()), default=0)):
         row = [
             _cell(tops[place], tops[place].hit.source_id in relevant) if place < len(tops) else Text("")
@@ -90,7 +101,7 @@ def _hits(found: "Explanation") -> Table:
 
 
 def _cell(shown: "Shown", relevant: bool) -> Text:
-    head = f"{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
+    head = f"{MARK + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
     text = Text(head + "\n", style=EVIDENCE if relevant else "bold")
     text.append(_cut(shown.text) + "\n", style="default not bold")
     text.append(_parts(shown.hit), style="dim not bold")
@@ -103,6 +114,8 @@ def _parts(hit: "Hit") -> str:
 
     lines = []
     for part in parts_of(hit):
+        if not part.weighed and not part.raw:
+            continue
         raw = "" if part.raw is None else f"{part.raw:.3f}"
         weighed = "" if part.weighed is None else f"{part.weighed:+.3f}"
         lines.append(f"{part.name} {raw}{' -> ' if raw and weighed else ''}{weighed}")

@@ -18,6 +18,7 @@ from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.explaining import parts_of
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import Executed, execute_in_turn
+from carmenta_lab.experiment.tables import ablation_table
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.retriever import Retriever
@@ -43,10 +44,21 @@ class Ablation:
     strategy: str
     measure: str
     whole: float  # mean of the strategy as it is
-    table: pd.DataFrame  # without, mean, difference, low, high, won, lost, tied, time, note; the greatest loss first
+    table: (
+        pd.DataFrame
+    )  # without, mean, difference, low, high, won, lost, tied, p, p_holm, time, note; the greatest loss first
     categories: pd.DataFrame  # without, category, difference, low, high, queries
     sizes: pd.DataFrame  # table, serves, megabytes, bytes_a_passage: of all datasets that are loaded
     comparison: Comparison = field(repr=False)  # the whole and every variant, as `compare` gives it
+
+    def __repr__(self) -> str:
+        return f"<Ablation of {self.strategy}: {self.measure} {self.whole:.3f}, {len(self.table)} parts switched off>"
+
+    def __str__(self) -> str:
+        return str(ablation_table(self))
+
+    def _repr_html_(self) -> str:
+        return ablation_table(self)._repr_html_()
 
     def parts(self, query_id: str, rank: int = 1) -> pd.DataFrame:
         """Each signal of one hit of the whole strategy: signal, raw, weighed (what it adds to the score).

@@ -9,6 +9,7 @@ from uuid import UUID
 import pandas as pd
 from sqlalchemy.orm import Session
 
+from carmenta_lab import display
 from carmenta_lab import strategies as registry
 from carmenta_lab.context import BundledCounter, Context, Counter, Policy, gather, pack, policies
 from carmenta_lab.context.sizes import Sizes
@@ -18,7 +19,9 @@ from carmenta_lab.evaluation import interval, paired
 from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.compare import SEED, Progress
 from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
+from carmenta_lab.experiment.frames import corrected
 from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
+from carmenta_lab.experiment.tables import contexts_tables
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking, SourceKind
 from carmenta_lab.retrieval.search import search
@@ -32,18 +35,35 @@ Assemble = Callable[[str, int], Context]
 
 @dataclass(frozen=True)
 class ContextComparison:
-    """Tidy frames of one comparison of policies."""
+    """Tidy frames of one comparison of policies; printed, it is a table of policies by budgets."""
 
     dataset: str
     queries: int  # with a judged message
     policies: tuple[str, ...]
     budgets: tuple[int, ...]
     evidence: pd.DataFrame  # policy, budget, mean, low, high, every_target, tokens
-    differences: pd.DataFrame  # policy, baseline, budget, mean, low, high, won, lost, tied
+    differences: pd.DataFrame  # policy, baseline, budget, mean, low, high, won, lost, tied, p, p_holm
     scores: (
         pd.DataFrame
     )  # policy, budget, query_id, category, evidence (NaN without a judged message), every_target, tokens
     circumstances: dict[str, Any] = field(repr=False)
+
+    def __repr__(self) -> str:
+        budgets = ", ".join(f"{budget:,}" for budget in self.budgets)
+        return (
+            f"<ContextComparison on {self.dataset!r}: {self.queries} questions, {', '.join(self.policies)}; "
+            f"budgets {budgets}>"
+        )
+
+    def __str__(self) -> str:
+        return display.text(self.tables()[:1])
+
+    def _repr_html_(self) -> str:
+        return display.html(self.tables()[:1])
+
+    def tables(self) -> list[display.Table]:
+        """The evidence held, which is what is printed; what of all targets; the paired differences."""
+        return contexts_tables(self)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as plain values."""
@@ -186,9 +206,10 @@ def _differences(scores: pd.DataFrame, baseline: str, seed: int) -> pd.DataFrame
     for (policy, budget), group in judged[judged.policy != baseline].groupby(["policy", "budget"], sort=False):
         paired_with = base.loc[list(zip(group.query_id, group.budget, strict=True))]
         d = paired(group.evidence.tolist(), paired_with.tolist(), seed)
-        rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied))
-    columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied, d.p))
+    columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied", "p"]
+    found = pd.DataFrame(rows, columns=columns)
+    return found.assign(p_holm=corrected(found, "budget"))
 
 
 def models_needed(names: Sequence[str]) -> tuple[str, ...]:
