@@ -74,10 +74,10 @@ class Ranking:
     def table(self) -> Table:
         """A row a hit: rank, score, its parts, and source, date, author and text where they were asked for."""
         parts = any(hit.parts for hit in self.hits)
-        said = ["source", "date", "who", "text"] if self.texts else ["source"]
-        heads = ["rank", "score", *(["parts"] if parts else []), *said]
+        said = ["source", "date", "who", "text"] if self.texts else ["kind", "source"]
+        heads = ["rank", "score", *said, *(["parts"] if parts else [])]
         rows = [
-            [str(hit.rank), f"{hit.score:.3f}", *([_parts(hit)] if parts else []), *self._said(hit)]
+            [str(hit.rank), f"{hit.score:.3f}", *self._said(hit), *([_parts(hit)] if parts else [])]
             for hit in self.hits
         ]
         count = f"{len(self.hits)} hit{'' if len(self.hits) == 1 else 's'}"
@@ -86,11 +86,11 @@ class Ranking:
 
     def _said(self, hit: Hit) -> list[str]:
         if not self.texts:
-            return [f"{hit.source_kind} {hit.source_id}"]
+            return [hit.source_kind, str(hit.source_id)]
         if (known := self.texts.get(hit.passage_id)) is None:
-            return [f"{hit.source_kind} {hit.source_id}", "", "", "(changed or deleted since the search)"]
+            return [str(hit.source_id), "", "", "(changed or deleted since the search)"]
         date = known.created_at.date().isoformat() if known.created_at else ""
-        return [f"{hit.source_kind} {known.source}", date, known.author or "", known.text]
+        return [known.source, date, known.author or f"({hit.source_kind})", known.text]
 
     def __repr__(self) -> str:
         note = f", note={self.note!r}" if self.note else ""

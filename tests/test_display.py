@@ -12,6 +12,12 @@ from carmenta_lab.records import Hit, HitText, Query, Ranking
 from carmenta_lab.retrieval import search, with_texts
 from carmenta_lab.strategies import load as strategy
 
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+
+
 P, Q = UUID(int=1), UUID(int=2)
 HITS = (
     Hit(P, P, "message", 1, 2.5, {"late": 0.5, "z:late": 1.25, "dates": 0.0, "z:dates": 0.0}),
@@ -25,10 +31,10 @@ def test_a_table_aligns_numbers_and_marks_the_best(monkeypatch: pytest.MonkeyPat
     assert str(table).splitlines() == [
         "counts",
         "",
-        " name        n",
-        " ─────────────",
-        " one        9*",
-        " other   1,000",
+        " name       n",
+        " ────────────",
+        " one       9*",
+        " other  1,000",
         "",
         "a note",
     ]
@@ -49,15 +55,15 @@ def test_what_people_wrote_is_text_and_nothing_else() -> None:
 
 
 def test_a_long_text_is_cut_in_print_and_whole_in_html() -> None:
-    table = Table(["text"], [["word " * 100 + "end"]])
-    assert "end" not in str(table)
+    table = Table(["text"], [["word " * 100 + "last"]])
+    assert "last" not in str(table)
     assert "…" in str(table)
     assert "<details>" in table._repr_html_()
-    assert "end" in table._repr_html_()
+    assert "last" in table._repr_html_()
 
 
 def test_a_table_without_rows_has_its_heads() -> None:
-    assert str(Table(["a", "b"], [])).split() == ["a", "b", "─" * 5]
+    assert str(Table(["a", "b"], [])).split() == ["a", "b", "─" * 4]
 
 
 def test_a_ranking_shows_what_each_part_adds_and_that_no_text_was_asked_for() -> None:
@@ -67,18 +73,18 @@ def test_a_ranking_shows_what_each_part_adds_and_that_no_text_was_asked_for() ->
     assert "q1: 2 hits, route exact" in text
     assert "late +1.250" in text
     assert "dates" not in text
-    assert f"memory {Q}" in text
+    assert f"memory   {Q}" in text
     assert text.endswith("cut short")
 
 
 def test_a_hit_whose_text_is_gone_says_so() -> None:
     ranking = Ranking("q1", HITS, texts={P: HitText("m1", "the <key>", "Ann", None)})
-    assert "message m1" in str(ranking)
+    assert "m1" in str(ranking)
     assert "(changed or deleted since the search)" in str(ranking)
     assert "the &lt;key&gt;" in ranking._repr_html_()
 
 
-def test_a_ranking_carries_its_texts_once_they_are_asked_for(sample: Database) -> None:
+def test_a_ranking_carries_its_texts_once_they_are_asked_for(sample: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     from carmenta_lab import find_user
 
     nora = find_user(sample, "nora")
@@ -92,6 +98,8 @@ def test_a_ranking_carries_its_texts_once_they_are_asked_for(sample: Database) -
         said = shown.texts[hit.passage_id]
         assert not said.text.startswith("[")
         assert said.source.startswith("nora")
+        assert said.source in str(shown)
+        monkeypatch.setenv("COLUMNS", "80")
         assert said.source in str(shown)
         if hit.source_kind == "message":
             assert said.author

@@ -41,7 +41,7 @@ def test_a_program_gets_the_figure_and_no_panel(sample: Database, capsys: pytest
 
 def test_the_figures_of_policies_are_readable(sample: Database) -> None:
     names = ["everything", "recent_only", "retrieved_first"]
-    compared = compare_contexts(sample, "sample", names, (300, 1_000), questions_drawn=12)
+    compared = compare_contexts(sample, "sample", policies=names, budgets=[300, 1_000], questions_drawn=12)
     assert problems(figures.evidence_by_budget(compared)) == []
     history = evidence_by_history(sample, "sample", names, 1_000, (20, 100), 6)
     assert set(history.messages) == {20, 100}

@@ -26,6 +26,9 @@ WIDTH = 120
 SHOWN_CHARACTERS = 240
 """Of a text in a printed table."""
 
+UNBROKEN, UNBROKEN_NAME = 16, 40
+"""Characters up to which the texts of a column, and those of the first one, stay on one line."""
+
 _NUMBER = re.compile(r"[-+−]?[\d.,]+")
 
 
@@ -66,8 +69,8 @@ class Table:
         from rich.text import Text
 
         columns = [
-            Column(_line(head), justify=side, overflow="fold", no_wrap=number == 0)
-            for number, (head, side) in enumerate(zip(self.heads, self.sides, strict=True))
+            Column(_line(head), justify=side, overflow="fold", no_wrap=whole)
+            for head, side, whole in zip(self.heads, self.sides, self._whole(), strict=True)
         ]
         caption = Text("\n".join(map(clean, self.notes)), style="none")
         made = Drawn(
@@ -79,10 +82,17 @@ class Table:
             caption_justify="left",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
+            padding=(0, 1, 0, 0),
         )
         for row in self.cells:
             made.add_row(*(_line(cell.text, cell.best) for cell in row))
         return made
+
+    def _whole(self) -> list[bool]:
+        """Which columns are not broken into lines: names in the first, and short texts in the others."""
+        columns = zip(*self.cells, strict=True) if self.rows else [() for _ in self.heads]
+        longest = [max((len(cell.text) for cell in column), default=0) for column in columns]
+        return [length <= (UNBROKEN if number else UNBROKEN_NAME) for number, length in enumerate(longest)]
 
     def __str__(self) -> str:
         return text([self])

@@ -8,7 +8,6 @@ from typing import cast
 import pandas as pd
 from sqlalchemy import text
 
-from carmenta_lab import strategies as registry
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import parse
 from carmenta_lab.experiment import frames
@@ -16,6 +15,7 @@ from carmenta_lab.experiment.compare import SEED, compared
 from carmenta_lab.experiment.comparison import Comparison
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.explaining import parts_of
+from carmenta_lab.experiment.named import Strategy, strategies_of
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import Executed, execute_in_turn
 from carmenta_lab.experiment.tables import ablation_table
@@ -76,7 +76,7 @@ class Ablation:
 def ablate(
     database: Database,
     dataset: str,
-    strategy: str = "evidence",
+    strategy: Strategy = "evidence",
     measure: str = "ndcg@10",
     k: int = 10,
     seed: int = SEED,
@@ -85,17 +85,17 @@ def ablate(
 ) -> Ablation:
     """Run a strategy of signals over the judged questions of a loaded dataset, whole and without each of its parts.
 
-    Parts are its signals, all that read codes of single tokens together, either search for candidates, and the link
-    between a memory and its message. Every question is put to all variants before the next, so that `time`, the
-    median over the questions of a variant's latency to the whole's, is little moved by what else the machine does.
-    `at_most` so many judged questions are asked, evenly spread over their file; 0: all. `progress` is called with the
-    number of questions answered since its last call. UsageError for a strategy that is no weighted sum of signals, and
-    when `k` is below the depth of the measure.
+    The strategy is a name, the path of a file, or a value. Parts are its signals, all that read codes of single tokens
+    together, either search for candidates, and the link between a memory and its message. Every question is put to all
+    variants before the next, so that `time`, the median over the questions of a variant's latency to the whole's, is
+    little moved by what else the machine does. `at_most` so many judged questions are asked, evenly spread over their
+    file; 0: all. `progress` is called with the number of questions answered since its last call. UsageError for a
+    strategy that is no weighted sum of signals, and when `k` is below the depth of the measure.
     """
     parsed = parse(measure)
     if parsed.k is not None and parsed.k > k:
         raise UsageError(f"{parsed} looks at {parsed.k} hits and k is {k}: raise k to {parsed.k} or more.")
-    name, whole = registry.title(strategy), registry.load(strategy)
+    [(name, whole)] = strategies_of(strategy).items()
     if not isinstance(whole, Evidence):
         raise UsageError(f"{name} is no weighted sum of signals: name evidence, evidence_lean, or one made like them.")
     found = variants(whole)
