@@ -476,7 +476,7 @@ def test_the_version_is_that_of_the_package(command: Command) -> None:
         ("search --strategy vector_h", ["vector_halfvec", "vector_hnsw"]),
         ("compare --strategies bm25,hybrid_b", ["bm25,hybrid_bm25"]),
         ("explain --strategies hybrid_bm25,hybrid_b", []),
-        ("context --policy retrieved_", ["retrieved_first"]),
+        ("context --policy retrieved_", ["retrieved_first", "retrieved_first_lean"]),
         ("compare-contexts --policies everything,rec", ["everything,recent_only"]),
         ("load sample", ["sample", "sample_de"]),
         ("users sample_", ["sample_de"]),
@@ -489,3 +489,18 @@ def test_a_shell_completes_names(
     monkeypatch.setenv("COMP_WORDS", f"carmenta-lab {words}")
     monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
     assert command()[1].split() == offered
+
+
+def test_without_a_strategy_or_policy_the_best_that_the_data_allow_is_taken(command: Command) -> None:
+    asked = ("which allergy does Saga have", "--user", "nora", "--json")
+    assert json.loads(command("search", *asked)[1])["strategy"] == "evidence"
+    shown = json.loads(command("explain", *asked)[1])
+    assert list(shown["strategies"]) == ["vector_exact", "evidence"]
+    assert "policy retrieved_first\n" in command("context", "--user", "nora", "--query", asked[0])[1]
+
+
+def test_without_codes_of_tokens_the_lean_ones_are_the_best(fresh: Command, folder: Path) -> None:
+    assert fresh("load", str(folder))[0] == 0
+    asked = ("where is the key", "--user", "ann")
+    assert json.loads(fresh("search", *asked, "--json")[1])["strategy"] == "evidence_lean"
+    assert "policy retrieved_first_lean\n" in fresh("context", "--user", "ann", "--query", asked[0])[1]

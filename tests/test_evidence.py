@@ -135,7 +135,7 @@ def test_policies_are_compared_on_judged_messages_with_other_targets_beside_them
         ({"budgets": [0]}, "at least 1 token"),
         ({"budgets": ["500"]}, "such as 2_000; found '500'"),
         ({"budgets": []}, "no budget is given"),
-        ({"baseline": "default"}, "not among the policies: everything"),
+        ({"baseline": "mission_order"}, "not among the policies: everything"),
     ],
 )
 def test_a_comparison_that_cannot_be_made_is_refused(

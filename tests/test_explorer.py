@@ -13,11 +13,11 @@ from carmenta_lab.postgres import Database
 
 
 def test_whatever_is_picked_the_context_follows(sample: Database) -> None:
-    explorer = Explorer(sample, "sample", "nora", "What is Saga allergic to?", budget=500)
+    explorer = Explorer(sample, "sample", "nora", "What is Saga allergic to?", "mission_order", 500)
     first = explorer.page.value
-    assert "of 500 tokens, policy default" in first
+    assert "of 500 tokens, policy mission_order" in first
     explorer.budget.value = 1_000
-    assert "of 1000 tokens, policy default" in explorer.page.value
+    assert "of 1000 tokens, policy mission_order" in explorer.page.value
     explorer.policy.value = "retrieved_first"
     assert "policy retrieved_first" in explorer.page.value
     before = explorer.context()

@@ -32,7 +32,7 @@ def compare_contexts(
 ) -> None:
     """Compare policies by the share of the judged evidence that their contexts hold, at every budget.
 
-    Example: `carmenta-lab compare-contexts --dataset sample --policies default,retrieved_first --budgets 2000,4000`
+    Example: `carmenta-lab compare-contexts --policies mission_order,retrieved_first --budgets 2000,4000`
     """
     from carmenta_lab.cli.tables import show
     from carmenta_lab.context import load_counter

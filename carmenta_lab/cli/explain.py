@@ -30,10 +30,11 @@ def explain(
     strategies: Annotated[
         str,
         typer.Option(
-            help="Names or paths of strategies, separated by a comma; two stand side by side best.",
+            help="Names or paths of strategies, separated by a comma; two stand side by side best. When not given: "
+            "vector_exact and the best measured one that the user's data allow.",
             autocompletion=strategy_lists,
         ),
-    ] = "vector_exact,hybrid_rrf",
+    ] = "",
     k: Annotated[int, typer.Option(help="Hits of each strategy, 1 to 1000.")] = 5,
     dataset: Annotated[
         str | None,
@@ -53,9 +54,10 @@ def explain(
     from carmenta_lab.names import find_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
+    from carmenta_lab.retrieval.best import best_strategy
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
-    if not names:
+    if strategies and not names:
         raise UsageError("no strategy to explain: name one or two with --strategies.")
     retrievers = {registry.title(name): registry.load(name) for name in names}
     with open_lab() as lab:
@@ -69,6 +71,9 @@ def explain(
             assert mine is not None
             asked, judged = Query("q", mine, query), None
         with lab.user_session(asked.user_id) as session:
+            if not names:
+                best = best_strategy(session, asked.user_id)
+                retrievers = {name: registry.load(name) for name in ("vector_exact", best)}
             found = explained(session, asked, retrievers, k, judged)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))

@@ -64,15 +64,19 @@ InDataset = Annotated[
     typer.Option("--dataset", help="The dataset of the user, where several have one.", autocompletion=dataset_names),
 ]
 Strategy = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="One of `carmenta-lab strategies`, or the path of a file of your own.", autocompletion=strategy_names
+        help="One of `carmenta-lab strategies`, or the path of a file of your own; the best measured one that the "
+        "user's data allow when not given.",
+        autocompletion=strategy_names,
     ),
 ]
 PolicyName = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="One of `carmenta-lab policies`, or the path of a file of your own.", autocompletion=policy_names
+        help="One of `carmenta-lab policies`, or the path of a file of your own; the best measured one that the "
+        "user's data allow when not given.",
+        autocompletion=policy_names,
     ),
 ]
 
@@ -158,7 +162,7 @@ def load(
 def search(
     query: Annotated[str, typer.Argument(help="The question.")],
     user: User,
-    strategy: Strategy = "hybrid_rrf",
+    strategy: Strategy = None,
     k: Annotated[int, typer.Option(help="How many hits, 1 to 1000.")] = 10,
     dataset: InDataset = None,
     as_json: lists.Json = False,
@@ -172,12 +176,16 @@ def search(
     from carmenta_lab.records import Query
     from carmenta_lab.retrieval import search as find
     from carmenta_lab.retrieval import with_texts
+    from carmenta_lab.retrieval.best import best_strategy
     from carmenta_lab.strategies import load as load_strategy
 
-    retriever = load_strategy(strategy)
+    retriever = load_strategy(strategy) if strategy else None
     with open_lab() as lab:
         found = find_user(lab, user, dataset)
         with lab.user_session(found) as session:
+            if retriever is None:
+                strategy = best_strategy(session, found)
+                retriever = load_strategy(strategy)
             ranking = with_texts(session, find(session, retriever, Query(query, found, query), k))
     if as_json:
         hits = [
@@ -199,6 +207,7 @@ def search(
     from carmenta_lab.cli.tables import show
 
     show([ranking.table()])
+    typer.echo(f"strategy {strategy}")
 
 
 app.command()(compare)
@@ -212,7 +221,7 @@ def context(
     query: Annotated[str, typer.Option(help="The question the context is for.")],
     conversation: Annotated[str | None, typer.Option(help="The conversation it is asked in; the latest.")] = None,
     budget: Annotated[int | None, typer.Option(help="Tokens, the question's included.")] = None,
-    policy: PolicyName = "default",
+    policy: PolicyName = None,
     dataset: InDataset = None,
     as_json: lists.Json = False,
 ) -> None:
