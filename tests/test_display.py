@@ -130,3 +130,18 @@ def test_a_load_report_is_its_lines_and_a_table(tmp_path: object) -> None:
     assert "7 lines rejected" in html
     assert "messages.jsonl:5: &lt;not JSON&gt;" in html
     assert "messages.jsonl:6" not in html
+
+
+@pytest.mark.parametrize("columns", [1, 8, 12])
+def test_a_table_wider_than_the_terminal_is_folded_and_loses_nothing(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    heads = ["strategy", *(f"category {n} (31)" for n in range(columns))]
+    rows = [[name, *("0.123",) * columns] for name in ("late_interaction", "evidence_lean")]
+    lines = str(Table(heads, rows)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(" late_interaction") for line in lines)
+    assert "".join("".join(lines).split()).count("3") >= 2 * columns
+    if columns < 12:
+        assert "\n".join(lines).count("0.123") == 2 * columns

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 
 from carmenta_lab.bench.measure import Result
-from carmenta_lab.display import Table
+from carmenta_lab.display import Table, screen
 
 
 def show(tables: Iterable[Table]) -> None:
     """Print tables, as wide as the terminal."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=screen())
     for table in tables:
         console.print(table.drawn())
 

@@ -29,6 +29,9 @@ SHOWN_CHARACTERS = 240
 UNBROKEN, UNBROKEN_NAME = 16, 40
 """Characters up to which the texts of a column, and those of the first one, stay on one line."""
 
+BETWEEN = 2
+"""Characters between columns."""
+
 _NUMBER = re.compile(r"[-+−]?[\d.,]+")
 
 
@@ -62,7 +65,7 @@ class Table:
         return ["right" if found and all(map(_NUMBER.fullmatch, found)) else "left" for found in texts]
 
     def drawn(self) -> "Drawn":
-        """The table for a terminal."""
+        """The table for a terminal of the width that there is."""
         from rich import box
         from rich.table import Column
         from rich.table import Table as Drawn
@@ -70,7 +73,7 @@ class Table:
 
         columns = [
             Column(_line(head), justify=side, overflow="fold", no_wrap=whole)
-            for head, side, whole in zip(self.heads, self.sides, self._whole(), strict=True)
+            for head, side, whole in zip(self.heads, self.sides, self._whole(screen()), strict=True)
         ]
         caption = Text("\n".join(map(clean, self.notes)), style="none")
         made = Drawn(
@@ -88,17 +91,27 @@ class Table:
             made.add_row(*(_line(cell.text, cell.best) for cell in row))
         return made
 
-    def _whole(self) -> list[bool]:
-        """Which columns are not broken into lines: names in the first, and short texts in the others."""
-        columns = zip(*self.cells, strict=True) if self.rows else [() for _ in self.heads]
-        longest = [max((len(cell.text) for cell in column), default=0) for column in columns]
-        return [length <= (UNBROKEN if number else UNBROKEN_NAME) for number, length in enumerate(longest)]
+    def _whole(self, width: int) -> list[bool]:
+        """Which columns are not broken into lines: names in the first, and short ones where the others have room."""
+        longest = [max(map(len, column)) for column in zip(self.heads, *self._texts(), strict=True)]
+        whole = [length <= (UNBROKEN if number else UNBROKEN_NAME) for number, length in enumerate(longest)]
+        needed = sum(length if kept else UNBROKEN for length, kept in zip(longest, whole, strict=True))
+        fits = needed + BETWEEN * len(longest) <= width
+        return whole if fits else [kept and not number for number, kept in enumerate(whole)]
+
+    def _texts(self) -> list[list[str]]:
+        return [[cell.text for cell in row] for row in self.cells]
 
     def __str__(self) -> str:
         return text([self])
 
     def _repr_html_(self) -> str:
         return html([self])
+
+
+def screen() -> int:
+    """How many characters a line has."""
+    return get_terminal_size((WIDTH, 24)).columns
 
 
 def _line(content: str, best: bool = False) -> "Text":
@@ -119,7 +132,7 @@ def text(tables: Iterable[Table]) -> str:
     from rich.console import Console
 
     file = StringIO()
-    console = Console(file=file, width=get_terminal_size((WIDTH, 24)).columns, color_system=None, highlight=False)
+    console = Console(file=file, width=screen(), color_system=None, highlight=False)
     for number, table in enumerate(tables):
         if number:
             console.print()
