@@ -296,4 +296,4 @@ def main() -> None:
     """Entry point of `carmenta-lab`."""
     with _one_sentence():
         read_settings()
-        app()
+        app(prog_name="carmenta-lab")  # whatever started it: a shell completes by this name
