@@ -2,8 +2,8 @@
 
 lab = open_lab()                                      # starts the embedded server, migrates
 load(lab, "sample")                                   # a folder under data/, or any path
-result = compare(lab, "sample", ["vector_exact", "hybrid_rrf"])
-result.quality                                        # strategy, measure, mean, low, high
+result = compare(lab, "sample", strategies=["vector_exact", "hybrid_rrf"])
+print(result)                                         # strategies by measures: mean [low, high]
 """
 
 from importlib import import_module

@@ -10,6 +10,7 @@ from IPython.display import display
 from sqlalchemy import select
 
 from carmenta_lab.context import BundledCounter, Context, gather, pack, policies
+from carmenta_lab.context.best import best_policy
 from carmenta_lab.context.material import Material
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.embedding import load_embedder
@@ -33,7 +34,7 @@ class Explorer:
     """
 
     def __init__(
-        self, database: Database, dataset: str, user: str, question: str, policy: str = "default", budget: int = 1_000
+        self, database: Database, dataset: str, user: str, question: str, policy: str | None = None, budget: int = 1_000
     ) -> None:
         self._database = database
         self._sizes = Sizes(BundledCounter())
@@ -46,6 +47,9 @@ class Explorer:
                 .order_by(loaded_users.c.external_id)
             )
             self._users = {str(name): key for name, key in rows}
+        if policy is None:
+            with database.user_session(self._users[user]) as session:
+                policy = best_policy(session, self._users[user])
         wide, half = widgets.Layout(width="98%"), widgets.Layout(width="32%")
         names = sorted({*policies.names(), policy})
         nearest = min(BUDGETS, key=lambda one: (abs(one - budget), one))

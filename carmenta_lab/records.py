@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
+from carmenta_lab.display import Table
+
 SourceKind: TypeAlias = Literal["message", "memory", "document"]
 """What a passage stands for, and what judgements are about."""
 
@@ -38,18 +40,74 @@ class Hit:
     parts: Mapping[str, float] = field(default_factory=dict)  # the score of every part, by the part's name
 
 
+WEIGHED = "z:"
+"""Before the name of a part: what it adds to the score, beside its raw score under the bare name."""
+
+
+@dataclass(frozen=True, slots=True)
+class HitText:
+    """What a hit says, as a person reads it."""
+
+    source: str  # as the dataset gives it, else the uuid
+    text: str  # without date and author
+    author: str | None
+    created_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The hits of one query, best first, each source once."""
+    """The hits of one query, best first, each source once; printed, it is a table.
+
+    `retrieval.with_texts` adds what the hits say: a search does not read it.
+    """
 
     query_id: str
     hits: tuple[Hit, ...]
     route: str = ""  # how it was searched: "exact", "hnsw", "fulltext", ...
     note: str = ""  # what the reader must know: "no searchable word in the query", ...
+    texts: Mapping[UUID, HitText] = field(default_factory=dict)  # by the hit's passage, once they were asked for
 
     def sources(self) -> list[UUID]:
         """Source ids, best first."""
         return [hit.source_id for hit in self.hits]
+
+    def table(self) -> Table:
+        """A row a hit: rank, score, its parts, and source, date, author and text where they were asked for."""
+        parts = any(hit.parts for hit in self.hits)
+        said = ["source", "date", "who", "text"] if self.texts else ["kind", "source"]
+        heads = ["rank", "score", *said, *(["parts"] if parts else [])]
+        rows = [
+            [str(hit.rank), f"{hit.score:.3f}", *self._said(hit), *([_parts(hit)] if parts else [])]
+            for hit in self.hits
+        ]
+        count = f"{len(self.hits)} hit{'' if len(self.hits) == 1 else 's'}"
+        route = f", route {self.route}" if self.route else ""
+        return Table(heads, rows, f"{self.query_id}: {count}{route}", [self.note] if self.note else [])
+
+    def _said(self, hit: Hit) -> list[str]:
+        if not self.texts:
+            return [hit.source_kind, str(hit.source_id)]
+        if (known := self.texts.get(hit.passage_id)) is None:
+            return [str(hit.source_id), "", "", "(changed or deleted since the search)"]
+        date = known.created_at.date().isoformat() if known.created_at else ""
+        return [known.source, date, known.author or f"({hit.source_kind})", known.text]
+
+    def __repr__(self) -> str:
+        note = f", note={self.note!r}" if self.note else ""
+        return f"<Ranking of {self.query_id!r}: {len(self.hits)} hits, route={self.route!r}{note}>"
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _parts(hit: Hit) -> str:
+    """What each part adds to the score where that is known, else its own score; parts of no effect are left out."""
+    weighed = {name.removeprefix(WEIGHED): value for name, value in hit.parts.items() if name.startswith(WEIGHED)}
+    shown = (weighed or hit.parts).items()
+    return ", ".join(f"{name} {value:{'+' if weighed else ''}.3f}" for name, value in shown if abs(value) >= 0.0005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +151,4 @@ class Difference:
     won: int
     lost: int
     tied: int
+    p: float = 1.0  # how often chance alone would give as large a difference, 0 to 1

@@ -170,3 +170,15 @@ def test_what_is_of_one_piece_is_refused(sample: Database) -> None:
         ablate(sample, "sample", "fulltext")
     with pytest.raises(UsageError, match=r"ndcg@20 looks at 20 hits and k is 10"):
         ablate(sample, "sample", measure="ndcg@20")
+
+
+def test_an_ablation_prints_a_row_a_part_and_marks_what_is_no_chance(ablation: Ablation) -> None:
+    text, html = str(ablation), ablation._repr_html_()
+    assert (
+        repr(ablation)
+        == f"<Ablation of evidence: ndcg@10 {ablation.whole:.3f}, {len(ablation.table)} parts switched off>"
+    )
+    for row in ablation.table.itertuples():
+        assert row.without in text
+        assert f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" in html
+    assert text.count("] ▼") == (ablation.table[ablation.table.difference < 0].p_holm < 0.05).sum()

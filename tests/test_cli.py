@@ -76,7 +76,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_help_of_every_command_has_an_example(command: Command) -> None:
-    for words in (["run"], ["load"], ["search"], ["compare"], ["explain"], ["import"], ["context"], ["bench"]):
+    for words in (
+        ["datasets"],
+        ["users"],
+        ["strategies"],
+        ["policies"],
+        ["run"],
+        ["load"],
+        ["search"],
+        ["compare"],
+        ["explain"],
+        ["import"],
+        ["context"],
+        ["bench"],
+    ):
         code, out, _ = command(*words, "--help")
         assert code == 0
         assert "Example" in out, words
@@ -121,6 +134,7 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         (("db", "reset", "--confirm", "carmenta_"), "is not its name"),
         (("db", "migrate", "base"), "nothing was dropped"),
         (("db", "url", "--role", "root"), "Invalid value for"),
+        (("users", "nothing"), "unknown loaded dataset 'nothing'"),
         (("frobnicate",), "No such command"),
     ],
 )
@@ -159,7 +173,7 @@ def test_a_folder_is_loaded_searched_compared_and_shown(fresh: Command, folder: 
     hits = json.loads(out)["hits"]
     assert code == 0
     assert [hit["source_kind"] for hit in hits] == ["message"]
-    assert set(hits[0]) == {"rank", "score", "source", "source_kind", "created_at", "text", "parts"}
+    assert set(hits[0]) == {"rank", "score", "source", "source_kind", "created_at", "author", "text", "parts"}
 
     result = tmp_path / "out.json"
     strategies = ["vector_exact", "fulltext_or"]
@@ -407,3 +421,86 @@ def test_the_sql_of_a_migration_is_printed_without_a_server(
     assert code == 0
     assert "CREATE TABLE carmenta.messages" in out
     assert not (tmp_path / "nothing").exists()
+
+
+def test_lists_say_what_is_there_what_it_is_and_what_it_needs(command: Command) -> None:
+    code, out, _ = command("datasets", "--json")
+    found = {one["name"]: one for one in json.loads(out)}
+    assert code == 0
+    assert found["sample"]["what"] == "three lives with an assistant, judged"
+    assert (found["sample"]["users"], found["sample"]["needs"]) == (3, "")
+    assert found["sample_de"]["needs"] == "carmenta-lab load sample_de"
+    assert found["sample_de"]["loaded_from"] is None
+
+    code, out, _ = command("users", "sample", "--json")
+    people = json.loads(out)
+    assert [one["name"] for one in people] == ["nora", "priya", "tomasz"]
+    assert sum(one["questions"] for one in people) == found["sample"]["questions"]
+    assert all(one["messages"] > 100 and one["dataset"] == "sample" for one in people)
+    assert json.loads(command("users", "--json")[1]) == people
+
+    needs = {one["name"]: one["needs"] for one in json.loads(command("strategies", "--json")[1])}
+    assert needs["bm25"] == ""
+    assert needs["vector_exact"] == "vectors of all-MiniLM-L6-v2"
+    assert needs["evidence"].endswith("token codes (load --tokens)")
+    policies = {one["name"]: one for one in json.loads(command("policies", "--json")[1])}
+    assert policies["retrieved_first"]["needs"].startswith("evidence: ")
+    assert policies["recent_only"]["needs"] == ""
+    assert policies["naive_top_k"]["what"] == "Are the ten nearest vectors enough? What most tutorials build."
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("datasets",), "three lives"),
+        (("users",), "tomasz"),
+        (("strategies",), "trigram"),
+        (("policies",), "recent_only"),
+    ],
+)
+def test_lists_are_tables_unless_json_is_asked_for(command: Command, words: tuple[str, ...], says: str) -> None:
+    code, out, _ = command(*words)
+    assert code == 0
+    assert says in " ".join(out.split())
+
+
+def test_the_version_is_that_of_the_package(command: Command) -> None:
+    from importlib.metadata import version
+
+    assert command("--version")[:2] == (0, f"carmenta-lab {version('carmenta-lab')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("search --strategy vector_h", ["vector_halfvec", "vector_hnsw"]),
+        ("compare --strategies bm25,hybrid_b", ["bm25,hybrid_bm25"]),
+        ("explain --strategies hybrid_bm25,hybrid_b", []),
+        ("context --policy retrieved_", ["retrieved_first", "retrieved_first_lean"]),
+        ("compare-contexts --policies everything,rec", ["everything,recent_only"]),
+        ("load sample", ["sample", "sample_de"]),
+        ("users sample_", ["sample_de"]),
+    ],
+)
+def test_a_shell_completes_names(
+    words: str, offered: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_CARMENTA_LAB_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"carmenta-lab {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    assert command()[1].split() == offered
+
+
+def test_without_a_strategy_or_policy_the_best_that_the_data_allow_is_taken(command: Command) -> None:
+    asked = ("which allergy does Saga have", "--user", "nora", "--json")
+    assert json.loads(command("search", *asked)[1])["strategy"] == "evidence"
+    shown = json.loads(command("explain", *asked)[1])
+    assert list(shown["strategies"]) == ["vector_exact", "evidence"]
+    assert "policy retrieved_first\n" in command("context", "--user", "nora", "--query", asked[0])[1]
+
+
+def test_without_codes_of_tokens_the_lean_ones_are_the_best(fresh: Command, folder: Path) -> None:
+    assert fresh("load", str(folder))[0] == 0
+    asked = ("where is the key", "--user", "ann")
+    assert json.loads(fresh("search", *asked, "--json")[1])["strategy"] == "evidence_lean"
+    assert "policy retrieved_first_lean\n" in fresh("context", "--user", "ann", "--query", asked[0])[1]

@@ -32,7 +32,7 @@ from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import Query
 
 USER = UUID(int=1)
-DEFAULT = policies.load("default")
+MISSION = policies.load("mission_order")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class WordCounter:
 
 
 def in_full(messages: int, last: int) -> Policy:
-    """The default, with only the last messages untouched and older ones as they are stored."""
-    return replace(DEFAULT, tiers=(Tier(last), Tier(messages - last, 0.5)), compression="stored")
+    """The mission's order, with only the last messages untouched and older ones as they are stored."""
+    return replace(MISSION, tiers=(Tier(last), Tier(messages - last, 0.5)), compression="stored")
 
 
 def said(number: int, text: str | None, role: Any = "user", **more: Any) -> Said:
@@ -60,7 +60,7 @@ def found(number: int, text: str, rank: int = 1, kind: Any = "memory", **more: A
     return Found(UUID(int=1000 + number), f"k{number}", kind, "Memory: ", text, rank, 1 / rank, **more)
 
 
-def packed(material: Material, budget: int, policy: Policy = DEFAULT, overhead: int = 0) -> Context:
+def packed(material: Material, budget: int, policy: Policy = MISSION, overhead: int = 0) -> Context:
     return pack(material, policy, budget, WordCounter(overhead=overhead), "test")
 
 
@@ -144,7 +144,7 @@ def test_the_budget_is_never_exceeded(
     material: Material, budget: int, shares: tuple[Share, Share, Share], overhead: int, compression: Any
 ) -> None:
     tiers = (Tier(3), Tier(5, 0.6), Tier(20, 0.3))
-    policy = replace(DEFAULT, profile=shares[0], conversation=shares[1], retrieved=shares[2], tiers=tiers)
+    policy = replace(MISSION, profile=shares[0], conversation=shares[1], retrieved=shares[2], tiers=tiers)
     policy = replace(policy, compression=compression, order=("profile", "retrieved", "conversation"))
     counter = replace(BundledCounter(), overhead=overhead)
     context = pack(material, policy, budget, counter)
@@ -200,7 +200,7 @@ def anthropic_faults(request: dict[str, Any]) -> list[str]:
 @settings(max_examples=100, deadline=None)
 @given(MATERIAL, st.integers(10, 400), st.booleans())
 def test_both_lists_have_the_shapes_that_the_apis_document(material: Material, budget: int, early: bool) -> None:
-    policy = replace(DEFAULT, order=("profile", "retrieved", "conversation")) if early else DEFAULT
+    policy = replace(MISSION, order=("profile", "retrieved", "conversation")) if early else MISSION
     context = packed(material, budget, policy)
     assert openai_faults(context.as_messages()) == []
     assert anthropic_faults(context.as_anthropic()) == []
@@ -290,7 +290,7 @@ def test_most_of_the_budget_is_used_when_there_is_enough_to_say(budget: int, len
     texts = [" ".join([f"w{number}"] * length) for number, length in enumerate(lengths)]
     talk = tuple(said(number, text, ("user", "assistant")[number % 2]) for number, text in enumerate(texts))
     facts = tuple(found(number, f"fact number {number}", number + 1) for number in range(memories))
-    context = packed(Material(QUERY, None, "", talk, facts), budget, replace(DEFAULT, tiers=(Tier(10), Tier(190, 0.9))))
+    context = packed(Material(QUERY, None, "", talk, facts), budget, replace(MISSION, tiers=(Tier(10), Tier(190, 0.9))))
     enough = sum(lengths) + 4 * memories + 2 >= budget
     assert not enough or context.tokens >= 0.95 * budget
 
@@ -473,6 +473,9 @@ def test_html_escapes_and_explain_lists_everything() -> None:
     assert "&lt;b&gt;bold" in html
     assert "<script>" not in html
     assert "left out: 1" in html
+    assert repr(context).startswith(f"<Context: {context.tokens} of 60 tokens, policy test")
+    assert "<b>bold</b> & co" in str(context)
+    assert str(context).endswith("left out: 1")
     lines = context.explain().splitlines()
     assert lines[0] == f"{context.tokens} of 60 tokens, policy test"
     assert len(lines) == 1 + len(context.blocks) + 1 + len(context.dropped)
@@ -499,8 +502,8 @@ def test_a_policy_may_lie_outside_the_package(tmp_path: Path) -> None:
 
 
 def test_an_unknown_policy_lists_the_known() -> None:
-    with pytest.raises(UnknownName, match=r"Did you mean 'default'\? Known: .*default"):
-        policies.load("defualt")
+    with pytest.raises(UnknownName, match=r"Did you mean 'mission_order'\? Known: .*mission_order"):
+        policies.load("mission_oder")
 
 
 @pytest.mark.parametrize(
@@ -515,7 +518,7 @@ def test_an_unknown_policy_lists_the_known() -> None:
 )
 def test_a_policy_that_cannot_be_kept_is_refused(change: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        replace(DEFAULT, **change)
+        replace(MISSION, **change)
 
 
 def test_a_share_below_its_floor_is_refused() -> None:
@@ -530,7 +533,7 @@ def test_a_tier_that_cannot_be_kept_is_refused(messages: int, keep: float) -> No
 
 
 def test_tiers_go_from_the_newest_back() -> None:
-    policy = replace(DEFAULT, tiers=(Tier(2), Tier(1, 0.6), Tier(3, 0.3)))
+    policy = replace(MISSION, tiers=(Tier(2), Tier(1, 0.6), Tier(3, 0.3)))
     assert policy.messages == 6
     assert [policy.keep(age) for age in range(7)] == [1, 1, 0.6, 0.3, 0.3, 0.3, 0.3]
 
@@ -588,7 +591,7 @@ class Loaded:
         asked_at = None if minute is None else datetime(2025, 3, 1, minute // 60, minute % 60, tzinfo=UTC)
         query = Query("q", self.id("user", user), ask, asked_at=asked_at)
         with self.database.user_session(query.user_id) as session:
-            return assemble(session, query, **more)
+            return assemble(session, query, **{"policy": "mission_order"} | more)
 
 
 def write(folder: Path, name: str, lines: list[dict[str, Any]]) -> None:
@@ -662,7 +665,7 @@ def test_an_older_message_stands_as_its_compressed_text(loaded: Loaded) -> None:
 
 def test_only_the_last_messages_are_read(loaded: Loaded) -> None:
     assert of_kind(loaded.context(policy=in_full(2, 1)), "message") == ["b6", "b7"]
-    assert of_kind(loaded.context(policy=replace(DEFAULT, tiers=())), "message") == []
+    assert of_kind(loaded.context(policy=replace(MISSION, tiers=())), "message") == []
 
 
 def test_a_conversation_may_be_named(loaded: Loaded) -> None:
@@ -680,7 +683,7 @@ def test_a_user_without_memories_gets_passages_that_do_not_stand_already(loaded:
 
 
 def test_a_replaced_message_is_no_passage(loaded: Loaded) -> None:
-    policy = replace(DEFAULT, tiers=())
+    policy = replace(MISSION, tiers=())
     context = loaded.context(policy=policy)
     assert reasons(context)["b3"] == "replaced by b5"
     assert "b5" in of_kind(context, "passage")
@@ -739,7 +742,7 @@ def test_three_statements_of_columns_beside_the_search(loaded: Loaded, minute: i
         as_user(session, query.user_id),
         statements(session) as seen,
     ):
-        assemble(session, query)
+        assemble(session, query, policy="mission_order")
     others = [statement for statement in seen if "set_config" not in statement and "<=>" not in statement]
     reads = [statement for statement in others if not statement.lstrip().startswith("UPDATE")]
     assert len(reads) == expected <= 3

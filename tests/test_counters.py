@@ -48,7 +48,7 @@ TEXTS = st.text(alphabet=st.sampled_from("tea b1.\n 猫"), min_size=1, max_size=
 def test_the_budget_holds_for_the_messages_as_they_are_sent(texts: list[str], budget: int) -> None:
     counter = TiktokenCounter(ENCODING)
     talk = tuple(said(number, text) for number, text in enumerate(texts))
-    context = pack(Material(QUERY, said=talk), policies.load("default"), budget, counter)
+    context = pack(Material(QUERY, said=talk), policies.load("mission_order"), budget, counter)
     assert sum(counter.count([message["content"] for message in context.as_messages()])) <= context.tokens <= budget
 
 
@@ -149,7 +149,7 @@ def test_every_failure_of_the_endpoint_is_said(model: Endpoint, answer: tuple[in
 
 def test_a_failure_falls_back_to_sentences_with_a_note(model: Endpoint) -> None:
     talk = tuple(said(n, f"It rained {n} times. The tea of cup {n} was green. We slept.") for n in range(30))
-    policy, counter = policies.load("default"), BundledCounter()
+    policy, counter = policies.load("mission_order"), BundledCounter()
     Model.answers += [completion("Rain; green tea."), (503, "busy")]
     found = shortened(Material(QUERY, said=talk), policy, 4_000, Sizes(counter), model)
     context = pack(found, policy, 4_000, counter)

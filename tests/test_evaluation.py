@@ -6,6 +6,7 @@ from math import log2
 from uuid import UUID
 
 import ir_measures
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.evaluation import (
     Measure,
     average_precision,
+    holm,
     interval,
     ndcg,
     paired,
@@ -253,3 +255,20 @@ def test_what_cannot_be_resampled_is_refused_in_a_sentence() -> None:
         interval([0.5], seed=1, samples=0)
     with pytest.raises(UsageError, match="2 values and 1 baselines"):
         paired([0.5, 0.5], [0.5], seed=1)
+
+
+def test_holm_multiplies_by_the_comparisons_left_and_never_falls() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 * .01, then 2 * .03, then max(.06, .04)
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_difference_is_beyond_chance_where_its_interval_leaves_out_0() -> None:
+    random = np.random.default_rng(3)
+    for shift in (-0.6, -0.2, 0.0, 0.1, 0.3, 0.8):
+        values = random.normal(shift, 1, 60).tolist()
+        found = paired(values, [0.0] * 60, seed=7)
+        assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+        assert 0 < found.p <= 1
+    assert paired([1.0], [0.0], seed=7).p == 1.0
+    assert paired([0.5, 0.5], [0.5, 0.5], seed=7).p == 1.0

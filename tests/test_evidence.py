@@ -103,7 +103,7 @@ def bikes(database: Database, tmp_path: Path) -> tuple[Database, str]:
 def test_policies_are_compared_on_judged_messages_with_other_targets_beside_them(bikes: tuple[Database, str]) -> None:
     database, name = bikes
     names = ["recent_only", "retrieved_first", "everything"]
-    found = compare_contexts(database, name, names, (60, 2_000))
+    found = compare_contexts(database, name, policies=names, budgets=[60, 2_000])
     assert found.queries == 1  # q2 is judged by a memory alone
     held = found.evidence.set_index(["policy", "budget"])
     assert held.loc[("recent_only", 2_000), "mean"] == 0
@@ -119,13 +119,24 @@ def test_policies_are_compared_on_judged_messages_with_other_targets_beside_them
     assert shown["policies"]["everything"]["60"]["mean"] == 0
     assert {"mean", "low", "high"} <= shown["policies"]["everything"]["2000"].keys()
     assert shown["circumstances"]["counter"] == "all-MiniLM-L6-v2"
-    again = compare_contexts(database, name, names, (60, 2_000))
+    text = str(found)
+    assert "1 questions" in text
+    assert text.count("1.000 [1.000, 1.000]*") == 3  # the best of either budget, once tied
+    assert "2,000 tokens" in text
+    assert found._repr_html_().count("<table") == 1
+    assert repr(found).endswith("recent_only, retrieved_first, everything; budgets 60, 2,000>")
+    again = compare_contexts(database, name, policies=names, budgets=[60, 2_000])
     assert again.scores.equals(found.scores)
 
 
 @pytest.mark.parametrize(
     ("more", "match"),
-    [({"budgets": (0,)}, "at least 1 token"), ({"baseline": "default"}, "not among the policies: everything")],
+    [
+        ({"budgets": [0]}, "at least 1 token"),
+        ({"budgets": ["500"]}, "such as 2_000; found '500'"),
+        ({"budgets": []}, "no budget is given"),
+        ({"baseline": "mission_order"}, "not among the policies: everything"),
+    ],
 )
 def test_a_comparison_that_cannot_be_made_is_refused(
     bikes: tuple[Database, str], more: dict[str, Any], match: str

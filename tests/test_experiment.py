@@ -238,3 +238,26 @@ def test_other_judgements_are_other_questions(comparison: Comparison) -> None:
     }
     assert replace(questions, judgements=other).fingerprint() != questions.fingerprint()
     assert replace(questions).fingerprint() == questions.fingerprint()
+
+
+def test_a_comparison_prints_strategies_by_measures_with_the_best_and_what_is_no_chance(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    text, html = str(comparison), comparison._repr_html_()
+    assert repr(comparison) == "<Comparison on 'sample': 238 questions, vector_exact, fulltext_or, hybrid_rrf>"
+    for measure in MEASURES:
+        best = comparison.quality[comparison.quality.measure == measure]["mean"].max()
+        assert text.count(f"{best:.3f} [") == 1
+        assert f"<strong>{best:.3f} [" in html
+    assert text.count("]*") == len(MEASURES)
+    marked = comparison.differences[comparison.differences.p_holm < 0.05]
+    assert text.count("] ▼") + text.count("] ▲") == len(marked)
+    assert len(marked) == 4
+    assert "Holm-corrected for 2 comparisons" in text
+
+
+def test_p_is_corrected_within_a_measure(comparison: Comparison) -> None:
+    for _, rows in comparison.differences.groupby("measure"):
+        low, high = sorted(rows.p)
+        assert sorted(rows.p_holm) == pytest.approx(sorted([min(1, 2 * low), max(min(1, 2 * low), high)]))

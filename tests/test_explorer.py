@@ -13,11 +13,11 @@ from carmenta_lab.postgres import Database
 
 
 def test_whatever_is_picked_the_context_follows(sample: Database) -> None:
-    explorer = Explorer(sample, "sample", "nora", "What is Saga allergic to?", budget=500)
+    explorer = Explorer(sample, "sample", "nora", "What is Saga allergic to?", "mission_order", 500)
     first = explorer.page.value
-    assert "of 500 tokens, policy default" in first
+    assert "of 500 tokens, policy mission_order" in first
     explorer.budget.value = 1_000
-    assert "of 1000 tokens, policy default" in explorer.page.value
+    assert "of 1000 tokens, policy mission_order" in explorer.page.value
     explorer.policy.value = "retrieved_first"
     assert "policy retrieved_first" in explorer.page.value
     before = explorer.context()
@@ -41,7 +41,7 @@ def test_a_program_gets_the_figure_and_no_panel(sample: Database, capsys: pytest
 
 def test_the_figures_of_policies_are_readable(sample: Database) -> None:
     names = ["everything", "recent_only", "retrieved_first"]
-    compared = compare_contexts(sample, "sample", names, (300, 1_000), questions_drawn=12)
+    compared = compare_contexts(sample, "sample", policies=names, budgets=[300, 1_000], questions_drawn=12)
     assert problems(figures.evidence_by_budget(compared)) == []
     history = evidence_by_history(sample, "sample", names, 1_000, (20, 100), 6)
     assert set(history.messages) == {20, 100}

@@ -334,7 +334,7 @@ def context(messages: int, budget: int, reasons: int, tokens: int = 12) -> Conte
     )
     why = [f"{'because of a rather long-winded circumstance ' * 2}{chr(97 + n)}" for n in range(reasons)]
     dropped = tuple(Dropped(f"m{n}", "memory", 1000 * n, why[n]) for n in range(reasons))
-    return Context(blocks, dropped, sum(block.tokens for block in blocks), budget, "default")
+    return Context(blocks, dropped, sum(block.tokens for block in blocks), budget, "mission_order")
 
 
 @pytest.mark.parametrize(

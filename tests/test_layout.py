@@ -7,6 +7,7 @@ import carmenta_lab
 
 PACKAGE = Path(carmenta_lab.__file__).parent
 FLOORS = (
+    {"display"},
     {"errors", "records", "resources", "text"},
     {"settings", "ids"},
     {"schema"},

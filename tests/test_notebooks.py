@@ -20,7 +20,7 @@ from carmenta_lab import resources, runner
 
 NAMES = ["01_schema", "02_loading", "03_retrieval", "04_context", "05_signals", "06_scale"]
 CHECKED = "nbval-check-output"
-PARAMETER = re.compile(r"(\w+): (str|int|float|bool|list\[str\]) = (.+?)  +# \S.*")
+PARAMETER = re.compile(r"(\w+): (str|int|float|bool|list\[(?:str|int)\]) = (.+?)  +# \S.*")
 
 
 def read(name: str) -> Any:

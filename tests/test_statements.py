@@ -109,7 +109,7 @@ def exercise(database: Database) -> None:
     with database.user_session(NORA) as session:
         for name in strategies.names():
             search(session, strategies.load(name), Query("q", NORA, ASKED), 5)
-        for policy in ("default", "retrieved_first"):
+        for policy in ("mission_order", "retrieved_first"):
             assemble(session, Query("q", NORA, ASKED), policy=policy, budget_tokens=2_000)
     repair(database, NORA)
 

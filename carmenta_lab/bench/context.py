@@ -199,8 +199,8 @@ def _flat(database: Database, short: UUID, long: UUID, rows: int, repeats: int) 
 
 
 def _policy(database: Database, user: UUID, rows: int, repeats: int) -> list[Result]:
-    """Packing by the default policy with compression against without, everything read and counted before."""
-    policy, counter = policies.load("default"), BundledCounter()
+    """Packing by `mission_order` with compression against without, everything read and counted before."""
+    policy, counter = policies.load("mission_order"), BundledCounter()
     with database.user_session(user) as session:
         read, found = _ours(session, user, _ranking(session, user))()
     material = Material(_query(user), read.profile, read.profile_source, read.said, found)

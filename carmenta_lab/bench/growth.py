@@ -82,7 +82,7 @@ def _contexts(one: Asker) -> Callable[[], None]:
     def ask() -> None:
         with one.database.user_session(one.query.user_id) as session:
             for vector, text in zip(one.vectors, one.texts, strict=True):
-                assemble(session, replace(one.query, text=text), vector=vector)
+                assemble(session, replace(one.query, text=text), policy="mission_order", vector=vector)
 
     return ask
 

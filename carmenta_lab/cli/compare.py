@@ -4,16 +4,25 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from carmenta_lab.cli.completing import dataset_names, strategy_lists
 from carmenta_lab.cli.progress import loading, steps
 from carmenta_lab.cli.workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import UsageError, WorseThanBaseline
 
 
 def compare(
-    dataset: Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")] = "sample",
-    strategies: Annotated[str, typer.Option(help="Names or paths, separated by commas; all when not given.")] = "",
+    dataset: Annotated[
+        str,
+        typer.Option(help="A dataset under data/ by name, or the path of a folder.", autocompletion=dataset_names),
+    ] = "sample",
+    strategies: Annotated[
+        str,
+        typer.Option(
+            help="Names or paths, separated by commas; all of `carmenta-lab strategies` when not given.",
+            autocompletion=strategy_lists,
+        ),
+    ] = "",
     measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
     k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
     baseline: Annotated[
@@ -46,7 +55,7 @@ def compare(
     As a gate: `carmenta-lab compare --baseline result.json --fail-if-worse 0.02`
     """
     from carmenta_lab import strategies as registry
-    from carmenta_lab.cli.tables import comparison_tables
+    from carmenta_lab.cli.tables import show
     from carmenta_lab.experiment.compare import compare as measure
     from carmenta_lab.experiment.earlier import worse
     from carmenta_lab.experiment.questions import vectors_needed
@@ -82,8 +91,7 @@ def compare(
     else:
         if json_file is not None:
             _write(json_file, result.json_text())
-        for table in comparison_tables(result):
-            Console().print(table)
+        show(result.tables())
     if fail_if_worse is not None and (lost := worse(result, fail_if_worse)):
         raise WorseThanBaseline(" ".join(lost))
 

@@ -1,24 +1,28 @@
 """The command that compares context policies by the evidence they hold."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from carmenta_lab.cli.completing import dataset_names, policy_lists
 from carmenta_lab.cli.progress import loading, steps
 from carmenta_lab.errors import UsageError
 
-if TYPE_CHECKING:
-    from carmenta_lab.experiment.contexts import ContextComparison
-
 
 def compare_contexts(
-    dataset: Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")] = "sample",
-    policies: Annotated[str, typer.Option(help="Names or paths, separated by commas; all when not given.")] = "",
+    dataset: Annotated[
+        str,
+        typer.Option(help="A dataset under data/ by name, or the path of a folder.", autocompletion=dataset_names),
+    ] = "sample",
+    policies: Annotated[
+        str,
+        typer.Option(
+            help="Names or paths, separated by commas; all of `carmenta-lab policies` when not given.",
+            autocompletion=policy_lists,
+        ),
+    ] = "",
     budgets: Annotated[str, typer.Option(help="Tokens, separated by commas.")] = "500,1000,2000,4000,8000",
     baseline: Annotated[str | None, typer.Option(help="The policy others are paired with; the first named.")] = None,
     counter: Annotated[str | None, typer.Option(help="How tokens are counted: the bundled tokenizer's.")] = None,
@@ -28,8 +32,9 @@ def compare_contexts(
 ) -> None:
     """Compare policies by the share of the judged evidence that their contexts hold, at every budget.
 
-    Example: `carmenta-lab compare-contexts --dataset sample --policies default,retrieved_first --budgets 2000,4000`
+    Example: `carmenta-lab compare-contexts --policies mission_order,retrieved_first --budgets 2000,4000`
     """
+    from carmenta_lab.cli.tables import show
     from carmenta_lab.context import load_counter
     from carmenta_lab.context import policies as registry
     from carmenta_lab.experiment.contexts import compare_contexts as measure
@@ -54,32 +59,7 @@ def compare_contexts(
             json_file.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{json_file} cannot be written: {error.strerror}.") from None
-    for table in contexts_tables(result):
-        Console().print(table)
-
-
-def contexts_tables(result: "ContextComparison") -> list[Table]:
-    """Evidence held at every budget, with intervals, and what of all targets; then the paired differences."""
-    title = f"{result.dataset}: share of the evidence of {result.queries} questions, mean [95 % interval]"
-    heads = [f"{budget:,} tokens" for budget in result.budgets]
-    held = Table("policy", *heads, title=title)
-    every = Table("policy", *heads, title="memories and documents counted as well")
-    for name in result.policies:
-        rows = result.evidence[result.evidence.policy == name]
-        held.add_row(name, *[f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows.itertuples()])
-        every.add_row(name, *[f"{row.every_target:.3f}" for row in rows.itertuples()])
-    tables = [held] if (result.scores.evidence == result.scores.every_target).all() else [held, every]
-    if len(result.differences):
-        title = f"against {result.differences.baseline.iloc[0]}: difference [95 % interval], won/lost"
-        paired = Table("policy", *heads, title=title)
-        for policy, rows in result.differences.groupby("policy", sort=False):
-            paired.add_row(str(policy), *_differences(list(rows.itertuples())))
-        tables.append(paired)
-    return tables
-
-
-def _differences(rows: Sequence[object]) -> list[str]:
-    return [f"{r.mean:+.3f} [{r.low:+.3f}, {r.high:+.3f}], {r.won}/{r.lost}" for r in rows]  # type: ignore[attr-defined]
+    show(result.tables())
 
 
 def _numbers(text: str) -> list[int]:

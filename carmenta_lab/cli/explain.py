@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from carmenta_lab.cli.completing import dataset_names, strategy_lists
 from carmenta_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 200
 EVIDENCE = "bold green"
+MARK = "●"
+"""Before evidence: colour alone is lost in a file, and on some eyes."""
 
 
 def explain(
@@ -25,10 +28,18 @@ def explain(
         str | None, typer.Option(help="The user, as the dataset gives it, or a uuid; a loaded question has its own.")
     ] = None,
     strategies: Annotated[
-        str, typer.Option(help="Names or paths of strategies, separated by a comma; two stand side by side best.")
-    ] = "vector_exact,hybrid_rrf",
+        str,
+        typer.Option(
+            help="Names or paths of strategies, separated by a comma; two stand side by side best. When not given: "
+            "vector_exact and the best measured one that the user's data allow.",
+            autocompletion=strategy_lists,
+        ),
+    ] = "",
     k: Annotated[int, typer.Option(help="Hits of each strategy, 1 to 1000.")] = 5,
-    dataset: Annotated[str | None, typer.Option(help="The dataset of the user or question, where several fit.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="The dataset of the user or question, where several fit.", autocompletion=dataset_names),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")] = False,
 ) -> None:
     """Show what two strategies find for a question, which signals put it there, and at which ranks the evidence is.
@@ -43,9 +54,10 @@ def explain(
     from carmenta_lab.names import find_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
+    from carmenta_lab.retrieval.best import best_strategy
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
-    if not names:
+    if strategies and not names:
         raise UsageError("no strategy to explain: name one or two with --strategies.")
     retrievers = {registry.title(name): registry.load(name) for name in names}
     with open_lab() as lab:
@@ -59,6 +71,9 @@ def explain(
             assert mine is not None
             asked, judged = Query("q", mine, query), None
         with lab.user_session(asked.user_id) as session:
+            if not names:
+                best = best_strategy(session, asked.user_id)
+                retrievers = {name: registry.load(name) for name in ("vector_exact", best)}
             found = explained(session, asked, retrievers, k, judged)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
@@ -79,7 +94,8 @@ def _hits(found: "Explanation") -> Table:
     """A row a rank, a column a strategy."""
     relevant = {e.source_id for e in found.evidence}
     columns = [Column(f"{name} ({found.notes[name]})", ratio=1, overflow="fold") for name in found.tops]
-    table = Table("rank", *columns, show_lines=True, expand=True, title="evidence in green" if relevant else None)
+    title = f"evidence in green, marked {MARK}" if relevant else None
+    table = Table("rank", *columns, show_lines=True, expand=True, title=title)
     for place in range(max((len(tops) for tops in found.tops.values()), default=0)):
         row = [
             _cell(tops[place], tops[place].hit.source_id in relevant) if place < len(tops) else Text("")
@@ -90,7 +106,7 @@ def _hits(found: "Explanation") -> Table:
 
 
 def _cell(shown: "Shown", relevant: bool) -> Text:
-    head = f"{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
+    head = f"{MARK + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
     text = Text(head + "\n", style=EVIDENCE if relevant else "bold")
     text.append(_cut(shown.text) + "\n", style="default not bold")
     text.append(_parts(shown.hit), style="dim not bold")
@@ -103,6 +119,8 @@ def _parts(hit: "Hit") -> str:
 
     lines = []
     for part in parts_of(hit):
+        if not part.weighed and not part.raw:
+            continue
         raw = "" if part.raw is None else f"{part.raw:.3f}"
         weighed = "" if part.weighed is None else f"{part.weighed:+.3f}"
         lines.append(f"{part.name} {raw}{' -> ' if raw and weighed else ''}{weighed}")

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from carmenta_lab.cli import lists
 from carmenta_lab.cli.compare import compare
+from carmenta_lab.cli.completing import dataset_names, policy_names, strategy_names
 from carmenta_lab.cli.contexts import compare_contexts
 from carmenta_lab.cli.db import app as db_app
 from carmenta_lab.cli.explain import explain
@@ -23,21 +25,60 @@ from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.settings import read_settings
 
 app = typer.Typer(
-    help="Design, try out and measure the PostgreSQL data layer of an assistant that remembers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"carmenta-lab {version('carmenta-lab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Design, try out and measure the PostgreSQL data layer of an assistant that remembers."""
+
+
+app.command()(lists.datasets)
+app.command()(lists.users)
+app.command()(lists.strategies)
+app.command()(lists.policies)
 app.add_typer(db_app, name="db")
 app.command()(schema)
 app.command("compare-contexts")(compare_contexts)
 app.command()(worker)
 
-Dataset = Annotated[str, typer.Option(help="A dataset under data/ by name, or the path of a folder.")]
 User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]
-InDataset = Annotated[str | None, typer.Option("--dataset", help="The dataset of the user, where several have one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+InDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="The dataset of the user, where several have one.", autocompletion=dataset_names),
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        help="One of `carmenta-lab strategies`, or the path of a file of your own; the best measured one that the "
+        "user's data allow when not given.",
+        autocompletion=strategy_names,
+    ),
+]
+PolicyName = Annotated[
+    str | None,
+    typer.Option(
+        help="One of `carmenta-lab policies`, or the path of a file of your own; the best measured one that the "
+        "user's data allow when not given.",
+        autocompletion=policy_names,
+    ),
+]
 
 
 def _parameters(given: list[str]) -> dict[str, str]:
@@ -85,7 +126,10 @@ def run(
 
 @app.command()
 def load(
-    folder: Annotated[str, typer.Argument(help="A dataset under data/ by name, or the path of a folder.")],
+    folder: Annotated[
+        str,
+        typer.Argument(help="A dataset under data/ by name, or the path of a folder.", autocompletion=dataset_names),
+    ],
     name: Annotated[str | None, typer.Option(help="The dataset's name; the folder's unless given.")] = None,
     reject_scope: Annotated[
         Literal["line", "conversation"] | None, typer.Option(help="What a bad line takes along; as at the last load.")
@@ -93,7 +137,7 @@ def load(
     tokens: Annotated[
         bool, typer.Option("--tokens", help="Also write codes of single tokens, for `evidence` and `late_interaction`.")
     ] = False,
-    as_json: Json = False,
+    as_json: lists.Json = False,
 ) -> None:
     """Bring the database to match a dataset folder; twice changes nothing.
 
@@ -118,10 +162,10 @@ def load(
 def search(
     query: Annotated[str, typer.Argument(help="The question.")],
     user: User,
-    strategy: Annotated[str, typer.Option(help="A strategy by name, or the path of its file.")] = "hybrid_rrf",
+    strategy: Strategy = None,
     k: Annotated[int, typer.Option(help="How many hits, 1 to 1000.")] = 10,
     dataset: InDataset = None,
-    as_json: Json = False,
+    as_json: lists.Json = False,
 ) -> None:
     """Find what a user's rows say about a question.
 
@@ -130,35 +174,40 @@ def search(
     from carmenta_lab.names import find_user
     from carmenta_lab.postgres.lab import open_lab
     from carmenta_lab.records import Query
-    from carmenta_lab.retrieval.search import search as find
-    from carmenta_lab.retrieval.texts import texts
+    from carmenta_lab.retrieval import search as find
+    from carmenta_lab.retrieval import with_texts
+    from carmenta_lab.retrieval.best import best_strategy
     from carmenta_lab.strategies import load as load_strategy
 
-    retriever = load_strategy(strategy)
+    retriever = load_strategy(strategy) if strategy else None
     with open_lab() as lab:
         found = find_user(lab, user, dataset)
         with lab.user_session(found) as session:
-            ranking = find(session, retriever, Query("q", found, query), k)
-            shown = texts(session, found, ranking.hits)
+            if retriever is None:
+                strategy = best_strategy(session, found)
+                retriever = load_strategy(strategy)
+            ranking = with_texts(session, find(session, retriever, Query(query, found, query), k))
     if as_json:
         hits = [
             {
-                "rank": s.hit.rank,
-                "score": s.hit.score,
-                "source": s.source,
-                "source_kind": s.hit.source_kind,
-                "created_at": s.created_at.isoformat() if s.created_at else None,
-                "text": s.text,
-                "parts": dict(s.hit.parts),
+                "rank": hit.rank,
+                "score": hit.score,
+                "source": said.source,
+                "source_kind": hit.source_kind,
+                "created_at": said.created_at.isoformat() if said.created_at else None,
+                "author": said.author,
+                "text": said.text,
+                "parts": dict(hit.parts),
             }
-            for s in shown
+            for hit in ranking.hits
+            if (said := ranking.texts.get(hit.passage_id)) is not None
         ]
         typer.echo(json.dumps({"strategy": strategy, "route": ranking.route, "note": ranking.note, "hits": hits}))
         return
-    from carmenta_lab.cli.tables import hits_table
+    from carmenta_lab.cli.tables import show
 
-    Console().print(hits_table(shown))
-    typer.echo(f"{len(shown)} hits, route {ranking.route}" + (f"; {ranking.note}" if ranking.note else ""))
+    show([ranking.table()])
+    typer.echo(f"strategy {strategy}")
 
 
 app.command()(compare)
@@ -172,9 +221,9 @@ def context(
     query: Annotated[str, typer.Option(help="The question the context is for.")],
     conversation: Annotated[str | None, typer.Option(help="The conversation it is asked in; the latest.")] = None,
     budget: Annotated[int | None, typer.Option(help="Tokens, the question's included.")] = None,
-    policy: Annotated[str, typer.Option(help="How the context is put together.")] = "default",
+    policy: PolicyName = None,
     dataset: InDataset = None,
-    as_json: Json = False,
+    as_json: lists.Json = False,
 ) -> None:
     """Show what a language model would see: profile, conversation, memories, question; and what was left out.
 
@@ -207,7 +256,7 @@ def bench(
     Example: `carmenta-lab bench search --rows 5000`
     """
     from carmenta_lab.bench import run as measure
-    from carmenta_lab.cli.tables import bench_table
+    from carmenta_lab.cli.tables import bench_table, show
     from carmenta_lab.experiment.workers import executor
 
     with executor(workers, dask) as spread, steps("measuring"):
@@ -215,7 +264,7 @@ def bench(
     if json_file is not None:
         found = {"benches": {r.name: r.to_json() for r in results}, "circumstances": circumstances}
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    Console().print(bench_table(results))
+    show([bench_table(results)])
 
 
 @contextmanager
@@ -247,4 +296,4 @@ def main() -> None:
     """Entry point of `carmenta-lab`."""
     with _one_sentence():
         read_settings()
-        app()
+        app(prog_name="carmenta-lab")  # whatever started it: a shell completes by this name

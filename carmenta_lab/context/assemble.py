@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab import strategies
 from carmenta_lab.app.memory import mark_used
 from carmenta_lab.context import policies
+from carmenta_lab.context.best import best_policy
 from carmenta_lab.context.counter import BundledCounter, Counter
 from carmenta_lab.context.counts import keep_counts, uncounted
 from carmenta_lab.context.endpoint import Endpoint, EndpointFailed, endpoint_of
@@ -37,7 +38,7 @@ def assemble(
     query: Query,
     *,
     conversation_id: UUID | None = None,
-    policy: Policy | str = "default",
+    policy: Policy | str | None = None,
     budget_tokens: int | None = None,
     counter: Counter | None = None,
     vector: Vector | None = None,
@@ -45,14 +46,16 @@ def assemble(
 ) -> Context:
     """The context of a query, within the budget (the policy's, unless one is given), the query included.
 
-    To be called within `as_user(session, query.user_id)`. `policy` is a name, the path of a file, or a value;
-    without `conversation_id` it is the user's latest conversation. Nothing later than `query.asked_at` is seen;
-    profiles have no history and are always seen. `vector` is the query's under the strategy's model, if it is at
-    hand. Memories that it holds are marked as used, from which their tiers follow, where the transaction may write: not
-    for a question of the past, which is an experiment, nor without `mark`. Where CARMENTA_LLM_URL is set, that language
-    model shortens older messages, and `notes` say when it failed.
+    To be called within `as_user(session, query.user_id)`. `policy` is a name, the path of a file, or a value; without
+    it, it is the best one that the user's data allow (`best_policy`). Without `conversation_id` it is the user's latest
+    conversation. Nothing later than `query.asked_at` is seen; profiles have no history and are always seen. `vector` is
+    the query's under the strategy's model, if it is at hand. Memories that it holds are marked as used, from which
+    their tiers follow, where the transaction may write: not for a question of the past, which is an experiment, nor
+    without `mark`. Where CARMENTA_LLM_URL is set, that language model shortens older messages, and `notes` say when it
+    failed.
     UsageError for an empty query, an unknown conversation, policy or strategy, and a budget too small for the query.
     """
+    policy = best_policy(session, query.user_id) if policy is None else policy
     name = policies.title(policy) if isinstance(policy, str) else OWN
     policy = policies.load(policy) if isinstance(policy, str) else policy
     budget = policy.budget_tokens if budget_tokens is None else budget_tokens

@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from carmenta_lab.context import chat
-from carmenta_lab.context.html import page
+from carmenta_lab.context.html import Left, Shown, page
+from carmenta_lab.display import clean
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Kind: TypeAlias = Literal["profile", "message", "memory", "passage", "query"]
@@ -103,7 +104,27 @@ class Context:
     def _spoken(self) -> list[tuple[str, str]]:
         return [(block.role, block.text) for block in self.blocks]
 
+    def __repr__(self) -> str:
+        return f"<Context: {self._title()}, {len(self.blocks)} blocks, {len(self.dropped)} left out>"
+
+    def __str__(self) -> str:
+        """What the model reads, block by block, and how much was left out."""
+        parts = [self._title(), *(f"note: {note}" for note in self.notes)]
+        for block in self.blocks:
+            before = f" of {block.tokens_before}" if block.compressed else ""
+            sources = f" · {', '.join(block.sources)}" if block.sources else ""
+            parts.append(f"\n{block.kind} · {block.role} · {block.tokens}{before} tokens{sources}\n{clean(block.text)}")
+        if self.dropped:
+            parts.append(f"\nleft out: {len(self.dropped)}")
+        return "\n".join(parts)
+
     def _repr_html_(self) -> str:
-        rows = [(b.kind, b.role, b.tokens, b.tokens_before, ", ".join(b.sources), b.why, b.text) for b in self.blocks]
-        left = [(d.kind, d.tokens, d.source, d.reason) for d in self.dropped]
-        return page(self._title(), self.budget_tokens, rows, left, self.notes)
+        whole = max(self.budget_tokens, 1)
+        rows = [
+            Shown(
+                b.kind, b.role, b.tokens, b.tokens_before, ", ".join(b.sources), b.why, b.text, 100 * b.tokens / whole
+            )
+            for b in self.blocks
+        ]
+        left = [Left(d.kind, d.tokens, d.source, d.reason) for d in self.dropped]
+        return page(self._title(), rows, left, self.notes)

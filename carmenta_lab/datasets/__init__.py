@@ -4,7 +4,7 @@ Beside its files of lines a folder may hold `embeddings/MODEL.npy`: the vectors 
 or float32, row n for line n + 1 of `messages.jsonl` (blank and bad lines have rows as well).
 """
 
-from carmenta_lab.datasets.folder import FILES, content_hash, find, names
+from carmenta_lab.datasets.folder import FILES, content_hash, find, names, title
 from carmenta_lab.datasets.kinds import (
     Artifact,
     Attachment,
@@ -51,5 +51,6 @@ __all__ = [
     "names",
     "read",
     "scan",
+    "title",
     "write_rejects",
 ]

@@ -49,6 +49,17 @@ def find(name_or_path: str | Path) -> Path:
     return Path(os.path.abspath(folder))  # not resolved: a link's own name is the dataset's
 
 
+def title(folder: str | Path) -> str:
+    """What a dataset's README says it is: its first heading, without the name before a colon; "" without one."""
+    try:
+        with (Path(folder) / "README.md").open(encoding="utf-8", errors="replace") as file:
+            first = next((line for line in file if line.startswith("# ")), "")
+    except OSError:
+        return ""
+    name, colon, said = first[2:].strip().partition(": ")
+    return said if colon and name == Path(folder).name else first[2:].strip()
+
+
 def content_hash(folder: Path) -> str:
     """SHA-256, in hexadecimal, over the names and bytes of the known files that exist, and of given vectors."""
     whole = hashlib.sha256()

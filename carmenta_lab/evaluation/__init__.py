@@ -4,7 +4,7 @@ scores = score(qrels, run, [parse("ndcg@10"), parse("recall@10")])
 interval([s.value for s in scores if s.measure == "ndcg@10"], seed=7)
 """
 
-from carmenta_lab.evaluation.bootstrap import interval, paired
+from carmenta_lab.evaluation.bootstrap import holm, interval, paired
 from carmenta_lab.evaluation.measures import (
     Measure,
     average_precision,
@@ -19,6 +19,7 @@ from carmenta_lab.evaluation.scoring import score, unjudged
 __all__ = [
     "Measure",
     "average_precision",
+    "holm",
     "interval",
     "ndcg",
     "paired",

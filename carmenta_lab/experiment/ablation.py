@@ -7,7 +7,6 @@ from statistics import median
 import pandas as pd
 from sqlalchemy import text
 
-from carmenta_lab import strategies as registry
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import parse
 from carmenta_lab.experiment import frames
@@ -15,8 +14,10 @@ from carmenta_lab.experiment.compare import SEED, compared
 from carmenta_lab.experiment.comparison import Comparison
 from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.explaining import parts_of
+from carmenta_lab.experiment.named import Strategy, strategies_of
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import Executed, execute_in_turn
+from carmenta_lab.experiment.tables import ablation_table
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.retriever import Retriever, Variant
 
@@ -28,10 +29,21 @@ class Ablation:
     strategy: str
     measure: str
     whole: float  # mean of the strategy as it is
-    table: pd.DataFrame  # without, mean, difference, low, high, won, lost, tied, time, note; the greatest loss first
+    table: (
+        pd.DataFrame
+    )  # without, mean, difference, low, high, won, lost, tied, p, p_holm, time, note; the greatest loss first
     categories: pd.DataFrame  # without, category, difference, low, high, queries
     sizes: pd.DataFrame  # table, serves, megabytes, bytes_a_passage: of all datasets that are loaded
     comparison: Comparison = field(repr=False)  # the whole and every variant, as `compare` gives it
+
+    def __repr__(self) -> str:
+        return f"<Ablation of {self.strategy}: {self.measure} {self.whole:.3f}, {len(self.table)} parts switched off>"
+
+    def __str__(self) -> str:
+        return str(ablation_table(self))
+
+    def _repr_html_(self) -> str:
+        return ablation_table(self)._repr_html_()
 
     def parts(self, query_id: str, rank: int = 1) -> pd.DataFrame:
         """Each signal of one hit of the whole strategy: signal, raw, weighed (what it adds to the score).
@@ -49,7 +61,7 @@ class Ablation:
 def ablate(
     database: Database,
     dataset: str,
-    strategy: str = "evidence",
+    strategy: Strategy = "evidence",
     measure: str = "ndcg@10",
     k: int = 10,
     seed: int = SEED,
@@ -58,17 +70,18 @@ def ablate(
 ) -> Ablation:
     """Run a strategy over the judged questions of a loaded dataset, whole and without each of its parts.
 
-    It says itself which those are (`variants`): of a fusion what is fused; of a sum of signals the signals, all that
-    read codes of single tokens together, either search for candidates, and the link between a memory and its message.
-    Every question is put to all variants before the next, so that `time`, the median over the questions of a variant's
-    latency to the whole's, is little moved by what else the machine does. `at_most` so many judged questions are asked,
-    evenly spread over their file; 0: all. `progress` is called with the number of questions answered since its last
-    call. UsageError for a strategy of one piece, and when `k` is below the depth of the measure.
+    The strategy is a name, the path of a file, or a value, and says itself which its parts are (`variants`): of a
+    fusion what is fused; of a sum of signals the signals, all that read codes of single tokens together, either search
+    for candidates, and the link between a memory and its message. Every question is put to all variants before the
+    next, so that `time`, the median over the questions of a variant's latency to the whole's, is little moved by what
+    else the machine does. `at_most` so many judged questions are asked, evenly spread over their file; 0: all.
+    `progress` is called with the number of questions answered since its last call. UsageError for a strategy of one
+    piece, and when `k` is below the depth of the measure.
     """
     parsed = parse(measure)
     if parsed.k is not None and parsed.k > k:
         raise UsageError(f"{parsed} looks at {parsed.k} hits and k is {k}: raise k to {parsed.k} or more.")
-    name, whole = registry.title(strategy), registry.load(strategy)
+    [(name, whole)] = strategies_of(strategy).items()
     found = whole.variants()
     if not found:
         raise UsageError(f"{name} has no part that can be switched off: name one of several, such as evidence.")

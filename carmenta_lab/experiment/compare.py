@@ -1,13 +1,12 @@
 """Strategies against each other on the questions of a dataset: quality with intervals, latency, circumstances."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from carmenta_lab import strategies as registry
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import Measure, parse, score, unjudged
 from carmenta_lab.experiment import frames
@@ -15,6 +14,7 @@ from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.comparison import Comparison
 from carmenta_lab.experiment.earlier import Earlier, read_earlier
 from carmenta_lab.experiment.encoding import encode
+from carmenta_lab.experiment.named import Strategy, sent, strategies_of, title_of
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.running import Executed
 from carmenta_lab.experiment.store import store
@@ -32,11 +32,11 @@ Progress = Callable[[str, int, int | None], object]
 def compare(
     database: Database,
     dataset: str,
-    strategies: Sequence[str],
-    measures: Sequence[str] = ("ndcg@10", "recall@10"),
+    strategies: Strategy | Sequence[Strategy],
+    measures: str | Sequence[str] = ("ndcg@10", "recall@10"),
     k: int = 10,
     *,
-    baseline: str | None = None,
+    baseline: Strategy | None = None,
     resample: Literal["query", "user"] = "query",
     seed: int = SEED,
     keep: bool = True,
@@ -45,15 +45,15 @@ def compare(
 ) -> Comparison:
     """Run strategies over the judged questions of a loaded dataset.
 
-    Strategies are names or paths of files; the first is the baseline unless another is named. A baseline that is
-    the JSON file of an earlier run is held against this one as well, each strategy against itself (`changes`).
+    Strategies are names, paths of files, or values; the first is the baseline unless another is named. A baseline that
+    is the JSON file of an earlier run is held against this one as well, each strategy against itself (`changes`).
     Intervals are bootstrapped over questions, or over users (wider: they speak about other users). `keep` stores
     runs, hits and scores in the lab. An `executor` runs the strategies in processes of their own: results are the
     same, and latency then tells how busy the machine was. Deterministic but for latency and for what an approximate
     index finds. UsageError when `k` is below the depth of a measure, and when an earlier run does not fit this one.
     """
-    parsed = _checked(strategies, measures, k)
-    retrievers: dict[str, Retriever] = {registry.title(name): registry.load(name) for name in strategies}
+    retrievers = strategies_of(strategies)
+    parsed = _checked(retrievers, [measures] if isinstance(measures, str) else measures, k)
     base, earlier = _baseline(baseline, retrievers)
     if earlier is not None:
         earlier.check(dataset, list(retrievers), [str(measure) for measure in parsed], k)
@@ -62,10 +62,10 @@ def compare(
     if earlier is not None:
         earlier.check_questions(questions)
     total = len(questions.queries)
-    named = {registry.title(name): name for name in strategies}
     encoded = encode(database, retrievers, questions.queries)
+    given = sent(strategies, retrievers)
     runs = run_all(
-        database, named, questions.queries, encoded, k, executor, lambda name, done: progress(name, done, total)
+        database, given, questions.queries, encoded, k, executor, lambda name, done: progress(name, done, total)
     )
     configs = {name: repr(retriever) for name, retriever in retrievers.items()}
     result = compared(database, questions, retrievers, runs, parsed, k, base, resample, seed, earlier)
@@ -112,7 +112,7 @@ def compared(
     )
 
 
-def _checked(strategies: Sequence[str], measures: Sequence[str], k: int) -> list[Measure]:
+def _checked(strategies: Mapping[str, Retriever], measures: Sequence[str], k: int) -> list[Measure]:
     """The measures; UsageError when nothing is to be compared or `k` is too small."""
     if not strategies:
         raise UsageError("no strategy to compare: name at least one.")
@@ -125,17 +125,18 @@ def _checked(strategies: Sequence[str], measures: Sequence[str], k: int) -> list
     return parsed
 
 
-def _baseline(given: str | None, retrievers: dict[str, Retriever]) -> tuple[str, Earlier | None]:
+def _baseline(given: Strategy | None, retrievers: dict[str, Retriever]) -> tuple[str, Earlier | None]:
     """The strategy that the others are paired with, and the earlier run if a file is given."""
     first = next(iter(retrievers))
     if given is None:
         return first, None
-    if (name := registry.title(given)) in retrievers:
+    name = title_of(given, retrievers)
+    if name in retrievers:
         return name, None
-    if given.endswith(".json") or Path(given).exists():
+    if isinstance(given, str | Path) and (str(given).endswith(".json") or Path(given).exists()):
         return first, read_earlier(Path(given))
     raise UsageError(
-        f"the baseline {given} is neither among the strategies ({', '.join(retrievers)}) nor the JSON file of a run."
+        f"the baseline {name} is neither among the strategies ({', '.join(retrievers)}) nor the JSON file of a run."
     )
 
 

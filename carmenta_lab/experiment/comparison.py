@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from carmenta_lab import display
 from carmenta_lab.experiment.frames import DIGITS
 from carmenta_lab.experiment.questions import Questions
 from carmenta_lab.experiment.running import Executed
+from carmenta_lab.experiment.tables import changes_tables, comparison_table, comparison_tables
 
 INTERVAL = ["mean", "low", "high"]
 _LIST = re.compile(r"\[\n\s+[^\[\]{}]*?\n\s*\]")
@@ -18,7 +20,7 @@ _LIST = re.compile(r"\[\n\s+[^\[\]{}]*?\n\s*\]")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tidy frames of one comparison."""
+    """Tidy frames of one comparison; printed, it is a table of strategies by measures."""
 
     dataset: str
     queries: int  # judged ones
@@ -26,14 +28,30 @@ class Comparison:
     quality: pd.DataFrame  # strategy, measure, mean, low, high
     users: pd.DataFrame  # strategy, user, measure, mean, low, high, queries
     categories: pd.DataFrame  # strategy, category, measure, mean, low, high, queries
-    differences: pd.DataFrame  # strategy, baseline, measure, mean, low, high, won, lost, tied
-    changes: pd.DataFrame  # against an earlier run: strategy, measure, mean, low, high, won, lost, tied
+    differences: pd.DataFrame  # strategy, baseline, measure, mean, low, high, won, lost, tied, p, p_holm
+    changes: pd.DataFrame  # against an earlier run: the same columns but baseline
     latency: pd.DataFrame  # strategy, p50_ms, p95_ms, rows_returned, routes, indexes, coverage, recall_of_exact
     routes: pd.DataFrame  # strategy, route, queries, indexes, recall_of_exact
     scores: pd.DataFrame  # strategy, query_id, user, category, measure, value
     circumstances: dict[str, Any]
     runs: dict[str, Executed] = field(repr=False)
     questions: Questions = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Comparison on {self.dataset!r}: {self.queries} questions, {', '.join(self.strategies)}>"
+
+    def __str__(self) -> str:
+        return display.text(self._shown())
+
+    def _repr_html_(self) -> str:
+        return display.html(self._shown())
+
+    def _shown(self) -> list[display.Table]:
+        return [comparison_table(self), *changes_tables(self)]
+
+    def tables(self) -> list[display.Table]:
+        """What is printed of it, and routes, paired differences, categories and users as well."""
+        return comparison_tables(self)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as plain values; `scores` holds one number a question, in the order of `questions.ids`."""

@@ -9,8 +9,9 @@ from uuid import UUID
 import pandas as pd
 from sqlalchemy.orm import Session
 
-from carmenta_lab import strategies as registry
-from carmenta_lab.context import BundledCounter, Context, Counter, Policy, gather, pack, policies
+from carmenta_lab import display, strategies
+from carmenta_lab.context import BundledCounter, Context, Counter, Policy, gather, pack
+from carmenta_lab.context import policies as registry
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import UsageError
@@ -18,7 +19,10 @@ from carmenta_lab.evaluation import interval, paired
 from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.compare import SEED, Progress
 from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
+from carmenta_lab.experiment.frames import corrected
+from carmenta_lab.experiment.named import PolicyGiven, budgets_of, policies_of, title_of
 from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
+from carmenta_lab.experiment.tables import contexts_tables
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query, Ranking, SourceKind
 from carmenta_lab.retrieval.search import search
@@ -32,18 +36,35 @@ Assemble = Callable[[str, int], Context]
 
 @dataclass(frozen=True)
 class ContextComparison:
-    """Tidy frames of one comparison of policies."""
+    """Tidy frames of one comparison of policies; printed, it is a table of policies by budgets."""
 
     dataset: str
     queries: int  # with a judged message
     policies: tuple[str, ...]
     budgets: tuple[int, ...]
     evidence: pd.DataFrame  # policy, budget, mean, low, high, every_target, tokens
-    differences: pd.DataFrame  # policy, baseline, budget, mean, low, high, won, lost, tied
+    differences: pd.DataFrame  # policy, baseline, budget, mean, low, high, won, lost, tied, p, p_holm
     scores: (
         pd.DataFrame
     )  # policy, budget, query_id, category, evidence (NaN without a judged message), every_target, tokens
     circumstances: dict[str, Any] = field(repr=False)
+
+    def __repr__(self) -> str:
+        budgets = ", ".join(f"{budget:,}" for budget in self.budgets)
+        return (
+            f"<ContextComparison on {self.dataset!r}: {self.queries} questions, {', '.join(self.policies)}; "
+            f"budgets {budgets}>"
+        )
+
+    def __str__(self) -> str:
+        return display.text(self.tables()[:1])
+
+    def _repr_html_(self) -> str:
+        return display.html(self.tables()[:1])
+
+    def tables(self) -> list[display.Table]:
+        """The evidence held, which is what is printed; what of all targets; the paired differences."""
+        return contexts_tables(self)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as plain values."""
@@ -64,10 +85,10 @@ class ContextComparison:
 def compare_contexts(
     database: Database,
     dataset: str,
-    names: Sequence[str] = (),
-    budgets: Sequence[int] = BUDGETS,
+    policies: PolicyGiven | Sequence[PolicyGiven] = (),
+    budgets: int | Sequence[int] = BUDGETS,
     *,
-    baseline: str | None = None,
+    baseline: PolicyGiven | None = None,
     counter: Counter | None = None,
     questions_drawn: int | None = None,
     seed: int = SEED,
@@ -75,18 +96,16 @@ def compare_contexts(
 ) -> ContextComparison:
     """Evidence in context at each budget, by policy, over the judged questions of a loaded dataset.
 
-    Policies are names or paths of files, all when none is named; the first is the baseline unless another is.
+    Policies are names, paths of files, or values, all when none is given; the first is the baseline unless another is.
     Every question is asked in the user's latest conversation of its time. The mean is over questions with a judged
     message and counts messages; `every_target` counts memories and documents as well, by the same rule.
     `questions_drawn` takes so many judged questions, drawn by the seed, instead of all.
     """
-    names = list(names) or policies.names()
-    titles = {policies.title(name): policies.load(name) for name in names}
-    baseline = policies.title(baseline or names[0])
-    if baseline not in titles:
-        raise UsageError(f"the baseline {baseline} is not among the policies: {', '.join(titles)}.")
-    if not budgets or min(budgets) < 1:
-        raise UsageError("name one budget or more, each of at least 1 token.")
+    titles = policies_of(policies) or policies_of(registry.names())
+    base = next(iter(titles)) if baseline is None else title_of(baseline, titles)
+    if base not in titles:
+        raise UsageError(f"the baseline {base} is not among the policies: {', '.join(titles)}.")
+    wanted = budgets_of(budgets)
     with database.owner_session() as session:
         questions = read_questions(session, dataset)
         sources = read_sources(session, {key for judged in questions.judgements.values() for key in judged})
@@ -95,7 +114,7 @@ def compare_contexts(
         rows: list[tuple[Any, ...]] = []
         asked = _asked(questions, questions_drawn, seed)
         for query, targets in asked:
-            found = contexts_of(database, query, titles, budgets, sizes)
+            found = contexts_of(database, query, titles, wanted, sizes)
             rows += _scored(query, found, targets, sources, lexemes)
             progress("questions", 1, len(asked))
     columns = ["policy", "budget", "query_id", "category", "evidence", "every_target", "tokens"]
@@ -104,12 +123,12 @@ def compare_contexts(
         dataset=dataset,
         queries=scores[scores.evidence.notna()].query_id.nunique(),
         policies=tuple(titles),
-        budgets=tuple(budgets),
+        budgets=tuple(wanted),
         evidence=_evidence(scores, seed),
-        differences=_differences(scores, baseline, seed),
+        differences=_differences(scores, base, seed),
         scores=scores,
         circumstances=_circumstances(database, questions, titles)
-        | {"seed": seed, "questions_drawn": questions_drawn, "counter": sizes.counter.name, "baseline": baseline},
+        | {"seed": seed, "questions_drawn": questions_drawn, "counter": sizes.counter.name, "baseline": base},
     )
 
 
@@ -148,7 +167,7 @@ def contexts_of(
 
 
 def _search(session: Session, query: Query, strategy: str, k: int, vectors: dict[str, Vector]) -> Ranking:
-    retriever = registry.load(strategy)
+    retriever = strategies.load(strategy)
     if retriever.model and retriever.model not in vectors:
         vectors[retriever.model] = load_embedder(retriever.model).embed_query(query.text)
     return search(session, retriever, query, k, vectors.get(retriever.model or ""))
@@ -186,24 +205,25 @@ def _differences(scores: pd.DataFrame, baseline: str, seed: int) -> pd.DataFrame
     for (policy, budget), group in judged[judged.policy != baseline].groupby(["policy", "budget"], sort=False):
         paired_with = base.loc[list(zip(group.query_id, group.budget, strict=True))]
         d = paired(group.evidence.tolist(), paired_with.tolist(), seed)
-        rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied))
-    columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((policy, baseline, budget, d.mean, d.low, d.high, d.won, d.lost, d.tied, d.p))
+    columns = ["policy", "baseline", "budget", "mean", "low", "high", "won", "lost", "tied", "p"]
+    found = pd.DataFrame(rows, columns=columns)
+    return found.assign(p_holm=corrected(found, "budget"))
 
 
-def models_needed(names: Sequence[str]) -> tuple[str, ...]:
+def models_needed(policies: Sequence[PolicyGiven]) -> tuple[str, ...]:
     """The embedding models that the strategies of these policies search with."""
-    found = [policies.load(name).strategy for name in names]
-    return vectors_needed([registry.load(name).model for name in found if name])
+    found = [policy.strategy for policy in policies_of(policies).values()]
+    return vectors_needed([strategies.load(name).model for name in found if name])
 
 
-def tokens_needed(names: Sequence[str]) -> bool:
+def tokens_needed(policies: Sequence[PolicyGiven]) -> bool:
     """Whether a strategy of these policies compares codes of single tokens."""
-    found = [policies.load(name).strategy for name in names]
-    return any(registry.needs_tokens(name) for name in found if name)
+    found = [policy.strategy for policy in policies_of(policies).values()]
+    return any(strategies.needs_tokens(name) for name in found if name)
 
 
 def _circumstances(database: Database, questions: Questions, titles: dict[str, Policy]) -> dict[str, Any]:
     names = {policy.strategy for policy in titles.values() if policy.strategy}
-    known = {name: repr(registry.load(name)) for name in sorted(names)}
+    known = {name: repr(strategies.load(name)) for name in sorted(names)}
     return circumstances(database, questions, known) | {"policies": {name: repr(p) for name, p in titles.items()}}

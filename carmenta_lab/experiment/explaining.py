@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
-from carmenta_lab.records import Hit, Query, SourceKind
+from carmenta_lab.records import WEIGHED, Hit, Query, SourceKind
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.texts import Shown, texts
@@ -20,9 +20,6 @@ from carmenta_lab.schema.product.memory import memories
 
 DEPTH = 200
 """How far down the evidence is looked for."""
-
-WEIGHED = "z:"
-"""Before the name of a part: its normalised and weighted share of the score; the name alone is the raw score."""
 
 SOURCES = {"message": messages, "memory": memories, "document": documents}
 

@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
-from carmenta_lab.evaluation import interval, paired
+from carmenta_lab.evaluation import holm, interval, paired
 from carmenta_lab.experiment.questions import Questions
 from carmenta_lab.experiment.running import Executed
 from carmenta_lab.retrieval.retriever import Retriever, kinds
@@ -14,7 +14,7 @@ from carmenta_lab.retrieval.retriever import Retriever, kinds
 DIGITS = 10
 """Of a score in JSON, where an earlier run is read from: finer than what counts as a tie."""
 
-DIFFERENCE = ["mean", "low", "high", "won", "lost", "tied"]
+DIFFERENCE = ["mean", "low", "high", "won", "lost", "tied", "p", "p_holm"]
 
 
 def labelled(scores: pd.DataFrame, questions: Questions) -> pd.DataFrame:
@@ -45,7 +45,11 @@ def by(scores: pd.DataFrame, column: str, seed: int) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame, baseline: str, seed: int, resample: str) -> pd.DataFrame:
-    """strategy, baseline, measure, mean, low, high, won, lost, tied: over the questions both are judged on."""
+    """strategy, baseline, measure, and DIFFERENCE: over the questions that both are judged on.
+
+    `p` is that of the difference alone; `p_holm` is corrected for all strategies that were held against the baseline
+    by the same measure.
+    """
     base = scores[scores.strategy == baseline].set_index(["query_id", "measure"]).value
     others = scores[scores.strategy != baseline]
     found = _paired(others, others.strategy, base, seed, resample)
@@ -54,7 +58,7 @@ def differences(scores: pd.DataFrame, baseline: str, seed: int, resample: str) -
 
 
 def changes(scores: pd.DataFrame, before: pd.DataFrame, seed: int, resample: str) -> pd.DataFrame:
-    """strategy, measure, mean, low, high, won, lost, tied: each strategy against itself in an earlier run.
+    """strategy, measure, and DIFFERENCE: each strategy against itself in an earlier run.
 
     `before` has strategy, query_id, measure, value; a strategy that is not in it has no row.
     """
@@ -63,7 +67,10 @@ def changes(scores: pd.DataFrame, before: pd.DataFrame, seed: int, resample: str
     for strategy, mine in known.groupby("strategy", sort=False):
         base = before[before.strategy == strategy].set_index(["query_id", "measure"]).value
         parts.append(_paired(mine, mine.strategy, base, seed, resample))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["strategy", "measure", *DIFFERENCE])
+    if not parts:
+        return pd.DataFrame(columns=["strategy", "measure", *DIFFERENCE])
+    found = pd.concat(parts, ignore_index=True)
+    return found.assign(p_holm=corrected(found, "measure"))
 
 
 def _paired(scores: pd.DataFrame, names: pd.Series, base: pd.Series, seed: int, resample: str) -> pd.DataFrame:
@@ -74,8 +81,16 @@ def _paired(scores: pd.DataFrame, names: pd.Series, base: pd.Series, seed: int, 
     for (strategy, measure), group in both.groupby([names, "measure"], sort=False):
         users = group.user.tolist() if resample == "user" else None
         d = paired(group.value.tolist(), group.base.tolist(), seed, users)
-        rows.append((strategy, measure, d.mean, d.low, d.high, d.won, d.lost, d.tied))
-    return pd.DataFrame(rows, columns=["strategy", "measure", *DIFFERENCE])
+        rows.append((strategy, measure, d.mean, d.low, d.high, d.won, d.lost, d.tied, d.p))
+    found = pd.DataFrame(rows, columns=["strategy", "measure", *DIFFERENCE[:-1]])
+    return found.assign(p_holm=corrected(found, "measure"))
+
+
+def corrected(differences: pd.DataFrame, family: str) -> pd.Series:
+    """`p` corrected by Holm for all rows of one family: a measure, or a budget."""
+    if differences.empty:
+        return differences.p
+    return differences.groupby(family, sort=False).p.transform(lambda chances: holm(chances.tolist()))
 
 
 def latency(runs: Mapping[str, Executed], retrievers: Mapping[str, Retriever], questions: Questions) -> pd.DataFrame:

@@ -11,12 +11,13 @@ import pandas as pd
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from carmenta_lab.context import BundledCounter, policies
+from carmenta_lab.context import BundledCounter
 from carmenta_lab.context.sizes import Sizes
 from carmenta_lab.evaluation import interval
 from carmenta_lab.experiment.compare import SEED
 from carmenta_lab.experiment.contexts import contexts_of
 from carmenta_lab.experiment.evidence import LexemesOf, read_sources, share
+from carmenta_lab.experiment.named import PolicyGiven, policies_of
 from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
@@ -30,7 +31,7 @@ _TIMES = text("""
 def evidence_by_history(
     database: Database,
     dataset: str,
-    names: Sequence[str],
+    policies: PolicyGiven | Sequence[PolicyGiven],
     budget_tokens: int,
     lengths: Sequence[int],
     questions_each: int = 30,
@@ -42,7 +43,7 @@ def evidence_by_history(
     of them, drawn by the seed. Lengths at which none can be asked are left out; a length that no user has reached
     is that of the longest history.
     """
-    titles = {policies.title(name): policies.load(name) for name in names}
+    titles = policies_of(policies)
     sizes = Sizes(BundledCounter())
     rows: list[tuple[Any, ...]] = []
     with database.owner_session() as session:

@@ -16,19 +16,20 @@ from carmenta_lab.experiment.running import Executed, execute
 from carmenta_lab.postgres.connect import Database, open_database
 from carmenta_lab.postgres.hosts import Host
 from carmenta_lab.records import Query
+from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.settings import read_settings
 
 
 def run_all(
     database: Database,
-    strategies: Mapping[str, str],
+    strategies: Mapping[str, str | Retriever],
     queries: Sequence[Query],
     encoded: Mapping[str, Mapping[str, Encoded]],
     k: int,
     executor: Executor | None,
     progress: Callable[[str, int], object],
 ) -> dict[str, Executed]:
-    """Title -> what the strategy (by name or path) found, in the order given whoever finishes first.
+    """Title -> what the strategy (by name, path or as a value) found, in the order given whoever finishes first.
 
     `progress` is called with a title and how many of its questions were answered. A file outside the package must lie
     at the same path on every machine.
@@ -37,7 +38,7 @@ def run_all(
         found = {}
         for title, name in strategies.items():
             progress(title, 0)
-            each = execute(database, title, registry.load(name), queries, encoded[title], k, _once(progress, title))
+            each = execute(database, title, _loaded(name), queries, encoded[title], k, _once(progress, title))
             found[title] = each
         return found
     owner, app = database.owner.url, database.app.url
@@ -52,6 +53,10 @@ def run_all(
     return done
 
 
+def _loaded(name: str | Retriever) -> Retriever:
+    return registry.load(name) if isinstance(name, str) else name
+
+
 def _once(progress: Callable[[str, int], object], title: str) -> Callable[[int], object]:
     return lambda done: progress(title, done)
 
@@ -61,12 +66,12 @@ def _run(
     app: URL,
     direct: bool,
     title: str,
-    name: str,
+    name: str | Retriever,
     queries: Sequence[Query],
     encoded: Mapping[str, Encoded],
     k: int,
 ) -> Executed:
-    return execute(_database(owner, app, direct), title, registry.load(name), queries, encoded, k)
+    return execute(_database(owner, app, direct), title, _loaded(name), queries, encoded, k)
 
 
 @cache

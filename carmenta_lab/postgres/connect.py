@@ -148,6 +148,12 @@ class Database:
     app: Engine  # searches, under row-level security
     direct: bool = True  # whether `app` keeps its connection between transactions
 
+    def __repr__(self) -> str:
+        """Its name and, once it was connected to, the server's version; neither an address nor a password."""
+        version: tuple[int, ...] | None = getattr(self.app.dialect, "server_version_info", None)
+        server = f" on PostgreSQL {'.'.join(map(str, version))}" if version else ""
+        return f"<Database {self.name!r}{server}>"
+
     @contextmanager
     def owner_session(self) -> Iterator[Session]:
         """A transaction of the owner, committed at the end."""
