@@ -112,6 +112,7 @@ _FILE = """
     UPDATE carmenta.conversations c SET folder_id = f.id FROM stage_filed s JOIN carmenta.folders f
     ON f.user_id = s.user_id AND f.path = s.path::ltree AND f.deleted_at IS NULL
     WHERE c.user_id = s.user_id AND c.id = s.conversation_id AND c.folder_id IS DISTINCT FROM f.id
+    RETURNING s.known
 """
 _UNFILE = """
     UPDATE carmenta.conversations c SET folder_id = NULL FROM lab.loaded l
@@ -139,7 +140,8 @@ def apply_domains(connection: psycopg.Connection[Any], dataset: UUID, again: boo
     )
     for table, (_, _, select) in REMEMBERED.items():
         connection.execute(f"INSERT INTO held SELECT DISTINCT '{table}', h.* FROM ({select}) h")
-    filed = sum(connection.execute(statement, values).rowcount for statement in (_FILE, _UNFILE))
+    filed = sum(known for (known,) in connection.execute(_FILE).fetchall())
+    filed += connection.execute(_UNFILE, values).rowcount
     if again:
         changes.count("conversations", updated=filed)
         _take_away(connection, values, changes)

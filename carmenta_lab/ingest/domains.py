@@ -28,7 +28,7 @@ TABLES = {
     "feedback": f"{_ON_MESSAGE}, id uuid, kind text, weight float4, duration_s float4, detail jsonb, "
     "created_at timestamptz",
     "tags": f"{_OF_USER}, tag_id uuid, name text, kind text, target_id uuid, target text",
-    "filed": f"{_OF_USER}, conversation_id uuid, path text",
+    "filed": f"{_OF_USER}, conversation_id uuid, path text, known bool",
     "folders": "user_id uuid, id uuid, path text",
 }
 """Tables of the stage: name without its prefix `stage_` -> columns."""
@@ -39,6 +39,12 @@ KEYS = (
     ("feedback", "id", "message || ' ' || kind", Feedback.FILE, "message_id, signal, created_at"),
     ("tags", "tag_id, kind, target_id", "name || ' ' || target", Tag.FILE, "tag, target_id"),
 )
+
+_KNOWN = """
+    UPDATE stage_filed s SET known = true FROM carmenta.conversations c
+    WHERE c.user_id = s.user_id AND c.id = s.conversation_id
+"""
+"""Before conversations are written: one that is added needs no word of its folder in the report."""
 
 _TAG_DOCUMENTS = """
     UPDATE stage_documents d SET tags = d.tags || t.names FROM (
@@ -77,6 +83,7 @@ class Domains:
             statement = DUPLICATES.format(table=table, key=key, shown=shown, conversation="NULL")
             for line, first, value, _ in self.connection.execute(statement).fetchall():
                 self.rejects.append(Reject(file, line, f"{name}: {value!r} stands already in line {first}"))
+        self.connection.execute(_KNOWN)
         self.connection.execute(_TAG_DOCUMENTS)
         for line, target, known in self.connection.execute(_TAGS_OF_DOCUMENTS).fetchall():
             if not known:
@@ -149,4 +156,4 @@ class Domains:
                 labels = c.folder.split(".")
                 folders |= {(c.user_id, ".".join(labels[: depth + 1])): None for depth in range(len(labels))}
                 conversation = self.ids.of("conversation", c.conversation_id)
-                yield line, self.ids.of("user", c.user_id), c.user_id, conversation, c.folder
+                yield line, self.ids.of("user", c.user_id), c.user_id, conversation, c.folder, False

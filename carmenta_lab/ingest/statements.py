@@ -122,17 +122,17 @@ GONE = (
     """
     CREATE TEMP TABLE gone_memories ON COMMIT DROP AS
     SELECT t.user_id, t.id FROM carmenta.memories t JOIN stage_users u ON u.id = t.user_id
-    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_memories s WHERE s.id = t.id)
+    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_memories s WHERE s.user_id = t.user_id AND s.id = t.id)
     """,
     """
     CREATE TEMP TABLE gone_conversations ON COMMIT DROP AS
     SELECT t.user_id, t.id FROM carmenta.conversations t JOIN stage_users u ON u.id = t.user_id
-    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_conversations s WHERE s.id = t.id)
+    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_conversations s WHERE s.user_id = t.user_id AND s.id = t.id)
     """,
     """
     CREATE TEMP TABLE gone_messages ON COMMIT DROP AS
     SELECT t.user_id, t.id FROM carmenta.messages t JOIN stage_users u ON u.id = t.user_id
-    WHERE NOT EXISTS (SELECT FROM stage_conversations s WHERE s.id = t.conversation_id)
+    WHERE NOT EXISTS (SELECT FROM stage_conversations s WHERE s.user_id = t.user_id AND s.id = t.conversation_id)
     AND (t.external_id IS NOT NULL OR t.conversation_id IN (SELECT id FROM gone_conversations))
     """,
 )
@@ -142,7 +142,7 @@ GONE_OF_BATCH = """
     SELECT t.user_id, t.id FROM carmenta.messages t JOIN stage_conversations c
     ON t.user_id = c.user_id AND t.conversation_id = c.id
     WHERE c.batch = %(batch)s AND t.external_id IS NOT NULL
-    AND NOT EXISTS (SELECT FROM stage_messages s WHERE s.id = t.id)
+    AND NOT EXISTS (SELECT FROM stage_messages s WHERE s.user_id = t.user_id AND s.id = t.id)
 """
 
 
@@ -190,7 +190,9 @@ VANISHED = """
     DELETE FROM carmenta.{table} t USING stage_users u WHERE t.user_id = u.id {given}
     AND NOT EXISTS (SELECT FROM stage_{table} s WHERE s.user_id = t.user_id AND s.id = t.id)
 """
-VANISHED_CONVERSATIONS = "AND NOT EXISTS (SELECT FROM stage_conversations c WHERE c.id = t.conversation_id)"
+VANISHED_CONVERSATIONS = (
+    "AND NOT EXISTS (SELECT FROM stage_conversations c WHERE c.user_id = t.user_id AND c.id = t.conversation_id)"
+)
 VANISHED_MESSAGES = """
     DELETE FROM carmenta.messages t USING gone_messages gone WHERE t.user_id = gone.user_id AND t.id = gone.id
 """

@@ -14,7 +14,7 @@ _VANISHED = """
     DELETE FROM carmenta.artifacts t USING lab.users u, carmenta.artifacts l
     WHERE u.dataset_id = %s AND t.user_id = u.user_id AND l.user_id = t.user_id AND l.id = t.id
     AND l.external_id IS NOT NULL
-    AND NOT EXISTS (SELECT FROM stage_artifacts s WHERE s.id = t.id)
+    AND NOT EXISTS (SELECT FROM stage_artifacts s WHERE s.user_id = t.user_id AND s.id = t.id)
 """
 
 _COLUMNS = (
@@ -33,8 +33,9 @@ _FILL = """
 )  # fmt: skip
 
 _GONE = (
-    "t.external_id IS NOT NULL AND EXISTS (SELECT FROM stage_artifacts s WHERE s.id = t.id) "
-    "AND NOT EXISTS (SELECT FROM stage_artifacts s WHERE s.id = t.id AND s.created_at = t.created_at)"
+    "t.external_id IS NOT NULL AND EXISTS (SELECT FROM stage_artifacts s WHERE s.user_id = t.user_id AND s.id = t.id) "
+    "AND NOT EXISTS (SELECT FROM stage_artifacts s "
+    "WHERE s.user_id = t.user_id AND s.id = t.id AND s.created_at = t.created_at)"
 )
 """A version that left the folder, where the artifact did not; one that the application made stays."""
 _MOVE = """
