@@ -122,12 +122,14 @@ GONE = (
     """
     CREATE TEMP TABLE gone_memories ON COMMIT DROP AS
     SELECT t.user_id, t.id FROM carmenta.memories t JOIN stage_users u ON u.id = t.user_id
-    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_memories s WHERE s.user_id = t.user_id AND s.id = t.id)
+    WHERE t.external_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM stage_memories s WHERE s.user_id = t.user_id AND s.id = t.id)
     """,
     """
     CREATE TEMP TABLE gone_conversations ON COMMIT DROP AS
     SELECT t.user_id, t.id FROM carmenta.conversations t JOIN stage_users u ON u.id = t.user_id
-    WHERE t.external_id IS NOT NULL AND NOT EXISTS (SELECT FROM stage_conversations s WHERE s.user_id = t.user_id AND s.id = t.id)
+    WHERE t.external_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM stage_conversations s WHERE s.user_id = t.user_id AND s.id = t.id)
     """,
     """
     CREATE TEMP TABLE gone_messages ON COMMIT DROP AS
