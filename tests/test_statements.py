@@ -13,9 +13,8 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.dialects import postgresql
 from test_distributable import _owned
-from test_queries import PLANS, _bound
+from test_queries import PLANS
 
 from carmenta_lab import strategies
 from carmenta_lab.app import (
@@ -34,6 +33,7 @@ from carmenta_lab.indexing import worker
 from carmenta_lab.indexing.lacking import repair
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.statement import compiled
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.search import search
 
@@ -136,9 +136,9 @@ def test_every_statement_of_the_application_names_its_user(
 
 @pytest.mark.parametrize("statement", [made for made, _ in PLANS.values()], ids=list(PLANS))
 def test_every_helper_names_its_user(sample: Database, statement: Callable[[], Any]) -> None:
-    compiled = statement().compile(dialect=postgresql.psycopg.dialect(), compile_kwargs={"render_postcompile": True})
+    asked = compiled(statement())
     with sample.user_session(UUID(int=1)) as session:
-        explain = session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}", _bound(compiled))
+        explain = session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {asked.text}", dict(asked.own))
         assert unnamed(explain.scalar_one()[0]["Plan"]) == []
 
 
