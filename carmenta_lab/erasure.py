@@ -16,7 +16,6 @@ from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.writing import UNNOTED, remove
 from carmenta_lab.ingest.domain_rows import REMEMBERED
 from carmenta_lab.ingest.staging import lock_key, sweep
-from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema import metadata
 
@@ -205,7 +204,7 @@ def _unindex(session: Session, which: str, noted: str, values: Mapping[str, UUID
     if not _is_there(session, "search.passages"):
         return
     found = session.scalars(text(f"SELECT id FROM search.passages WHERE user_id = :user AND ({which})"), values).all()
-    remove(late_connection(session.connection()), values["user"], found)
+    remove(driver(session), values["user"], found)
     notes = f"source_id = :conversation OR source_id IN {noted}"
     session.execute(text(f"DELETE FROM search.outbox WHERE user_id = :user AND ({notes})"), values)
 

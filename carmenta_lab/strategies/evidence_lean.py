@@ -1,4 +1,4 @@
-"""How much of that is left without anything stored for single words?"""
+"""How much of `evidence` is left without anything stored for single words?"""
 
 from carmenta_lab.retrieval.evidence import Evidence
 from carmenta_lab.retrieval.signals import AsksWhen, BestOfConversation, Context, Dates, Speaker, Speaking, Words
