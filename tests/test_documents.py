@@ -131,6 +131,27 @@ def test_python_that_is_shown_compiles_and_imports_what_is_there(code: str) -> N
             exec(compile(ast.Module([node], []), "README.md", "exec"), {})
 
 
+@pytest.fixture(scope="module")
+def loaded(cluster: Any) -> Iterator[str]:
+    """The URL of a copy of the loaded sample."""
+    way = cluster.clone(cluster.template("sample", "sample"))
+    yield way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    cluster.drop(way)
+
+
+@pytest.mark.parametrize("part", ["app", "datasets", "display", "embedding", "evaluation", "postgres"])
+def test_python_that_a_part_shows_runs_on_the_sample(
+    part: str, loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CARMENTA_DATABASE_URL", loaded)
+    monkeypatch.chdir(tmp_path)
+    found = FENCE.findall((PACKAGE / part / "README.md").read_text("utf-8"))
+    for code in [code for language, code in found if language == "python"]:
+        exec(compile(code, f"{part}/README.md", "exec"), {"__name__": "shown"})
+        for value in re.findall(r"print\(.*# .* = ([\d.]+)\.\.\.$", code, re.MULTILINE):
+            assert value in capsys.readouterr().out
+
+
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], set[str]]]:
     """Every command of the program with the options that it knows."""
     yield words, {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
