@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -20,6 +21,8 @@ from carmenta_lab.postgres import Database
 from carmenta_lab.scale import methods, trends
 from carmenta_lab.scale.filling import fill_passages, questions, rows_of, user_id, vectors_of
 from carmenta_lab.scale.generate import TOPICS, _words, blocks, favourites, said, vectors, write_folder
+
+PACKAGE = Path(bench.__file__).parent.parent
 
 
 def digest(folder: Path) -> str:
@@ -268,6 +271,32 @@ def test_every_bench_says_what_it_measures_and_the_long_ones_run_only_when_named
     assert {name for name, found in known.items() if found.long} == {
         *("append", "crossover", "growth", "helpers", "ingest_growth", "migration", "peers")
     }
+
+
+def test_the_readmes_name_every_bench_and_every_file() -> None:
+    readme = (PACKAGE / "bench/README.md").read_text()
+    table = [line.split("|")[1:3] for line in readme.splitlines() if line.startswith("| ")][1:]
+    assert {name for _, names in table for name in re.findall(r"`(\w+)`", names)} == bench.benches().keys()
+    assert {name for file, _ in table for name in re.findall(r"`(\w+)\.py`", file)} == {
+        path.stem for path in (PACKAGE / "bench").glob("*.py")
+    } - {"__init__", "measure"}
+    asked = re.findall(r"^.*carmenta-lab bench ([a-z_ ]*)", readme, re.M)
+    assert {name for names in asked for name in names.split()} <= bench.benches().keys()
+    readme = (PACKAGE / "scale/README.md").read_text()
+    assert {*re.findall(r"^\| `(\w+)\.py` \|", readme, re.M)} == {
+        path.stem for path in (PACKAGE / "scale").glob("*.py")
+    } - {"__init__"}
+
+
+def test_the_example_of_the_readme_is_a_bench(emptied: Database) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (PACKAGE / "bench/README.md").read_text(), re.S)
+    module: dict[str, Any] = {}
+    exec(code, module)
+    [added] = module["BENCHES"]
+    [result] = added.measure(emptied, 20, 3, 7)
+    assert (result.name, added.summary[:9]) == (added.name, "A session")
+    assert result.limit_ms > 0
+    assert result.ours_ms > 0
 
 
 def test_an_unknown_bench_names_the_known_ones() -> None:
