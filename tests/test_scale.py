@@ -304,6 +304,11 @@ def test_an_unknown_bench_names_the_known_ones() -> None:
         bench.run(["serch"])
 
 
+def test_growth_refuses_no_more_rows_than_one_user_has(emptied: Database) -> None:
+    with pytest.raises(UsageError, match="more than the 1,000 rows of one user; found 1,000"):
+        growth.growth(emptied, 1_000, 1, 7)
+
+
 @pytest.mark.skipif(
     "CARMENTA_TEST_DATABASE_URL" in os.environ, reason="databases of a bench's own are made on the embedded server"
 )

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from carmenta_lab import strategies
 from carmenta_lab.bench.measure import Bench, Result, medians
 from carmenta_lab.context import assemble
+from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import KINDS
 from carmenta_lab.indexing.vectors import table_name
@@ -69,7 +70,9 @@ _TOLD = (
 
 def growth(database: Database, rows: int, repeats: int, seed: int) -> list[Growth]:
     """Searches and contexts of the same user among 1 % of `rows`, a tenth and all, each in a database of its own."""
-    totals = [max(OWN, rows // step) for step in STEPS]
+    if rows <= OWN:
+        raise UsageError(f"growth needs more than the {OWN:,} rows of one user; found {rows:,}.")
+    totals = sorted({max(OWN, rows // step) for step in STEPS})
     with ExitStack() as open_databases:
         askers = []
         for total in totals:
