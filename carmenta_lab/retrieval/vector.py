@@ -82,7 +82,7 @@ class VectorSearch(SqlRetriever):
         return VECTOR_NEEDED
 
     def tables(self) -> Mapping[str, tuple[str, ...]]:
-        """That of the model's vectors."""
+        """The table of the model's vectors."""
         return {table_name(self.model): ("vectors",)}
 
     def route(self, session: Session, query: Query) -> str:
@@ -116,7 +116,7 @@ class VectorSearch(SqlRetriever):
         return _indexed(self.model, self.units, self.dim, route.removeprefix(OWN), self.candidates, limit)
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """None for an exact search; for an index, its breadth and a plan that cannot avoid it."""
+        """Empty for an exact search; for an index, its breadth and a plan that cannot avoid it."""
         if route == "exact":
             return {}
         breadth = {
