@@ -480,6 +480,7 @@ def test_the_version_is_that_of_the_package(command: Command) -> None:
         ("compare-contexts --policies everything,rec", ["everything,recent_only"]),
         ("load sample", ["sample", "sample_de"]),
         ("users sample_", ["sample_de"]),
+        ("bench ing", ["ingest_growth", "ingest", "ingest_vectors"]),
     ],
 )
 def test_a_shell_completes_names(

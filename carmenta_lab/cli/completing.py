@@ -37,6 +37,13 @@ def policy_lists(incomplete: str) -> list[str]:
     return _last(incomplete, _modules("context/policies"))
 
 
+def bench_names(incomplete: str) -> list[str]:
+    """Benches that begin so."""
+    from carmenta_lab.bench import benches
+
+    return _beginning(incomplete, [*benches()])
+
+
 def _modules(folder: str) -> list[str]:
     """The names in a folder of the package, without importing one of them."""
     return sorted(module.name for module in iter_modules([str(resources.PACKAGE / folder)]))
