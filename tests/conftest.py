@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import psycopg
@@ -88,6 +88,12 @@ class Cluster:
         set_up(found.admin, found.passwords)  # what is granted on a database is not copied with it
         return found
 
+    def copy(self, name: Literal["empty", "sample"]) -> Iterator[Way]:
+        """A clone of one of the two templates, dropped afterwards."""
+        way = self.clone(self.template(name, None if name == "empty" else name))
+        yield way
+        self.drop(way)
+
     def drop(self, way: Way) -> None:
         """Remove a database."""
         with self._elsewhere(way) as connection:
@@ -103,6 +109,11 @@ class Cluster:
 ROLES = ("admin", "owner", "app")
 
 
+def url_of(way: Way) -> str:
+    """The way of its administrator as one line, as it stands in CARMENTA_DATABASE_URL."""
+    return way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The server of this run."""
@@ -112,51 +123,78 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 @pytest.fixture
 def way(cluster: Cluster) -> Iterator[Way]:
     """The way to an empty, migrated database of the test's own."""
-    found = cluster.clone(cluster.template("empty", None))
-    yield found
-    cluster.drop(found)
+    yield from cluster.copy("empty")
 
 
 @pytest.fixture
-def database(way: Way) -> Iterator[Database]:
+def fresh(way: Way) -> Iterator[Database]:
     """An empty, migrated database of the test's own."""
-    found = prepare(way)
-    yield found
-    found.dispose()
+    with prepare(way) as found:
+        yield found
+
+
+@pytest.fixture
+def database(fresh: Database) -> Database:
+    """The same; a file may put another in its place under this name."""
+    return fresh
+
+
+@pytest.fixture(scope="module")
+def shared_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to an empty, migrated database that all tests of a file share."""
+    yield from cluster.copy("empty")
+
+
+@pytest.fixture(scope="module")
+def shared(shared_way: Way) -> Iterator[Database]:
+    """An empty, migrated database that all tests of a file share."""
+    with prepare(shared_way) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def sample_way(cluster: Cluster) -> Iterator[Way]:
     """The way to a copy of the loaded sample that all tests of this process share."""
-    found = cluster.clone(cluster.template("sample", "sample"))
-    yield found
-    cluster.drop(found)
+    yield from cluster.copy("sample")
 
 
 @pytest.fixture(scope="session")
 def sample(sample_way: Way) -> Iterator[Database]:
-    """A database with the sample loaded; shared, so tests leave it as it is."""
-    found = prepare(sample_way)
-    yield found
-    found.dispose()
+    """A database with the sample loaded; shared by all tests of this process, which leave it as it is."""
+    with prepare(sample_way) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_sample_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to a copy of the loaded sample that the tests of a file share and may change."""
+    yield from cluster.copy("sample")
+
+
+@pytest.fixture(scope="module")
+def shared_sample(shared_sample_way: Way) -> Iterator[Database]:
+    """A copy of the loaded sample that the tests of a file share and may change."""
+    with prepare(shared_sample_way) as found:
+        yield found
 
 
 @pytest.fixture
-def own_sample(cluster: Cluster) -> Iterator[Database]:
+def own_sample_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to a copy of the loaded sample that a test may change."""
+    yield from cluster.copy("sample")
+
+
+@pytest.fixture
+def own_sample(own_sample_way: Way) -> Iterator[Database]:
     """A copy of the loaded sample that a test may change."""
-    copied = cluster.clone(cluster.template("sample", "sample"))
-    found = prepare(copied)
-    yield found
-    found.dispose()
-    cluster.drop(copied)
+    with prepare(own_sample_way) as found:
+        yield found
 
 
 @pytest.fixture
-def own_environment(cluster: Cluster) -> Iterator[dict[str, str]]:
+def own_environment(cluster: Cluster, own_sample_way: Way) -> dict[str, str]:
     """The environment of a process whose database is a copy of the loaded sample."""
-    copied = cluster.clone(cluster.template("sample", "sample"))
-    yield cluster.environment(copied)
-    cluster.drop(copied)
+    return cluster.environment(own_sample_way)
 
 
 @pytest.fixture(scope="session")

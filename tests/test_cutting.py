@@ -6,25 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Cluster
 from sqlalchemy import Connection, text
 
-from carmenta_lab.postgres.lab import prepare
+from carmenta_lab.postgres import Database
 from carmenta_lab.schema.base import LANGUAGES
 from carmenta_lab.schema.letters import NOT_STOP, STOP
 from carmenta_lab.schema.words import ASKED, FUNCTIONS
 
 
 @pytest.fixture(scope="module")
-def server(cluster: Cluster) -> Iterator[Connection]:
+def server(shared: Database) -> Iterator[Connection]:
     """The owner, no superuser, in a transaction that has the functions and is rolled back."""
-    way = cluster.clone(cluster.template("empty", None))
-    with prepare(way) as database, database.owner.connect() as connection:
+    with shared.owner.connect() as connection:
         for statement in (*FUNCTIONS, "CREATE SCHEMA IF NOT EXISTS search", ASKED):
             connection.execute(text(statement))
         yield connection
         connection.rollback()
-    cluster.drop(way)
 
 
 Value = Callable[..., Any]

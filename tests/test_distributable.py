@@ -1,6 +1,5 @@
 """Could these tables be distributed by user? Read off the catalogue: what a distributed PostgreSQL would refuse."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ from planting import NOBODYS
 from sqlalchemy import text
 
 from carmenta_lab.bench.crowd import fill, number
-from carmenta_lab.postgres import Database, prepare
+from carmenta_lab.postgres import Database
 
 SCHEMAS = "('carmenta'::regnamespace, 'search'::regnamespace)"
 
@@ -24,14 +23,10 @@ index or another table."""
 
 
 @pytest.fixture(scope="module")
-def shared(cluster: Any) -> Iterator[Database]:
+def shared(shared: Database) -> Database:
     """A migrated database with rows of fifty users, which these tests only read."""
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
-    fill(database, 20_000)
-    yield database
-    database.dispose()
-    cluster.drop(way)
+    fill(shared, 20_000)
+    return shared
 
 
 def _found(database: Database, statement: str) -> list[Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factory import NOON, Lines, artifact, document, feedback, memory, message, query, tag, vote, write
+from loading import database, reasons
 from sqlalchemy import text
-from test_domains import artifact, feedback, tag, vote
-from test_ingest import NOON, Lines, database, document, memory, message, query, reasons, shared, write
 
 from carmenta_lab.errors import DatasetError
 from carmenta_lab.ids import Ids
@@ -20,7 +20,7 @@ from carmenta_lab.schema import SCHEMAS
 
 pytestmark = pytest.mark.everywhere
 
-__all__ = ["database", "shared"]  # fixtures
+__all__ = ["database"]  # a fixture
 
 NAME = "tiny"
 LONG = "The roof was mended in spring and the gutter in autumn. "

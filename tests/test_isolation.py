@@ -1,6 +1,6 @@
 """What one user does never changes, shows or counts a row of another; and each hole made on purpose is found."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from planting import Planted, plant
 from sqlalchemy import Connection, exc, text
 
 from carmenta_lab.indexing.vectors import register
-from carmenta_lab.postgres import Database, prepare
+from carmenta_lab.postgres import Database
 
 pytestmark = pytest.mark.everywhere
 
@@ -68,28 +68,24 @@ class Pair:
             }
 
 
-def _pair(cluster: Any) -> Iterator[Pair]:
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
+def _pair(database: Database) -> Pair:
     vectors = register(database.owner, "tiny", 3)
     ann, bob = uuid4(), uuid4()
     with database.owner_session() as session:
         anns, bobs = plant(session, ann, "ann", vectors), plant(session, bob, "bob", vectors)
-    yield Pair(database, ann, bob, anns, bobs)
-    database.dispose()
-    cluster.drop(way)
+    return Pair(database, ann, bob, anns, bobs)
 
 
 @pytest.fixture(scope="module")
-def pair(cluster: Any) -> Iterator[Pair]:
+def pair(shared: Database) -> Pair:
     """Shared: what a probe does is rolled back."""
-    yield from _pair(cluster)
+    return _pair(shared)
 
 
 @pytest.fixture
-def own_pair(cluster: Any) -> Iterator[Pair]:
+def own_pair(database: Database) -> Pair:
     """A database of the test's own, in which it may make holes."""
-    yield from _pair(cluster)
+    return _pair(database)
 
 
 def _attempt(

@@ -1,6 +1,6 @@
 """Searching: what every strategy promises, what each kind adds, and what no question may do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import factory
 import numpy as np
 import psycopg
 import pytest
+from conftest import url_of
 from pgvector import HalfVector
 from psycopg import sql
 from sqlalchemy import Select, TextualSelect, event, text
@@ -78,11 +80,9 @@ def unit(vectors: Any) -> Any:
 
 def add_user(database: Database, name: str) -> UUID:
     """A user with one conversation, whose ids are the same."""
-    key = uuid4()
     with database.owner.begin() as connection:
-        connection.execute(text("INSERT INTO carmenta.users (id, name) VALUES (:u, :n)"), {"u": key, "n": name})
-        connection.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)"), {"u": key})
-    return key
+        user = factory.add_user(connection, name=name)
+        return factory.add_conversation(connection, user, user)
 
 
 def add(
@@ -179,19 +179,9 @@ class Corpus:
 
 
 @pytest.fixture(scope="module")
-def place(cluster: Any) -> Iterator[Way]:
-    """The way to a database of this file."""
-    way = cluster.clone(cluster.template("empty", None))
-    yield way
-    cluster.drop(way)
-
-
-@pytest.fixture(scope="module")
-def database(place: Way) -> Iterator[Database]:
-    """That database."""
-    found = prepare(place)
-    yield found
-    found.dispose()
+def database(shared: Database) -> Database:
+    """A database of this file."""
+    return shared
 
 
 @pytest.fixture(scope="module")
@@ -537,9 +527,9 @@ class Graph:
 
 
 @pytest.fixture(scope="module")
-def graph(database: Database, corpus: Corpus, place: Way) -> Graph:
+def graph(database: Database, corpus: Corpus, shared_way: Way) -> Graph:
     """The many vectors; after the corpus, whose ids come first."""
-    return Graph(database, place.admin.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    return Graph(database, url_of(shared_way))
 
 
 def plan(graph: Graph, retriever: VectorSearch, route: str, user: UUID | None = None) -> str:

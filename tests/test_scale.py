@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -185,15 +184,9 @@ def test_the_figures_draw_every_method_once() -> None:
 
 
 @pytest.fixture(scope="module")
-def emptied(cluster: Any) -> Iterator[Database]:
+def emptied(shared: Database) -> Database:
     """A database that is emptied by what is measured."""
-    from carmenta_lab.postgres.lab import prepare
-
-    way = cluster.clone(cluster.template("empty", None))
-    found = prepare(way)
-    yield found
-    found.dispose()
-    cluster.drop(way)
+    return shared
 
 
 def test_every_method_is_measured_for_every_user(emptied: Database, monkeypatch: pytest.MonkeyPatch) -> None:
