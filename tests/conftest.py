@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from skips import pytest_make_collect_report, pytest_runtest_makereport
 
 from carmenta_lab import embedded
 from carmenta_lab.ingest import load
@@ -19,6 +20,8 @@ from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.lab import Way, embedded_way, prepare, way_by_url
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.settings import Settings
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks
 
 URL = os.environ.get("CARMENTA_TEST_DATABASE_URL")
 """Runs the suite on another server; its login must be allowed to create databases and roles."""
@@ -207,6 +210,14 @@ def sample_environment(cluster: Cluster, sample_way: Way) -> dict[str, str]:
 def empty_environment(cluster: Cluster, way: Way) -> dict[str, str]:
     """The environment of a process whose database is empty."""
     return cluster.environment(way)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `fast` every test that asks for no database and is not marked `slow`."""
+    for item in items:
+        if "cluster" not in getattr(item, "fixturenames", ()) and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

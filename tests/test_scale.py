@@ -39,6 +39,7 @@ def test_rows_are_streamed() -> None:
     assert [block.first for block in first] == [0, 4_000]
 
 
+@pytest.mark.slow
 def test_users_are_skewed_have_topics_of_their_own_and_talk_for_months() -> None:
     found = list(blocks(16_000, users=20))
     users, topics = (np.concatenate([getattr(block, name) for block in found]) for name in ("users", "topics"))
@@ -173,6 +174,7 @@ def test_the_kept_run_reaches_a_million_rows_and_says_how_busy_the_machine_was()
     assert stored["halfvec"] <= 0.6 * stored["hnsw"]
 
 
+@pytest.mark.slow
 def test_the_figures_draw_every_method_once() -> None:
     found = scale.read(scale.kept())
     for draw in (figures.scale_latency, figures.scale_recall, figures.scale_cost):

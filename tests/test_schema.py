@@ -527,8 +527,6 @@ SQUAWK_EXCLUDED = {
 
 def test_the_linter_of_migrations_has_nothing_to_say(tmp_path: Path) -> None:
     squawk = Path(sys.executable).parent / "squawk"
-    if not squawk.exists():
-        pytest.skip("squawk-cli is not installed")
     file = tmp_path / "upgrade.sql"
     file.write_text(offline_sql())
     excluded = ",".join(SQUAWK_EXCLUDED)
@@ -548,6 +546,7 @@ SNIPPETS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_type_checker_catches_a_wrong_type_a_missing_field_and_a_misspelt_column(tmp_path: Path) -> None:
     right = f"Message({KEYS}, position=1, role='user', content='x')"
     lines = [right, *(snippet for snippet, _ in SNIPPETS.values())]

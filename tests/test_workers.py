@@ -233,6 +233,7 @@ NOTEBOOK = {
 
 
 @pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.slow
 def test_notebooks_over_a_grid_are_kept_in_folders_of_their_own(workers: int | None, tmp_path: Path) -> None:
     notebook = tmp_path / "what.ipynb"
     notebook.write_text(json.dumps(NOTEBOOK))
