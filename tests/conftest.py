@@ -212,11 +212,16 @@ def empty_environment(cluster: Cluster, way: Way) -> dict[str, str]:
     return cluster.environment(way)
 
 
+ONE_DATABASE = ("test_main_road.py", "test_cutting.py")
+"""Files of which all tests share one small database, and are fast on it."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `fast` every test that asks for no database and is not marked `slow`."""
+    """Mark as `fast` what asks for no database, or only for a small one, and is not marked `slow`."""
     for item in items:
-        if "cluster" not in getattr(item, "fixturenames", ()) and item.get_closest_marker("slow") is None:
+        asks = "cluster" in getattr(item, "fixturenames", ()) and item.path.name not in ONE_DATABASE
+        if not asks and item.get_closest_marker("slow") is None:
             item.add_marker("fast")
 
 

@@ -237,6 +237,7 @@ UNITS += [
 @pytest.mark.parametrize(
     "function", ["carmenta.lexemes", "carmenta.websearch", "carmenta.any_word", "search.asked_lexemes"]
 )
+@pytest.mark.slow
 def test_any_text_of_any_length_is_cut(value: Value, function: str, unit: str) -> None:
     text_of_length = (unit * 200_000)[:200_000]  # were it quadratic, this would take minutes
     assert value(f"coalesce({function}(language, a)\\:\\:text, '') IS NOT NULL", "de", text_of_length)
@@ -260,12 +261,14 @@ def _letters(first: int, last: int, count: int) -> str:
     ],
     ids=["short words", "words", "Han", "Han beyond", "anything", "Cyrillic", "marks"],
 )
+@pytest.mark.slow
 def test_no_text_has_too_many_words(value: Value, said: str) -> None:
     assert value("length(carmenta.lexemes(language, a)) >= 0", "en", said)
     assert value("numnode(carmenta.any_word(language, a)) >= 0", "en", said)
     assert value("numnode(carmenta.websearch(language, a)) >= 0", "en", said)
 
 
+@pytest.mark.slow
 def test_a_question_of_any_length_gives_all_its_words(value: Value) -> None:
     asked = " ".join(f"w{n}" for n in range(24_000)) + " zebra"
     assert "zebra" in value(LEXEMES, "en", asked)

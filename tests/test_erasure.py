@@ -1,7 +1,7 @@
 """Forgetting a person or a conversation leaves nothing of it in any column, and nobody else loses a row."""
 
 import gc
-from functools import _lru_cache_wrapper
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from uuid import UUID, uuid4
@@ -29,6 +29,8 @@ pytestmark = pytest.mark.everywhere
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
+CACHED = type(cache(lambda: None))
+"""The type of every function that functools caches."""
 
 
 def _columns(database: Database) -> list[tuple[str, str, str]]:
@@ -309,7 +311,7 @@ def test_no_cache_of_the_process_holds_what_was_asked_or_said(own_sample: Databa
         for policy in policies.names():
             assemble(session, query, policy=policy, budget_tokens=400)
     gc.collect()
-    caches = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
+    caches = [found for found in gc.get_objects() if isinstance(found, CACHED)]
     ours = [found for found in caches if (found.__module__ or "").startswith("carmenta_lab")]
     assert len(ours) > 5
     assert not [found for found in ours if _reaches(found, (SECRET, "sardines"), 5)]

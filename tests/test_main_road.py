@@ -11,8 +11,6 @@ from carmenta_lab.erasure import forget_user
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
 
-pytestmark = pytest.mark.fast
-
 KEY, SHED = "The spare key is under the blue pot.", "I painted the shed green."
 
 
