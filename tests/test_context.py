@@ -706,7 +706,7 @@ def test_a_deleted_message_keeps_its_branch(loaded: Loaded) -> None:
 
 def test_rejected_and_expired_memories_are_left_out(loaded: Loaded) -> None:
     loaded.execute("UPDATE carmenta.memories SET review_status = 'rejected' WHERE id = :id", "memory", "k1")
-    loaded.execute("UPDATE carmenta.memories SET valid_to = '2025-03-02Z' WHERE id = :id", "memory", "k4")
+    loaded.execute("UPDATE carmenta.memories SET valid_to = '2025-03-15Z' WHERE id = :id", "memory", "k4")
     left = reasons(loaded.context())
     assert (left["k1"], left["k4"]) == ("rejected in review", "no longer valid")
     assert "k4" in of_kind(loaded.context(minute=100), "memory")

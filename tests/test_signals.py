@@ -4,7 +4,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from factory import at, memory, message, write
+from factory import memory, message, write
 
 from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL
@@ -67,15 +67,23 @@ def flat(database: Database, tmp_path: Path) -> tuple[Database, UUID]:
         ("u", "My rent is nine hundred a month now."),
     ]
     ann, bo = {"role": "user", "author": "Ann"}, {"role": "assistant", "author": "Bo"}
-    year, day = 60 * 24 * 365, 60 * 24
     folder = write(
         tmp_path / "flat",
         messages=[
-            message(f"m{n}", body, user="ann", **(ann if who == "u" else bo)) for n, (who, body) in enumerate(said)
+            message(f"m{n}", body, user="ann", created_at=f"2025-01-01T10:0{n}:00Z", **(ann if who == "u" else bo))
+            for n, (who, body) in enumerate(said)
         ],
         memories=[
-            memory("old", "Rent: eight hundred a month.", "ann", created_at=at(-year), superseded_by="new"),
-            memory("new", "Pays nine hundred for the flat.", "ann", created_at=at(day), source_message_id="m4"),
+            memory(
+                "old", "Rent: eight hundred a month.", "ann", created_at="2024-01-01T00:00:00Z", superseded_by="new"
+            ),
+            memory(
+                "new",
+                "Pays nine hundred for the flat.",
+                "ann",
+                created_at="2025-01-02T00:00:00Z",
+                source_message_id="m4",
+            ),
         ],
     )
     load(database, folder, name=f"flat-{uuid4().hex[:6]}", tokens=True)
