@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from cryptography.fernet import Fernet
+from factory import add_conversation, add_document, add_memory, add_message, add_user
 from sqlalchemy import insert, text, update
 from sqlalchemy.orm import Session
 
@@ -25,7 +26,7 @@ from carmenta_lab.app import (
 from carmenta_lab.app.concierge import Drawn, Selected, Understood
 from carmenta_lab.app.identity import AccountTaken, Keys, Tokens, TokenUnreadable
 from carmenta_lab.errors import UsageError
-from carmenta_lab.postgres import Database, as_user, prepare
+from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.statement import compiled
 from carmenta_lab.scale.filling import CROWD, crowd_id, fill_crowd
 from carmenta_lab.schema.product import artifacts as made
@@ -41,19 +42,15 @@ A_MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
-def crowd(cluster: Any) -> Iterator[Database]:
+def crowd(shared: Database) -> Database:
     """50 users, 100,000 messages in 5,000 conversations, 20,000 memories, 5,000 documents, artifacts and queries."""
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
-    fill_crowd(database, 100_000)
-    with database.owner.begin() as connection:
+    fill_crowd(shared, 100_000)
+    with shared.owner.begin() as connection:
         for statement in BESIDE:
             connection.exec_driver_sql(statement.replace("%", "%%"))
-    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with shared.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
-    yield database
-    database.dispose()
-    cluster.drop(way)
+    return shared
 
 
 _N = "lpad(to_hex({}), 32, '0')::uuid"
@@ -374,23 +371,20 @@ def test_pages_give_every_conversation_once_in_order(crowd: Database) -> None:
 @pytest.fixture
 def ann(crowd: Database) -> Iterator[tuple[Session, UUID]]:
     """A session of the application for a new user; rolled back."""
-    user = uuid4()
     with crowd.owner.connect() as connection, connection.begin() as outer:
         with Session(connection, join_transaction_mode="create_savepoint") as session:
-            session.execute(insert(users).values(id=user))
+            user = add_user(session)
             with as_user(session, user):
                 yield session, user
         outer.rollback()
 
 
 def _conversation(session: Session, user: UUID, messages: int) -> tuple[UUID, list[UUID]]:
-    conversation, ids = uuid4(), [uuid4() for _ in range(messages)]
-    session.execute(insert(said.conversations).values(user_id=user, id=conversation))
-    row = {"user_id": user, "conversation_id": conversation, "role": "user"}
-    for place, id in enumerate(ids):
-        values = {"id": id, "position": place, "content": str(place), "created_at": DAY + place * A_MINUTE}
-        session.execute(insert(said.messages).values(**row, **values))
-    return conversation, ids
+    conversation = add_conversation(session, user)
+    return conversation, [
+        add_message(session, user, conversation, str(n), position=n, created_at=DAY + n * A_MINUTE)
+        for n in range(messages)
+    ]
 
 
 def _delete_softly(session: Session, table: Any, id: UUID) -> None:
@@ -470,23 +464,14 @@ def test_facts_hold_from_their_beginning_until_their_end_or_replacement(ann: tup
     session, user = ann
 
     def learn(content: str, day: int, **values: Any) -> UUID:
-        id = uuid4()
-        row = {
-            "user_id": user,
-            "id": id,
-            "category": "personal",
-            "content": content,
-            "created_at": DAY + timedelta(day),
-        }
-        session.execute(insert(learned.memories).values(row | values))
-        return id
+        return add_memory(session, user, content, created_at=DAY + timedelta(day), **values)
 
     new = learn("lives in Ghent", 10)
     learn("lives in Bruges", 0, superseded_by=new)
     learn("on holiday", 2, valid_from=DAY + timedelta(4), valid_to=DAY + timedelta(6))
     learn("never true", 0, review_status="rejected")
     learn("taken back", 0, deleted_at=DAY)
-    session.execute(insert(learned.memories).values(user_id=user, id=uuid4(), category="personal", content="always"))
+    add_memory(session, user, "always")
 
     def at(day: int) -> set[str]:
         return {fact.content for fact in memory.facts(session, user, DAY + timedelta(day))}
@@ -505,11 +490,7 @@ def test_facts_hold_from_their_beginning_until_their_end_or_replacement(ann: tup
 
 def test_the_tree_puts_parents_before_children(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    ids = {}
-    for path in ("work.plans", "work", "home", "work.plans.old"):
-        ids[path] = uuid4()
-        row = {"user_id": user, "id": ids[path], "path": path, "name": path, "content": "x"}
-        session.execute(insert(kept.documents).values(row))
+    ids = {path: add_document(session, user, path) for path in ("work.plans", "work", "home", "work.plans.old")}
     lines = knowledge.tree(session, user)
     assert [line.path for line in lines] == ["home", "work", "work.plans", "work.plans.old"]
     assert [line.depth for line in lines] == [1, 1, 2, 3]
@@ -583,9 +564,8 @@ def test_a_dead_worker_loses_its_query_and_the_last_one_fails_it(ann: tuple[Sess
 
 
 def test_two_workers_never_take_the_same_query(database: Database) -> None:
-    user = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
+        user = add_user(session)
         ids = {_ask(session, user) for _ in range(2)}
     with Session(database.app) as here, Session(database.app) as there, as_user(here, user), as_user(there, user):
         taken = [operations.take(session, user, "w", A_MINUTE) for session in (here, there, here, there)]
@@ -594,9 +574,8 @@ def test_two_workers_never_take_the_same_query(database: Database) -> None:
 
 
 def test_a_worker_learns_for_whom_to_act_and_no_more(database: Database) -> None:
-    waiting, idle = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": waiting}, {"id": idle}])
+        waiting, _ = add_user(session), add_user(session)
         _ask(session, waiting)
     with database.app_session() as session:
         assert operations.users_with_work(session, 10) == [waiting]
@@ -650,8 +629,7 @@ def test_deleting_a_conversation_keeps_what_came_of_it(ann: tuple[Session, UUID]
     elsewhere, (answer,) = _conversation(session, user, 1)
     session.execute(update(said.messages).where(said.messages.c.id == answer).values(parent_id=second))
     session.execute(update(said.messages).where(said.messages.c.id == second).values(parent_id=first))
-    fact = {"user_id": user, "id": uuid4(), "category": "personal", "content": "x", "source_message_id": first}
-    session.execute(insert(learned.memories).values(fact))
+    add_memory(session, user, source_message_id=first)
     query = operations.ask(session, user, "research", {}, conversation)
     thing = _artifact(session, user, 1)
     session.execute(update(made.artifacts).where(made.artifacts.c.id == thing).values(conversation_id=conversation))
@@ -669,9 +647,8 @@ def test_deleting_messages_keeps_answers_and_memories(ann: tuple[Session, UUID])
     conversation, ids = _conversation(session, user, 4)
     for one, parent in ((1, 0), (2, 1), (3, 2)):
         session.execute(update(said.messages).where(said.messages.c.id == ids[one]).values(parent_id=ids[parent]))
-    row = {"user_id": user, "category": "personal", "content": "x"}
     for source in ids:
-        session.execute(insert(learned.memories).values(**row, id=uuid4(), source_message_id=source))
+        add_memory(session, user, source_message_id=source)
     assert conversations.delete_message(session, user, ids[0])
     assert not conversations.delete_message(session, user, ids[0])
     assert conversations.delete_messages_from(session, user, conversation, DAY + 2 * A_MINUTE) == 2
@@ -683,10 +660,8 @@ def test_deleting_messages_keeps_answers_and_memories(ann: tuple[Session, UUID])
 
 def test_deleting_a_successor_lets_the_fact_before_hold_again(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    row = {"user_id": user, "category": "personal", "created_at": DAY}
-    new, old = uuid4(), uuid4()
-    session.execute(insert(learned.memories).values(**row, id=new, content="new"))
-    session.execute(insert(learned.memories).values(**row, id=old, content="old", superseded_by=new))
+    new = add_memory(session, user, "new", created_at=DAY)
+    old = add_memory(session, user, "old", created_at=DAY, superseded_by=new)
     assert memory.tiers(session, user, [new, old])[old] == "historical"
     assert memory.delete_memory(session, user, new)
     assert not memory.delete_memory(session, user, new)
@@ -752,7 +727,7 @@ def test_an_artifact_is_listed_tagged_filed_and_improved(ann: tuple[Session, UUI
 def test_an_artifact_made_here_has_versions_and_says_where_it_comes_from(ann: tuple[Session, UUID]) -> None:
     session, user = ann
     conversation, (message,) = _conversation(session, user, 1)
-    document, id = _document(session, user, "a", "x"), uuid4()
+    document, id = add_document(session, user, "a", "x"), uuid4()
     first = artifacts.add_version(session, user, id, "text", "t", content="1", conversation_id=conversation)
     assert artifacts.add_version(session, user, id, "text", "t", content="2") > first
     assert [(v.version, v.content) for v in artifacts.history(session, user, id)] == [(2, "2"), (1, "1")]
@@ -804,9 +779,8 @@ def test_an_account_has_one_owner_until_that_one_is_gone(database: Database) -> 
 
 
 def test_of_two_who_claim_an_account_at_once_one_gets_it(database: Database) -> None:
-    people = [uuid4() for _ in range(4)]
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": person} for person in people])
+        people = [add_user(session) for _ in range(4)]
 
     def claim(person: UUID) -> bool:
         try:
@@ -866,19 +840,12 @@ def test_what_was_decided_around_a_message_is_read_in_order(ann: tuple[Session, 
     assert session.scalar(text("SELECT kind FROM carmenta.feedback_signals")) == "copy"
 
 
-def _document(session: Session, user: UUID, path: str, content: str, language: str = "en") -> UUID:
-    id = uuid4()
-    row = {"user_id": user, "id": id, "path": path, "name": path, "content": content, "language": language}
-    session.execute(insert(kept.documents).values(row))
-    return id
-
-
 def test_documents_are_found_by_their_words_more_of_them_first(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    both = _document(session, user, "a", "The roofs leaked near the chimney")
-    one = _document(session, user, "b", "A chimney sweep came along the way here")
-    _document(session, user, "c", "Nothing of it")
-    gone = _document(session, user, "d", "roof and chimney")
+    both = add_document(session, user, "a", "The roofs leaked near the chimney")
+    one = add_document(session, user, "b", "A chimney sweep came along the way here")
+    add_document(session, user, "c", "Nothing of it")
+    gone = add_document(session, user, "d", "roof and chimney")
     _delete_softly(session, kept.documents, gone)
     found = knowledge.search_documents(session, user, "Does the roof leak by the chimney?")
     assert [(line.id, line.path) for line in found] == [(both, "a"), (one, "b")]
@@ -898,7 +865,7 @@ def test_documents_are_found_by_their_words_more_of_them_first(ann: tuple[Sessio
 
 def test_links_are_read_from_both_ends_and_go_with_a_document(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    one, two, three = (_document(session, user, path, "x") for path in "abc")
+    one, two, three = (add_document(session, user, path, "x") for path in "abc")
     knowledge.link(session, user, one, two, "see")
     knowledge.link(session, user, one, two, "see also")
     knowledge.link(session, user, three, one)

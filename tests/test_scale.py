@@ -4,7 +4,6 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -43,6 +42,7 @@ def test_rows_are_streamed() -> None:
     assert [block.first for block in first] == [0, 4_000]
 
 
+@pytest.mark.slow
 def test_users_are_skewed_have_topics_of_their_own_and_talk_for_months() -> None:
     found = list(blocks(16_000, users=20))
     users = np.concatenate([block.users for block in found])
@@ -180,6 +180,7 @@ def test_the_kept_run_reaches_a_million_rows_and_says_how_busy_the_machine_was()
     assert stored["halfvec"] <= 0.6 * stored["hnsw"]
 
 
+@pytest.mark.slow
 def test_the_figures_draw_every_method_once() -> None:
     found = scale.read(scale.kept())
     for draw in (figures.scale_latency, figures.scale_recall, figures.scale_cost):
@@ -191,15 +192,9 @@ def test_the_figures_draw_every_method_once() -> None:
 
 
 @pytest.fixture(scope="module")
-def emptied(cluster: Any) -> Iterator[Database]:
+def emptied(shared: Database) -> Database:
     """A database that is emptied by what is measured."""
-    from carmenta_lab.postgres.lab import prepare
-
-    way = cluster.clone(cluster.template("empty", None))
-    found = prepare(way)
-    yield found
-    found.dispose()
-    cluster.drop(way)
+    return shared
 
 
 def test_every_method_is_measured_for_every_user(emptied: Database, monkeypatch: pytest.MonkeyPatch) -> None:
