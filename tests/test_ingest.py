@@ -22,7 +22,7 @@ from carmenta_lab.errors import DatasetError, DimensionMismatch, UsageError
 from carmenta_lab.ids import Ids, passage_key
 from carmenta_lab.indexing.approximate import name as index_name
 from carmenta_lab.indexing.vectors import register, table_name
-from carmenta_lab.ingest import LoadReport, apply, load, staging, stream
+from carmenta_lab.ingest import LoadReport, first_load, load, reconcile, staging
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
 from carmenta_lab.schema import home
@@ -979,7 +979,7 @@ def many(folder: Path) -> Path:
 
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two conversations of `many` a transaction."""
-    for module in (apply, stream):
+    for module in (reconcile, first_load):
         monkeypatch.setattr(module, "BATCH_MESSAGES", 10)
 
 
@@ -1017,7 +1017,7 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
 
 
 def _load_and_die(way: Way, folder: Path) -> None:
-    apply.BATCH_MESSAGES = stream.BATCH_MESSAGES = 10
+    reconcile.BATCH_MESSAGES = first_load.BATCH_MESSAGES = 10
     database = prepare(way)
 
     def kill(stage: str, done: int, total: int | None) -> None:
@@ -1193,8 +1193,8 @@ def test_a_load_needs_no_more_memory_for_a_longer_file(
     database: Database, tmp_path: Path, traced: None, monkeypatch: pytest.MonkeyPatch, shuffled: bool
 ) -> None:
     monkeypatch.setattr(staging, "BATCH_ROWS", 250)
-    monkeypatch.setattr(stream, "BATCH_MESSAGES", 250)
-    monkeypatch.setattr(stream, "OPEN_MESSAGES", 500)
+    monkeypatch.setattr(first_load, "BATCH_MESSAGES", 250)
+    monkeypatch.setattr(first_load, "OPEN_MESSAGES", 500)
     peaks = []
     for size in (2_000, 16_000):
         order = list(range(size))
