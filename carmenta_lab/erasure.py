@@ -277,8 +277,8 @@ def _forget_questions(session: Session, which: str, values: Mapping[str, UUID]) 
             """
         ),
         values,
-    ).one()
-    return {f"lab.{name}": count for name, count in counts._mapping.items() if count}
+    ).mappings()
+    return {f"lab.{name}": count for row in counts for name, count in row.items() if count}
 
 
 def _held(session: Session, user_id: UUID) -> dict[str, int]:

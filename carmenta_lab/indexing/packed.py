@@ -43,8 +43,9 @@ class Columns(NamedTuple):
 
     def part(self, block: slice) -> "Columns":
         """A block of them."""
-        users, passages, sources, times, units = self
-        return Columns(users[block], passages[block], sources[block], times[block], units[block])
+        return Columns(
+            self.users[block], self.passages[block], self.sources[block], self.times[block], self.units[block]
+        )
 
 
 class _Packed(bytes):
@@ -83,7 +84,7 @@ def write_vectors(
 
 def _packed(connection: psycopg.Connection[Any], beside: Columns, vectors: NDArray[np.floating]) -> list[_Packed]:
     rows, dim = vectors.shape
-    ids = [np.frombuffer(b"".join(column), "V16") for column in beside[:3]]
+    ids = [np.frombuffer(b"".join(keys), "V16") for keys in (beside.users, beside.passages, beside.sources)]
     # numpy's "no time" is the smallest number, which the server reads as -infinity
     since = np.array([None if at is None else at - _EPOCH for at in beside.times], "m8[us]").astype(np.int64)
     halves = np.zeros(rows, [("dim", ">u2"), ("unused", ">u2"), ("numbers", ">f2", dim)])

@@ -43,9 +43,9 @@ from carmenta_lab.ingest.staging import (
     StageRow,
     Task,
     Uncut,
-    driver,
     passages,
 )
+from carmenta_lab.postgres.statement import driver, only
 
 WORKERS = 2
 
@@ -266,10 +266,9 @@ class _Writer:
                 self._task.claim(raw)
             ids = [UUID(bytes=key) for key in users]
             values = {"dataset": self._task.ids.dataset, "ids": ids, "names": list(users.values())}
-            added = raw.execute(_USERS, values).fetchone()
-            assert added is not None
+            added = only(raw.execute(_USERS, values))
         self._claimed = True
-        self.written.changes.count("users", added=added[0])
+        self.written.changes.count("users", added=added)
 
     def _write(self, batch: _Batch) -> _Written:
         """One transaction."""

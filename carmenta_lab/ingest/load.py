@@ -33,8 +33,9 @@ from carmenta_lab.ingest.checking import check
 from carmenta_lab.ingest.first_load import FastLoad, Source
 from carmenta_lab.ingest.reading import Reader
 from carmenta_lab.ingest.reconcile import REMEMBERED, Changes, reconcile, write_staged_vectors
-from carmenta_lab.ingest.staging import Given, Progress, Stage, Task, driver, lock_key, sweep
+from carmenta_lab.ingest.staging import Given, Progress, Stage, Task, lock_key, sweep
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.postgres.statement import Rows, Value, driver, only
 
 __all__ = ["LoadReport", "load"]
 
@@ -173,11 +174,11 @@ def load(
         raise UsageError(f"reject_scope must be 'line' or 'conversation', not {reject_scope!r}.")
     content = f"{content_hash(folder)}/{cut.VERSION}"
     with database.owner.connect() as connection, _alone(connection, Ids(name)) as raw:
-        known = _known(raw, name, folder, content)
+        known = _known(connection, name, folder, content)
         scope = reject_scope or (known or "").rpartition("/")[2] or "line"
         digest = f"{content}/{scope}"
         report = LoadReport(name, folder)
-        report.unchanged = known == digest and _still_there(raw, Ids(name).dataset, folder)
+        report.unchanged = known == digest and _still_there(connection, Ids(name).dataset, folder)
         if not report.unchanged:
             looked, given = _look(folder, database.owner)
             task = Task(
@@ -199,7 +200,7 @@ def load(
                 file = rejects_folder / f"{task.ids.dataset}.rejects.jsonl"
                 file.unlink(missing_ok=True)
                 report.rejects_file = file if write_rejects(file, report.rejects) else None
-        index = _Index(database.owner, connection, _users(raw, name), progress)
+        index = _Index(database.owner, connection, _users(connection, name), progress)
         indexed = rebuild_owed(raw, index.users, index.commit) if words else 0
         for model in models:
             embedded, coded = index.embed(model, tokens and model == DEFAULT_MODEL)
@@ -297,7 +298,7 @@ def _settle(task: Task, report: LoadReport, models: Sequence[str]) -> None:
     there = held(raw, task.ids.dataset, [each.vectors.model for each in task.given])
     raw.execute("UPDATE lab.datasets SET held = %s WHERE id = %s", (Jsonb(there._asdict()), task.ids.dataset))
     task.commit()
-    users = _users(raw, task.name)
+    users = _users(task.connection, task.name)
     for each in task.given:
         missing = lacking(raw, each.table, users) if each.vectors.model not in models else 0
         report.lacking |= {each.vectors.model: missing} if missing else {}
@@ -322,29 +323,42 @@ def _alone(connection: Connection, ids: Ids) -> Iterator[psycopg.Connection[Any]
             connection.commit()
 
 
-def _known(raw: psycopg.Connection[Any], name: str, folder: Path, content: str) -> str | None:
+class _Loaded(NamedTuple):
+    """What is known of a dataset from its last load."""
+
+    origin: str  # the folder
+    content_hash: str | None  # None when the load was cut off
+
+
+_LOADED = Rows(_Loaded, "SELECT origin, content_hash FROM lab.datasets WHERE name = %(name)s")
+_HELD = Value("SELECT held FROM lab.datasets WHERE id = %(dataset)s")
+_LOADED_USERS = Value("SELECT user_id FROM lab.users WHERE dataset_id = %(dataset)s")
+_VECTOR_TABLE = Value("SELECT table_name FROM search.embedding_models WHERE name = %(model)s")
+
+
+def _known(connection: Connection, name: str, folder: Path, content: str) -> str | None:
     """The digest of the loaded dataset of this name ('' when a load was cut off), None when there is none."""
-    row = raw.execute("SELECT origin, content_hash FROM lab.datasets WHERE name = %s", (name,)).fetchone()
-    if row is None:
+    loaded = _LOADED.first(connection, {"name": name})
+    if loaded is None:
         return None
-    origin, known = row
-    if origin != str(folder) and not (known or "").startswith(content) and Path(origin).is_dir():
+    known = loaded.content_hash or ""
+    if loaded.origin != str(folder) and not known.startswith(content) and Path(loaded.origin).is_dir():
         raise UsageError(
-            f"a dataset {name!r} was loaded from {origin}; {folder} is another folder with other content: "
+            f"a dataset {name!r} was loaded from {loaded.origin}; {folder} is another folder with other content: "
             "load it under another name with --name."
         )
-    return known or ""
+    return known
 
 
-def _still_there(raw: psycopg.Connection[Any], dataset: UUID, folder: Path) -> bool:
+def _still_there(connection: Connection, dataset: UUID, folder: Path) -> bool:
     """Whether the tables hold what they held when the dataset's last load ended."""
-    row = raw.execute("SELECT held FROM lab.datasets WHERE id = %s", (dataset,)).fetchone()
-    return row is not None and held(raw, dataset, [model for model, _ in vector_files(folder)]).at_least(row[0])
+    before = _HELD.get(connection, {"dataset": dataset})
+    models = [model for model, _ in vector_files(folder)]
+    return bool(before) and held(driver(connection), dataset, models).at_least(before)
 
 
-def _users(raw: psycopg.Connection[Any], name: str) -> list[UUID]:
-    rows = raw.execute("SELECT user_id FROM lab.users WHERE dataset_id = %s", (Ids(name).dataset,))
-    return [row[0] for row in rows.fetchall()]
+def _users(connection: Connection, name: str) -> list[UUID]:
+    return _LOADED_USERS.each(connection, {"dataset": Ids(name).dataset})
 
 
 @dataclass(frozen=True)
@@ -364,8 +378,8 @@ class _Index:
     def embed(self, model: str, tokens: bool) -> tuple[int, int]:
         """The vectors that passages lack, and codes of their tokens beside; returns how many of each are new."""
         raw = driver(self.connection)
-        row = raw.execute("SELECT table_name FROM search.embedding_models WHERE name = %s", (model,)).fetchone()
-        if row is not None and not lacking(raw, row[0], self.users):
+        known = _VECTOR_TABLE.get(self.connection, {"model": model})
+        if known is not None and not lacking(raw, known, self.users):
             return 0, 0
         embedder = load_embedder(model)
         table = register(self.owner, model, embedder.dim)
@@ -426,9 +440,7 @@ class Held(NamedTuple):
     lacking: dict[str, int]  # sources that are searched and have no passage, passages without a given vector
 
     def at_least(self, before: dict[str, Any]) -> bool:
-        """Whether nothing is missing that was there, of what `_asdict` said then; False when nothing was said."""
-        if not before:
-            return False
+        """Whether nothing is missing that was there, of what `_asdict` said then."""
         rows, lacking = before["rows"], before["lacking"]
         return all(self.rows.get(name, 0) >= count for name, count in rows.items()) and all(
             count <= lacking.get(name, 0) for name, count in self.lacking.items()
@@ -465,6 +477,4 @@ def held(connection: psycopg.Connection[Any], dataset: UUID, models: Sequence[st
 
 
 def _count(connection: psycopg.Connection[Any], statement: str, values: dict[str, Any] | None = None) -> int:
-    row = connection.execute(statement, values).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(only(connection.execute(statement, values)))

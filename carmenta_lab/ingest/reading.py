@@ -240,7 +240,8 @@ class Reader:
 
     def _targets(self) -> set[str]:
         """What is judged, as given: the messages among it are remembered when they are not staged."""
-        return {found[1].target_id for found in read(self.folder, Judgement) if not isinstance(found, Reject)}
+        lines = (found for found in read(self.folder, Judgement) if not isinstance(found, Reject))
+        return {judgement.target_id for _, judgement in lines}
 
     def _stage_conversations(self, described: Sequence[tuple[int, Conversation]]) -> None:
         for line, c in described:

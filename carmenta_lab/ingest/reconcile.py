@@ -17,6 +17,7 @@ from carmenta_lab.datasets import Reject
 from carmenta_lab.indexing.packed import BLOCK_ROWS, Columns, write_vectors
 from carmenta_lab.ingest.checking import AFTER_ARTIFACTS, BEFORE_ARTIFACTS, THERE, reject
 from carmenta_lab.ingest.staging import Given, Task
+from carmenta_lab.postgres.statement import only
 
 BATCH_MESSAGES = 5_000
 WORKERS = 2
@@ -30,6 +31,11 @@ class Changes(dict[str, dict[str, int]]):
         found = self.setdefault(table, {"added": 0, "updated": 0, "deleted": 0})
         for key, number in (("added", added), ("updated", updated), ("deleted", deleted)):
             found[key] += number
+
+    def count_upserted(self, table: str, cursor: psycopg.Cursor[Any]) -> None:
+        """Add what a statement of `_upsert` has counted."""
+        [(added, updated)] = cursor.fetchall()
+        self.count(table, added=added, updated=updated)
 
     def add(self, others: Mapping[str, Mapping[str, int]]) -> None:
         """Add the counts of several tables."""
@@ -49,7 +55,7 @@ def reconcile(task: Task) -> tuple[Changes, list[Reject]]:
     users = raw.execute(
         USERS.format(rows="(SELECT id, external_id FROM stage_users) u(id, name)"), {"dataset": task.ids.dataset}
     )
-    changes.count("users", added=_only(users)[0])
+    changes.count("users", added=only(users))
     batches = _batches(raw)
     task.commit()
     workers = ThreadPoolExecutor(WORKERS)
@@ -63,12 +69,6 @@ def reconcile(task: Task) -> tuple[Changes, list[Reject]]:
     _write_rest(task, changes)
     task.commit()
     return changes, _write_domains(task, changes)
-
-
-def _only(cursor: psycopg.Cursor[Any]) -> Any:
-    row = cursor.fetchone()
-    assert row is not None
-    return row
 
 
 # What a folder says of each table
@@ -354,8 +354,7 @@ def _fill(
     connection: psycopg.Connection[Any], table: Filled, changes: Changes, again: bool, which: str = "", **values: object
 ) -> None:
     if again:
-        added, updated = _only(connection.execute(table.upsert(which=which), values))
-        changes.count(table.name, added=added, updated=updated)
+        changes.count_upserted(table.name, connection.execute(table.upsert(which=which), values))
     else:
         changes.count(table.name, added=connection.execute(table.insert(which=which), values).rowcount)
 
@@ -481,8 +480,7 @@ def _write_versions(task: Task, changes: Changes) -> None:
     raw = task.raw
     if task.again:
         changes.count("artifacts", deleted=raw.execute(_VANISHED, (task.ids.dataset,)).rowcount)
-    added, updated = _only(raw.execute(_FILL_VERSIONS))
-    changes.count("artifacts", added=added, updated=updated)
+    changes.count_upserted("artifacts", raw.execute(_FILL_VERSIONS))
     if task.again:
         for table, column in _ON_FIRST_VERSION:
             raw.execute(_MOVE.format(table=table, column=column, gone=_GONE_VERSIONS))
@@ -619,8 +617,7 @@ def _write_domains(task: Task, changes: Changes) -> list[Reject]:
     for table in LINKED:
         columns = ", ".join(table.columns)
         insert = f"INSERT INTO carmenta.{table.name} AS t (user_id, {columns}) {table.select}"
-        added, updated = _only(raw.execute(_upsert(insert, table.key, table.changing)))
-        changes.count(table.name, added=added, updated=updated)
+        changes.count_upserted(table.name, raw.execute(_upsert(insert, table.key, table.changing)))
     raw.execute("CREATE TEMP TABLE held (table_name text, user_id uuid, row_id uuid, other_id uuid) ON COMMIT DROP")
     for table in REMEMBERED:
         raw.execute(f"INSERT INTO held SELECT DISTINCT '{table.name}', h.* FROM ({table.remembered}) h")

@@ -24,6 +24,7 @@ from carmenta_lab.ids import Ids, passage_key
 from carmenta_lab.indexing.passages import pieces
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.copying import copy
+from carmenta_lab.postgres.statement import driver, only
 
 BATCH_ROWS = 5_000
 
@@ -321,7 +322,8 @@ class StageTable:
 
 def _sql_type(hint: Any) -> str:
     if get_origin(hint) is Annotated:
-        return str(hint.__metadata__[0])
+        (sql_type,) = hint.__metadata__
+        return str(sql_type)
     if get_origin(hint) in (Union, UnionType):
         (hint,) = (each for each in get_args(hint) if each is not NoneType)
         return _sql_type(hint)
@@ -525,13 +527,6 @@ class Task:
             yield other
 
 
-def driver(connection: Connection) -> psycopg.Connection[Any]:
-    """The driver's connection, which streams and pipelines."""
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    return raw
-
-
 def _in_schema(schema: str, local: bool = False) -> str:
     """A statement that lets a session, or with `local` a transaction, find the staging tables by their names."""
     return f"SELECT set_config('search_path', '{schema}, ' || current_setting('search_path'), {str(local).lower()})"
@@ -542,7 +537,7 @@ def sweep(connection: psycopg.Connection[Any]) -> None:
     rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stage_[0-9a-f]{32}$'").fetchall()
     for (schema,) in rows:
         key = lock_key(UUID(schema.removeprefix("stage_")))
-        if connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (True,):
+        if only(connection.execute("SELECT pg_try_advisory_lock(%s)", (key,))):
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
             connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
