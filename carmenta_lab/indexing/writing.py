@@ -135,7 +135,7 @@ def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: S
                 [passage.source.created_at for passage in passages],
                 [passage.unit for passage in passages],
             )
-            write_vectors(raw, table, columns, ready.vectors[model], kept=True)
+            write_vectors(raw, table, columns, ready.vectors[model], on_conflict="keep")
     if known.coded and ready.tokens is not None:
         insert_codes(raw, user, passages, ready.tokens)
 

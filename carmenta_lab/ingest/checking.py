@@ -23,7 +23,7 @@ from carmenta_lab.datasets import (
 from carmenta_lab.ingest.staging import Task
 
 
-class _Unique(NamedTuple):
+class _UniqueKey(NamedTuple):
     """Of staged lines that are alike in `key` the first is kept."""
 
     table: str
@@ -34,20 +34,22 @@ class _Unique(NamedTuple):
     conversation: str = "NULL::uuid"  # that a line which goes was in
 
 
-_UNIQUE = (
-    _Unique("messages", "id", "external_id", Message, "message_id", "s.conversation_id"),
-    _Unique("documents", "id", "external_id", Document, "document_id"),
-    _Unique("documents", "user_id, path", "path", Document, "path"),
-    _Unique("memories", "id", "external_id", Memory, "memory_id"),
-    _Unique("profiles", "user_id", "(SELECT external_id FROM stage_users u WHERE u.id = user_id)", Profile, "user_id"),
-    _Unique("queries", "query_id", "query_id", QueryLine, "query_id"),
-    _Unique("qrels", "query_id, target_id", "query_id || ' ' || target_id", Judgement, "query_id and target_id"),
-    _Unique(
+_UNIQUE_KEYS = (
+    _UniqueKey("messages", "id", "external_id", Message, "message_id", "s.conversation_id"),
+    _UniqueKey("documents", "id", "external_id", Document, "document_id"),
+    _UniqueKey("documents", "user_id, path", "path", Document, "path"),
+    _UniqueKey("memories", "id", "external_id", Memory, "memory_id"),
+    _UniqueKey(
+        "profiles", "user_id", "(SELECT external_id FROM stage_users u WHERE u.id = user_id)", Profile, "user_id"
+    ),
+    _UniqueKey("queries", "query_id", "query_id", QueryLine, "query_id"),
+    _UniqueKey("qrels", "query_id, target_id", "query_id || ' ' || target_id", Judgement, "query_id and target_id"),
+    _UniqueKey(
         "artifacts", "id, created_at", "external_id || ' ' || created_at::text", Artifact, "artifact_id, created_at"
     ),
-    _Unique("votes", "message_id", "message_given", Vote, "message_id"),
-    _Unique("feedback", "id", "message_given || ' ' || kind", Feedback, "message_id, signal, created_at"),
-    _Unique("tags", "tag_id, kind, target_id", "name || ' ' || target_given", Tag, "tag, target_id"),
+    _UniqueKey("votes", "message_id", "message_given", Vote, "message_id"),
+    _UniqueKey("feedback", "id", "message_given || ' ' || kind", Feedback, "message_id, signal, created_at"),
+    _UniqueKey("tags", "tag_id, kind, target_id", "name || ' ' || target_given", Tag, "tag, target_id"),
 )
 
 _DUPLICATES = """
@@ -155,16 +157,16 @@ def check(task: Task, rejects: Sequence[Reject], *, fast: bool) -> tuple[list[Re
     """
     raw = task.raw
     found: list[Reject] = []
-    spoilt = {task.ids.of("conversation", r.ids["conversation_id"]) for r in rejects if "conversation_id" in r.ids}
-    for each in _UNIQUE:
+    spoiled = {task.ids.of("conversation", r.ids["conversation_id"]) for r in rejects if "conversation_id" in r.ids}
+    for each in _UNIQUE_KEYS:
         rows = raw.execute(_DUPLICATES.format(**each._asdict())).fetchall()
         for line, first, value, conversation in rows:
             found.append(Reject(each.record.FILE, line, f"{each.fields}: {value!r} stands already in line {first}"))
-            spoilt.add(conversation)
+            spoiled.add(conversation)
     mended = {}
     if task.whole_conversations:
         statement = "DELETE FROM stage_messages WHERE conversation_id = ANY(%s)"
-        dropped = raw.execute(statement, (list(spoilt - {None}),)).rowcount
+        dropped = raw.execute(statement, (list(spoiled - {None}),)).rowcount
         mended["messages left out because their conversation has a rejected line"] = dropped
     for line, path in raw.execute(_TAKEN).fetchall():
         found.append(Reject(Document.FILE, line, f"path: {path!r} is taken by a document that was not loaded"))
@@ -189,7 +191,7 @@ def check(task: Task, rejects: Sequence[Reject], *, fast: bool) -> tuple[list[Re
 # Against the tables: once conversations and messages are there, and once artifacts are.
 
 
-class _Against(NamedTuple):
+class _TargetCheck(NamedTuple):
     """Which staged lines cannot be loaded, and why: both are SQL over a line `s`."""
 
     table: str
@@ -203,28 +205,28 @@ THERE = "EXISTS (SELECT FROM carmenta.{parent} t WHERE t.user_id = s.user_id AND
 """Whether what a line names is there, and its user's."""
 
 
-def _unknown(table: str, thing: str) -> _Against:
+def _unknown(table: str, thing: str) -> _TargetCheck:
     """Lines that name a thing (conversation, message) in a column of its own."""
     there = THERE.format(parent=f"{thing}s", column=f"{thing}_id")
     reason = f"'{thing}_id: there is no {thing} ' || quote_literal(s.{thing}_given) || ' of this user'"
-    return _Against(table, f"s.{thing}_id IS NOT NULL AND NOT {there}", reason)
+    return _TargetCheck(table, f"s.{thing}_id IS NOT NULL AND NOT {there}", reason)
 
 
-def _unknown_tagged(thing: str) -> _Against:
+def _unknown_tagged(thing: str) -> _TargetCheck:
     there = THERE.format(parent=f"{thing}s", column="target_id")
     reason = f"'target_id: there is no {thing} ' || quote_literal(s.target_given) || ' of this user'"
-    return _Against("tags", f"s.kind = '{thing}' AND NOT {there}", reason)
+    return _TargetCheck("tags", f"s.kind = '{thing}' AND NOT {there}", reason)
 
 
-def _of_stranger(table: str) -> _Against:
-    return _Against(
+def _of_stranger(table: str) -> _TargetCheck:
+    return _TargetCheck(
         table,
         "NOT EXISTS (SELECT FROM lab.users u WHERE u.dataset_id = %(dataset)s AND u.user_id = s.user_id)",
         "'user_id: ' || quote_literal(s.user_given) || ' has no messages, documents or memories'",
     )
 
 
-_ANOTHERS_ARTIFACT = _Against(
+_ANOTHERS_ARTIFACT = _TargetCheck(
     "artifacts",
     "(s.id, s.user_id) NOT IN (SELECT DISTINCT ON (id) id, user_id FROM stage_artifacts ORDER BY id, line)",
     "'artifact_id: ' || quote_literal(s.external_id) || ' belongs to another user'",
@@ -244,7 +246,7 @@ BEFORE_ARTIFACTS = (
 AFTER_ARTIFACTS = (_unknown_tagged("artifact"),)
 
 
-def reject(connection: psycopg.Connection[Any], dataset: UUID, checks: Sequence[_Against]) -> list[Reject]:
+def reject(connection: psycopg.Connection[Any], dataset: UUID, checks: Sequence[_TargetCheck]) -> list[Reject]:
     """Take the lines that these checks find out of the stage."""
     rejects = []
     for each in checks:

@@ -5,7 +5,7 @@ the stage, and a test over random folders holds the rows and the report to those
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from carmenta_lab.datasets import Message
 from carmenta_lab.errors import DatasetError
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.checking import PARENTS, WITHOUT_PARENT
+from carmenta_lab.ingest.reading import Reader
 from carmenta_lab.ingest.reconcile import (
     ATTACHMENTS,
     CONVERSATIONS,
@@ -30,19 +31,19 @@ from carmenta_lab.ingest.reconcile import (
     TURNS,
     USERS,
     Changes,
-    Single,
+    WholeMessage,
     write_given,
 )
 from carmenta_lab.ingest.staging import (
     TABLES,
     AttachmentRow,
     ConversationRow,
+    LongText,
     MessageRow,
     PassageRow,
-    Staged,
+    StagedMessage,
     StageRow,
     Task,
-    Uncut,
     passages,
 )
 from carmenta_lab.postgres.statement import driver, only
@@ -87,7 +88,7 @@ class _Batch:
     conversations: list[ConversationRow] = field(default_factory=list)
     messages: list[MessageRow] = field(default_factory=list)
     attachments: list[AttachmentRow] = field(default_factory=list)
-    long: list[Uncut] = field(default_factory=list)
+    long: list[LongText] = field(default_factory=list)
     users: dict[bytes, str] = field(default_factory=dict)  # uuid -> given id, of those that no earlier batch had
     characters: int = 0
 
@@ -105,17 +106,8 @@ class _Written:
 class _Open:
     """A conversation whose last line is still to come."""
 
-    messages: list[Staged] = field(default_factory=list)
+    messages: list[StagedMessage] = field(default_factory=list)
     characters: int = 0
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a fast load asks of whoever reads the folder."""
-
-    describe: Callable[[str], ConversationRow]  # the row of a conversation, by its given id
-    user_of: Callable[[str], str]  # the given id of its user
-    leave: Callable[[Staged], object]  # puts a message into the stage
 
 
 class FastLoad:
@@ -125,10 +117,10 @@ class FastLoad:
     grow with it, is left to the stage, whole. `written` has what the others became, once `finish` has returned.
     """
 
-    def __init__(self, task: Task, source: Source) -> None:
+    def __init__(self, task: Task, reader: Reader) -> None:
         self.left: dict[str, None] = {}
         self._task = task
-        self._source = source
+        self._reader = reader
         self._writer = _Writer(task)
         self._open: dict[str, _Open] = {}
         self._messages = 0  # in open conversations
@@ -147,13 +139,13 @@ class FastLoad:
     def __exit__(self, error: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         self._writer.close()
 
-    def take(self, conversation: str, message: Staged) -> None:
+    def take(self, conversation: str, message: StagedMessage) -> None:
         """One message of the conversation with this given id."""
         row, scan = message.row, self._task.scan
         if hash(row.external_id) in scan.repeated and conversation not in self.left:
             self._leave(conversation)
         if conversation in self.left:
-            self._source.leave(message)
+            self._reader.leave(message)
             return
         end = scan.ends.get(conversation, 0)
         if row.line > end:
@@ -184,7 +176,7 @@ class FastLoad:
     def _leave(self, conversation: str) -> None:
         self.left[conversation] = None
         for message in self._close(conversation).messages:
-            self._source.leave(message)
+            self._reader.leave(message)
 
     def _close(self, conversation: str) -> _Open:
         found = self._open.pop(conversation, _Open())
@@ -194,10 +186,10 @@ class FastLoad:
 
     def _complete(self, conversation: str) -> None:
         found, batch = self._close(conversation), self._batch
-        described = self._source.describe(conversation)
+        described = self._reader.describe(conversation)
         if described.user_id not in self._users:
             self._users.add(described.user_id)
-            batch.users[described.user_id] = self._source.user_of(conversation)
+            batch.users[described.user_id] = self._reader.user_of(conversation)
         batch.conversations.append(described)
         for message in found.messages:
             batch.messages.append(message.row)
@@ -294,8 +286,8 @@ class _Writer:
                     steps = [step for step in _STEPS if rows[step.needs]]
                     cursors = [raw.execute(step.statement, {"source": self._task.name}) for step in steps]
                     given = self._task.given
-                    singles = singles_of(batch.messages, pieces) if given else []
-                    vectors = {each.vectors.model: write_given(raw, each, singles) for each in given}
+                    whole = whole_messages(batch.messages, pieces) if given else []
+                    vectors = {each.vectors.model: write_given(raw, each, whole) for each in given}
                 for step, cursor in zip(steps, cursors, strict=True):
                     if step.counts:
                         found.changes.count(step.counts, added=cursor.rowcount)
@@ -321,12 +313,14 @@ class _Writer:
         table.copy(raw, "pg_temp", rows)
 
 
-def singles_of(messages: Sequence[MessageRow], pieces: Sequence[PassageRow]) -> list[Single]:
+def whole_messages(messages: Sequence[MessageRow], pieces: Sequence[PassageRow]) -> list[WholeMessage]:
     """The passages that are whole messages, of messages and the passages of the long ones."""
     counts = Counter(piece.message_id for piece in pieces)
-    short = [Single(m.line, m.user_id, m.passage_id, m.id, m.created_at) for m in messages if m.passage_id is not None]
+    short = [
+        WholeMessage(m.line, m.user_id, m.passage_id, m.id, m.created_at) for m in messages if m.passage_id is not None
+    ]
     long = [
-        Single(p.line, p.user_id, p.id, p.message_id, p.created_at)
+        WholeMessage(p.line, p.user_id, p.id, p.message_id, p.created_at)
         for p in pieces
         if p.message_id is not None and counts[p.message_id] == 1
     ]

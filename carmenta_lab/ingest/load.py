@@ -30,10 +30,10 @@ from carmenta_lab.indexing.vectors import embed_lacking, lacking, register
 from carmenta_lab.indexing.words import rebuild_owed
 from carmenta_lab.indexing.writing import NOTED, UNNOTED
 from carmenta_lab.ingest.checking import check
-from carmenta_lab.ingest.first_load import FastLoad, Source
+from carmenta_lab.ingest.first_load import FastLoad
 from carmenta_lab.ingest.reading import Reader
 from carmenta_lab.ingest.reconcile import REMEMBERED, Changes, reconcile, write_staged_vectors
-from carmenta_lab.ingest.staging import Given, Progress, Stage, Task, lock_key, sweep
+from carmenta_lab.ingest.staging import FolderVectors, Progress, Stage, Task, lock_key, sweep
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.statement import Rows, Value, driver, only
 
@@ -186,7 +186,7 @@ def load(
                 folder=folder,
                 scan=looked,
                 given=given,
-                again=known is not None,
+                is_reload=known is not None,
                 whole_conversations=scope == "conversation",
                 digest=digest,
                 progress=progress,
@@ -217,7 +217,7 @@ def load(
     return report
 
 
-def _look(folder: Path, owner: Engine) -> tuple[Scan, list[Given]]:
+def _look(folder: Path, owner: Engine) -> tuple[Scan, list[FolderVectors]]:
     """A first look at the messages and, at the same time, at the vectors that stand beside them."""
     with ThreadPoolExecutor(1) as aside:
         checking = aside.submit(given_vectors, folder)
@@ -225,7 +225,7 @@ def _look(folder: Path, owner: Engine) -> tuple[Scan, list[Given]]:
         vectors = checking.result()
     for each in vectors:
         each.expect(looked.lines)
-    return looked, [Given(each, register(owner, each.model, each.dim)) for each in vectors]
+    return looked, [FolderVectors(each, register(owner, each.model, each.dim)) for each in vectors]
 
 
 def _load_rows(task: Task, report: LoadReport) -> None:
@@ -241,9 +241,8 @@ def _load_rows(task: Task, report: LoadReport) -> None:
         reader = Reader(task.folder, task.ids, stage, lambda count: task.progress("reading", count, None))
         fast: FastLoad | None = None
         with ExitStack() as writing:
-            if not task.again and not task.whole_conversations:
-                source = Source(reader.describe, reader.user_of, reader.leave)
-                fast = reader.fast = writing.enter_context(FastLoad(task, source))
+            if not task.is_reload and not task.whole_conversations:
+                fast = reader.fast = writing.enter_context(FastLoad(task, reader))
             reader.read()
         if not reader.users:
             first = f" The first: {reader.rejects[0]}." if reader.rejects else ""
@@ -295,7 +294,7 @@ def _settle(task: Task, report: LoadReport, models: Sequence[str]) -> None:
     with ThreadPoolExecutor(2) as workers:  # as what follows is planned by it
         list(workers.map(analyze, tables))
     raw = task.raw
-    there = held(raw, task.ids.dataset, [each.vectors.model for each in task.given])
+    there = inventory(raw, task.ids.dataset, [each.vectors.model for each in task.given])
     raw.execute("UPDATE lab.datasets SET held = %s WHERE id = %s", (Jsonb(there._asdict()), task.ids.dataset))
     task.commit()
     users = _users(task.connection, task.name)
@@ -331,7 +330,7 @@ class _Loaded(NamedTuple):
 
 
 _LOADED = Rows(_Loaded, "SELECT origin, content_hash FROM lab.datasets WHERE name = %(name)s")
-_HELD = Value("SELECT held FROM lab.datasets WHERE id = %(dataset)s")
+_INVENTORY = Value("SELECT held FROM lab.datasets WHERE id = %(dataset)s")
 _LOADED_USERS = Value("SELECT user_id FROM lab.users WHERE dataset_id = %(dataset)s")
 _VECTOR_TABLE = Value("SELECT table_name FROM search.embedding_models WHERE name = %(model)s")
 
@@ -352,9 +351,9 @@ def _known(connection: Connection, name: str, folder: Path, content: str) -> str
 
 def _still_there(connection: Connection, dataset: UUID, folder: Path) -> bool:
     """Whether the tables hold what they held when the dataset's last load ended."""
-    before = _HELD.get(connection, {"dataset": dataset})
+    before = _INVENTORY.get(connection, {"dataset": dataset})
     models = [model for model, _ in vector_files(folder)]
-    return bool(before) and held(driver(connection), dataset, models).at_least(before)
+    return bool(before) and inventory(driver(connection), dataset, models).at_least(before)
 
 
 def _users(connection: Connection, name: str) -> list[UUID]:
@@ -433,7 +432,7 @@ _SOURCES = {
 """What is lacking -> the sources, and the column and unit of their passages."""
 
 
-class Held(NamedTuple):
+class Inventory(NamedTuple):
     """What the tables have of a dataset, and what it lacks there."""
 
     rows: dict[str, int]
@@ -447,7 +446,7 @@ class Held(NamedTuple):
         )
 
 
-def held(connection: psycopg.Connection[Any], dataset: UUID, models: Sequence[str]) -> Held:
+def inventory(connection: psycopg.Connection[Any], dataset: UUID, models: Sequence[str]) -> Inventory:
     """Count what is there; `models` are those whose vectors the folder gives."""
     values = {"dataset": dataset, "units": list(UNITS)}
     rows = {name: _count(connection, f"SELECT count(*) FROM {which}", values) for name, which in _ROWS.items()}
@@ -473,7 +472,7 @@ def held(connection: psycopg.Connection[Any], dataset: UUID, models: Sequence[st
             f"AND s.external_id IS NOT NULL AND NOT {vectors}",
             values,
         )
-    return Held(rows, lacking)
+    return Inventory(rows, lacking)
 
 
 def _count(connection: psycopg.Connection[Any], statement: str, values: dict[str, Any] | None = None) -> int:

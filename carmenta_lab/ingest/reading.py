@@ -36,15 +36,15 @@ from carmenta_lab.ingest.staging import (
     FiledRow,
     FolderRow,
     JudgementRow,
+    LongText,
     MemoryRow,
     MessageRow,
     ProfileRow,
     QueryRow,
     Stage,
-    Staged,
+    StagedMessage,
     TagRow,
     TargetRow,
-    Uncut,
     UserRow,
     VoteRow,
     passages,
@@ -58,13 +58,13 @@ MAX_TAG_CHARACTERS = 500  # always fit an index
 MAX_DURATION_S = 1e9  # thirty years
 
 
-class Fast(Protocol):
+class MessageWriter(Protocol):
     """Takes the messages in the order of their file, and writes what it can past the stage."""
 
     left: dict[str, None]
     """The conversations that came to the stage after all, by their given ids."""
 
-    def take(self, conversation: str, message: Staged) -> None:
+    def take(self, conversation: str, message: StagedMessage) -> None:
         """One message of the conversation with this given id."""
 
     def finish(self) -> None:
@@ -77,7 +77,7 @@ class _Known:
 
     key: bytes
     user: str  # as given
-    place: int
+    number: int  # among all, in the order of the messages
 
 
 @dataclass
@@ -91,12 +91,12 @@ class Reader:
     ids: Ids
     stage: Stage
     progress: Callable[[int], object]  # called with the number of lines read since its last call
-    fast: Fast | None = None
+    fast: MessageWriter | None = None
     rejects: list[Reject] = field(default_factory=list)
     users: dict[str, bytes] = field(default_factory=dict)  # given id -> uuid
     _conversations: dict[str, _Known] = field(default_factory=dict)  # by given id
     _described: dict[tuple[str, str], Conversation] = field(default_factory=dict)
-    _uncut: list[Uncut] = field(default_factory=list)
+    _long: list[LongText] = field(default_factory=list)
 
     def read(self) -> None:
         """Read every file."""
@@ -135,7 +135,7 @@ class Reader:
         """The given id of a conversation's user."""
         return self._conversations[given].user
 
-    def leave(self, message: Staged) -> None:
+    def leave(self, message: StagedMessage) -> None:
         """Put a message into the stage, with its files, and its text where that may become several passages."""
         self.stage.add(message.row)
         for file in message.files:
@@ -190,17 +190,17 @@ class Reader:
         if fast is not None:
             fast.finish()
 
-    def _message(self, line: int, m: Message, conversation: _Known) -> Staged:
+    def _message(self, line: int, m: Message, conversation: _Known) -> StagedMessage:
         user, key = self._user(m.user_id), self.ids.key("message", m.message_id)
         head = header(m.created_at, m.author or m.role.capitalize())
         passage, long = None, None
         if as_they_stand(head, m.text):
             passage = passage_key(key, "turn", 0, head + m.text, m.created_at, m.author, m.language)
         else:
-            long = Uncut(line, "turn", key, user, head, m)
+            long = LongText(line, "turn", key, user, head, m)
         row = MessageRow(
             line=line,
-            place=conversation.place,
+            conversation_number=conversation.number,
             id=key,
             user_id=user,
             conversation_id=conversation.key,
@@ -219,7 +219,7 @@ class Reader:
             header=head,
             passage_id=passage,
         )
-        return Staged(row, self._files(row, m) if m.attachments else (), long)
+        return StagedMessage(row, self._files(row, m) if m.attachments else (), long)
 
     def _files(self, row: MessageRow, m: Message) -> Sequence[AttachmentRow]:
         return [
@@ -269,15 +269,15 @@ class Reader:
         for user, path in folders:
             self.stage.add(FolderRow(of("user", user), of("folder", f"{user}/{path}"), path))
 
-    def _cut_later(self, uncut: Uncut) -> None:
-        self._uncut.append(uncut)
-        if len(self._uncut) >= CUT_AT_ONCE:
+    def _cut_later(self, text: LongText) -> None:
+        self._long.append(text)
+        if len(self._long) >= CUT_AT_ONCE:
             self._cut()
 
     def _cut(self) -> None:
-        for row in passages(self._uncut):
+        for row in passages(self._long):
             self.stage.add(row)
-        self._uncut.clear()
+        self._long.clear()
 
     def _read_documents(self) -> None:
         for line, d in self._records(Document):
@@ -296,7 +296,7 @@ class Reader:
                 utc_offset=utc_offset(d.created_at),
             )
             self.stage.add(row)
-            self._cut_later(Uncut(line, "section", row.id, row.user_id, header(d.created_at, d.name), d))
+            self._cut_later(LongText(line, "section", row.id, row.user_id, header(d.created_at, d.name), d))
 
     def _read_memories(self) -> None:
         for line, m in self._records(Memory):
@@ -315,7 +315,7 @@ class Reader:
                 utc_offset=utc_offset(m.created_at),
             )
             self.stage.add(row)
-            self._cut_later(Uncut(line, "memory", row.id, row.user_id, header(m.created_at, None), m))
+            self._cut_later(LongText(line, "memory", row.id, row.user_id, header(m.created_at, None), m))
 
     def _read_profiles(self) -> None:
         for line, p in self._records(Profile):

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import psycopg
 
 from carmenta_lab.datasets import Reject
-from carmenta_lab.indexing.packed import BLOCK_ROWS, Columns, write_vectors
+from carmenta_lab.indexing.packed import BLOCK_ROWS, Columns, OnConflict, write_vectors
 from carmenta_lab.ingest.checking import AFTER_ARTIFACTS, BEFORE_ARTIFACTS, THERE, reject
-from carmenta_lab.ingest.staging import Given, Task
+from carmenta_lab.ingest.staging import FolderVectors, Task
 from carmenta_lab.postgres.statement import only
 
 BATCH_MESSAGES = 5_000
@@ -50,7 +50,7 @@ def reconcile(task: Task) -> tuple[Changes, list[Reject]]:
     a load that is cut off leaves no half conversation and goes on where it was.
     """
     raw, changes = task.raw, Changes()
-    if task.again:
+    if task.is_reload:
         _take_out(task, changes)
     users = raw.execute(
         USERS.format(rows="(SELECT id, external_id FROM stage_users) u(id, name)"), {"dataset": task.ids.dataset}
@@ -75,13 +75,13 @@ def reconcile(task: Task) -> tuple[Changes, list[Reject]]:
 
 
 @dataclass(frozen=True)
-class Filled:
+class LoadedTable:
     """A table of which a folder decides these columns beside the key, and the rows of the stage that fill it."""
 
     name: str
     columns: tuple[str, ...]
     rows: str  # what follows FROM, in which `s` is the staging table
-    said: Mapping[str, str] = field(default_factory=dict)  # column -> expression, where it is not the stage's of s
+    expressions: Mapping[str, str] = field(default_factory=dict)  # by column, where it is not the stage's own
 
     def insert(self, **values: str) -> str:
         """INSERT where no row can be there; `values` fill the placeholders of `rows`."""
@@ -93,8 +93,8 @@ class Filled:
         return _upsert(self.insert(**values), "id", self.columns)
 
     def _select(self, **values: str) -> str:
-        said = ", ".join(self.said.get(name, f"s.{name}") for name in self.columns)
-        return f"SELECT s.user_id, s.id, {said} FROM {self.rows.format(**values)}"
+        selected = ", ".join(self.expressions.get(name, f"s.{name}") for name in self.columns)
+        return f"SELECT s.user_id, s.id, {selected} FROM {self.rows.format(**values)}"
 
 
 def _upsert(insert: str, key: str, columns: Sequence[str]) -> str:
@@ -113,7 +113,7 @@ BATCH = "(SELECT id FROM stage_conversations WHERE batch = %(batch)s)"
 IN_BATCH = f"conversation_id IN {BATCH}"
 """Which messages of the stage are meant; where the stage holds one batch alone, `true` does."""
 
-CONVERSATIONS = Filled(
+CONVERSATIONS = LoadedTable(
     "conversations",
     ("title", "status", "visibility", "source", "external_id", "started_at", "last_message_at"),
     """stage_conversations s JOIN (
@@ -122,7 +122,7 @@ CONVERSATIONS = Filled(
     ) m ON m.conversation_id = s.id ORDER BY s.user_id, s.id""",
     {"source": "%(source)s", "started_at": "m.started_at", "last_message_at": "m.last_message_at"},
 )
-MESSAGES = Filled(
+MESSAGES = LoadedTable(
     "messages",
     (
         "conversation_id",
@@ -140,30 +140,30 @@ MESSAGES = Filled(
         "utc_offset",
     ),
     """(
-        SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY place ORDER BY line)) AS at
+        SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY conversation_number ORDER BY line)) AS at
         FROM stage_messages WHERE {which}
-    ) s ORDER BY user_id, place, line""",
+    ) s ORDER BY user_id, conversation_number, line""",
     {
         "position": "coalesce(position, least(2147483647, "
-        "coalesce(max(position) OVER (PARTITION BY place) + 1::bigint, 0) "
-        "+ row_number() OVER (PARTITION BY place, position ORDER BY at NULLS FIRST, line) - 1))"
+        "coalesce(max(position) OVER (PARTITION BY conversation_number) + 1::bigint, 0) "
+        "+ row_number() OVER (PARTITION BY conversation_number, position ORDER BY at NULLS FIRST, line) - 1))"
     },
 )
 """A position is kept as given; messages without one follow in the order of their times, one without a time after the
 latest before it."""
 
-ATTACHMENTS = Filled(
+ATTACHMENTS = LoadedTable(
     "attachments",
     ("message_id", "name", "media_type", "bucket", "key", "size_bytes", "sha256"),
     "stage_attachments s JOIN stage_messages m ON m.id = s.message_id WHERE {which}",
 )
-DOCUMENTS = Filled(
+DOCUMENTS = LoadedTable(
     "documents",
     ("path", "name", "content", "tags", "source_type", "language", "external_id", "created_at", "utc_offset"),
     "stage_documents s ORDER BY s.user_id, s.line",
     {"path": "s.path::ltree"},
 )
-MEMORIES = Filled(
+MEMORIES = LoadedTable(
     "memories",
     (
         "category",
@@ -178,7 +178,7 @@ MEMORIES = Filled(
     ),
     "stage_memories s ORDER BY s.user_id, s.line",
 )
-PROFILES = Filled("profiles", ("content",), "stage_profiles s")
+PROFILES = LoadedTable("profiles", ("content",), "stage_profiles s")
 
 
 # Conversations, messages and their passages
@@ -193,7 +193,7 @@ ASSIGN = """
 TURNS = """
     INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
     SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
-    FROM stage_messages WHERE passage_id IS NOT NULL AND {which} ORDER BY user_id, place, line
+    FROM stage_messages WHERE passage_id IS NOT NULL AND {which} ORDER BY user_id, conversation_number, line
 """
 """Messages that are passages as they stand."""
 
@@ -206,14 +206,14 @@ PIECES = """
 LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE {IN_BATCH})")
 OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
 
-UNDEAD_TURNS = f"""
+DELETED_TURNS = f"""
     DELETE FROM search.passages p USING carmenta.messages m, carmenta.conversations c, carmenta.users u
     WHERE p.user_id = m.user_id AND p.message_id = m.id AND m.conversation_id IN {BATCH}
     AND m.user_id IN (SELECT user_id FROM stage_conversations WHERE batch = %(batch)s)
     AND c.user_id = m.user_id AND c.id = m.conversation_id AND u.id = m.user_id
     AND coalesce(m.deleted_at, c.deleted_at, u.deleted_at) IS NOT NULL
 """
-UNDEAD_PIECES = """
+DELETED_PIECES = """
     DELETE FROM search.passages p USING stage_users u, carmenta.users o WHERE p.user_id = u.id AND o.id = u.id
     AND p.message_id IS NULL AND (o.deleted_at IS NOT NULL
         OR EXISTS (SELECT FROM carmenta.memories k
@@ -351,9 +351,14 @@ def _batches(connection: psycopg.Connection[Any]) -> list[tuple[int, int]]:
 
 
 def _fill(
-    connection: psycopg.Connection[Any], table: Filled, changes: Changes, again: bool, which: str = "", **values: object
+    connection: psycopg.Connection[Any],
+    table: LoadedTable,
+    changes: Changes,
+    is_reload: bool,
+    which: str = "",
+    **values: object,
 ) -> None:
-    if again:
+    if is_reload:
         changes.count_upserted(table.name, connection.execute(table.upsert(which=which), values))
     else:
         changes.count(table.name, added=connection.execute(table.insert(which=which), values).rowcount)
@@ -361,13 +366,13 @@ def _fill(
 
 def _write_batch(task: Task, batch: int) -> Changes:
     """One transaction: some conversations with all that hangs on them."""
-    changes, again = Changes(), task.again
+    changes, is_reload = Changes(), task.is_reload
     values = {"batch": batch, "source": task.name}
-    kept = " ON CONFLICT DO NOTHING" if again else ""
+    kept = " ON CONFLICT DO NOTHING" if is_reload else ""
     with task.another() as connection:
         for table in (CONVERSATIONS, MESSAGES, ATTACHMENTS):
-            _fill(connection, table, changes, again, IN_BATCH, **values)
-        if again:
+            _fill(connection, table, changes, is_reload, IN_BATCH, **values)
+        if is_reload:
             connection.execute(STALE_TURNS, values)
             for statement in (GONE_OF_BATCH, *CLEARED_OF_MESSAGES):
                 connection.execute(statement, values)
@@ -375,8 +380,8 @@ def _write_batch(task: Task, batch: int) -> Changes:
             changes.count("attachments", deleted=connection.execute(VANISHED_ATTACHMENTS, values).rowcount)
         connection.execute(TURNS.format(which=IN_BATCH) + kept, values)
         connection.execute(LONG_TURNS + kept, values)
-        if again:
-            connection.execute(UNDEAD_TURNS, values)
+        if is_reload:
+            connection.execute(DELETED_TURNS, values)
     return changes
 
 
@@ -384,19 +389,19 @@ def _write_batch(task: Task, batch: int) -> Changes:
 
 
 def _write_rest(task: Task, changes: Changes) -> None:
-    raw, again, dataset = task.raw, task.again, task.ids.dataset
-    if again:  # a path may have moved from one document to another
+    raw, is_reload, dataset = task.raw, task.is_reload, task.ids.dataset
+    if is_reload:  # a path may have moved from one document to another
         raw.execute(
             "DELETE FROM carmenta.documents d USING stage_documents s "
             "WHERE d.user_id = s.user_id AND d.id = s.id AND d.path <> s.path::ltree"
         )
     for table in (DOCUMENTS, MEMORIES, PROFILES):
-        _fill(raw, table, changes, again)
-    if again:
+        _fill(raw, table, changes, is_reload)
+    if is_reload:
         raw.execute(STALE_PIECES)
-    raw.execute(OTHER_PIECES + (" ON CONFLICT DO NOTHING" if again else ""))
-    if again:
-        raw.execute(UNDEAD_PIECES)
+    raw.execute(OTHER_PIECES + (" ON CONFLICT DO NOTHING" if is_reload else ""))
+    if is_reload:
+        raw.execute(DELETED_PIECES)
     for name in ("qrels", "queries"):
         raw.execute(f"DELETE FROM lab.{name} WHERE dataset_id = %s", (dataset,))
     raw.execute(
@@ -478,10 +483,10 @@ _STAYS_DELETED = """
 def _write_versions(task: Task, changes: Changes) -> None:
     """An artifact that left the folder goes with all its versions; one that was deleted softly stays so, whole."""
     raw = task.raw
-    if task.again:
+    if task.is_reload:
         changes.count("artifacts", deleted=raw.execute(_VANISHED, (task.ids.dataset,)).rowcount)
     changes.count_upserted("artifacts", raw.execute(_FILL_VERSIONS))
-    if task.again:
+    if task.is_reload:
         for table, column in _ON_FIRST_VERSION:
             raw.execute(_MOVE.format(table=table, column=column, gone=_GONE_VERSIONS))
         gone = raw.execute(f"DELETE FROM carmenta.artifacts t WHERE {_GONE_VERSIONS}")
@@ -489,7 +494,7 @@ def _write_versions(task: Task, changes: Changes) -> None:
         raw.execute(_STAYS_DELETED)
 
 
-class Linked(NamedTuple):
+class LinkTable(NamedTuple):
     """A table of what hangs on others, how its rows are found in the stage, and which of them are the folder's."""
 
     name: str
@@ -508,7 +513,7 @@ _TAGGED = (
     "SELECT s.user_id, s.target_id, t.id FROM stage_tags s JOIN carmenta.tags t USING (user_id, name) WHERE s.kind = "
 )
 LINKED = (
-    Linked(
+    LinkTable(
         "artifact_references",
         ("id", "artifact_id", "artifact_created_at", "relation", "message_id"),
         "SELECT DISTINCT ON (reference_id) user_id, reference_id, id, "
@@ -518,7 +523,7 @@ LINKED = (
         other_id="id",
         remembered="SELECT user_id, reference_id, reference_id FROM stage_artifacts WHERE reference_id IS NOT NULL",
     ),
-    Linked(
+    LinkTable(
         "votes",
         ("message_id", "is_upvoted", "voted_at"),
         "SELECT user_id, message_id, is_upvoted, voted_at FROM stage_votes",
@@ -528,7 +533,7 @@ LINKED = (
         key="message_id",
         changing=("is_upvoted", "voted_at"),
     ),
-    Linked(
+    LinkTable(
         "feedback_signals",
         ("id", *_SIGNAL),
         f"SELECT user_id, id, {', '.join(_SIGNAL)} FROM stage_feedback",
@@ -538,7 +543,7 @@ LINKED = (
         key="id",
         changing=_SIGNAL,
     ),
-    Linked(
+    LinkTable(
         "tags",
         ("id", "name"),
         "SELECT DISTINCT user_id, tag_id, name FROM stage_tags",
@@ -547,7 +552,7 @@ LINKED = (
         remembered="SELECT user_id, id, id FROM carmenta.tags WHERE id IN (SELECT tag_id FROM stage_tags)",
         holds=(("conversation_tags", "tag_id"), ("artifact_tags", "tag_id")),
     ),
-    Linked(
+    LinkTable(
         "conversation_tags",
         ("conversation_id", "tag_id"),
         f"{_TAGGED}'conversation'",
@@ -555,7 +560,7 @@ LINKED = (
         other_id="tag_id",
         remembered=f"{_TAGGED}'conversation'",
     ),
-    Linked(
+    LinkTable(
         "artifact_tags",
         ("artifact_id", "tag_id", "artifact_created_at"),
         f"SELECT g.*, {FIRST.format(user='g.user_id', id='g.target_id')} FROM ({_TAGGED}'artifact') g",
@@ -563,7 +568,7 @@ LINKED = (
         other_id="tag_id",
         remembered=f"{_TAGGED}'artifact'",
     ),
-    Linked(
+    LinkTable(
         "folders",
         ("id", "path", "name"),
         "SELECT user_id, id, path::ltree, subpath(path::ltree, -1)::text FROM stage_folders",
@@ -618,39 +623,41 @@ def _write_domains(task: Task, changes: Changes) -> list[Reject]:
         columns = ", ".join(table.columns)
         insert = f"INSERT INTO carmenta.{table.name} AS t (user_id, {columns}) {table.select}"
         changes.count_upserted(table.name, raw.execute(_upsert(insert, table.key, table.changing)))
-    raw.execute("CREATE TEMP TABLE held (table_name text, user_id uuid, row_id uuid, other_id uuid) ON COMMIT DROP")
+    raw.execute(
+        "CREATE TEMP TABLE remembered (table_name text, user_id uuid, row_id uuid, other_id uuid) ON COMMIT DROP"
+    )
     for table in REMEMBERED:
-        raw.execute(f"INSERT INTO held SELECT DISTINCT '{table.name}', h.* FROM ({table.remembered}) h")
+        raw.execute(f"INSERT INTO remembered SELECT DISTINCT '{table.name}', r.* FROM ({table.remembered}) r")
     filed = sum(known for (known,) in raw.execute(_FILE).fetchall())
     filed += raw.execute(_UNFILE, values).rowcount
-    if task.again:
+    if task.is_reload:
         changes.count("conversations", updated=filed)
         for table in REMEMBERED:
             changes.count(table.name, deleted=raw.execute(_taken_away(table), values).rowcount)
     raw.execute("DELETE FROM lab.loaded WHERE dataset_id = %(dataset)s", values)
     raw.execute(
         "INSERT INTO lab.loaded (dataset_id, table_name, user_id, row_id, other_id) "
-        "SELECT %(dataset)s, h.* FROM held h",
+        "SELECT %(dataset)s, table_name, user_id, row_id, other_id FROM remembered",
         values,
     )
     return rejects
 
 
-def _taken_away(table: Linked) -> str:
+def _taken_away(table: LinkTable) -> str:
     """Delete what an earlier load remembered and the folder no longer holds."""
     unused = "".join(_LINKED.format(by=by, column=column) for by, column in table.holds)
     return (
         f"DELETE FROM carmenta.{table.name} t USING lab.loaded l WHERE l.dataset_id = %(dataset)s "
         f"AND l.table_name = '{table.name}' AND t.user_id = l.user_id AND t.{table.row_id} = l.row_id "
         f"AND t.{table.other_id} = l.other_id "
-        "AND NOT EXISTS (SELECT FROM held h WHERE h.table_name = l.table_name AND h.user_id = l.user_id "
-        f"AND h.row_id = l.row_id AND h.other_id = l.other_id){unused}"
+        "AND NOT EXISTS (SELECT FROM remembered r WHERE r.table_name = l.table_name AND r.user_id = l.user_id "
+        f"AND r.row_id = l.row_id AND r.other_id = l.other_id){unused}"
     )
 
 
 # Vectors that the folder brings along
 
-_SINGLE = """
+_WHOLE_MESSAGES = """
     SELECT line, user_id, passage_id, id, created_at FROM stage_messages WHERE passage_id IS NOT NULL
     UNION ALL
     SELECT line, user_id, id, message_id, created_at FROM stage_passages p WHERE message_id IS NOT NULL
@@ -659,7 +666,7 @@ _SINGLE = """
 """
 
 
-class Single(NamedTuple):
+class WholeMessage(NamedTuple):
     """A passage that is a whole message; ids are the bytes of their uuids."""
 
     line: int  # of the message
@@ -670,32 +677,36 @@ class Single(NamedTuple):
 
 
 def write_given(
-    connection: psycopg.Connection[Any], given: Given, singles: Sequence[Single], again: bool = False
+    connection: psycopg.Connection[Any],
+    given: FolderVectors,
+    messages: Sequence[WholeMessage],
+    on_conflict: OnConflict = "refuse",
 ) -> list[psycopg.Cursor[Any]]:
-    """Write the vectors of these passages; the cursors count those that are new or, if written `again`, others."""
-    if not singles:
+    """Write the vectors of these passages; the cursors count the rows that are new or changed."""
+    if not messages:
         return []
     columns = Columns(
-        [single.user for single in singles],
-        [single.passage for single in singles],
-        [single.message for single in singles],
-        [single.created_at for single in singles],
-        ["turn"] * len(singles),
+        [message.user for message in messages],
+        [message.passage for message in messages],
+        [message.message for message in messages],
+        [message.created_at for message in messages],
+        ["turn"] * len(messages),
     )
-    return write_vectors(connection, given.table, columns, given.vectors.rows([s.line for s in singles]), again)
+    vectors = given.vectors.rows([message.line for message in messages])
+    return write_vectors(connection, given.table, columns, vectors, on_conflict)
 
 
-def write_staged_vectors(connection: psycopg.Connection[Any], given: Given) -> int:
+def write_staged_vectors(connection: psycopg.Connection[Any], given: FolderVectors) -> int:
     """Write the vectors of all messages in the stage; returns how many are new or others."""
     written = 0
-    for singles in _staged(connection):
-        written += sum(cursor.rowcount for cursor in write_given(connection, given, singles, again=True))
+    for messages in _staged(connection):
+        written += sum(cursor.rowcount for cursor in write_given(connection, given, messages, on_conflict="update"))
     return written
 
 
-def _staged(connection: psycopg.Connection[Any]) -> Iterator[list[Single]]:
+def _staged(connection: psycopg.Connection[Any]) -> Iterator[list[WholeMessage]]:
     with connection.cursor("given_vectors") as cursor:
         cursor.itersize = BLOCK_ROWS
-        cursor.execute(_SINGLE, binary=True)
+        cursor.execute(_WHOLE_MESSAGES, binary=True)
         while rows := cursor.fetchmany(BLOCK_ROWS):
-            yield [Single(line, user.bytes, passage.bytes, id.bytes, at) for line, user, passage, id, at in rows]
+            yield [WholeMessage(line, user.bytes, passage.bytes, id.bytes, at) for line, user, passage, id, at in rows]

@@ -67,7 +67,7 @@ class MessageRow(NamedTuple):
     """A message; one that is a passage as it stands has the passage's key."""
 
     line: int
-    place: int  # of its conversation among all: it sorts faster than a uuid
+    conversation_number: int  # in the order of the file: it sorts faster than a uuid
     id: Key
     user_id: Key
     conversation_id: Key
@@ -360,7 +360,7 @@ _ANALYZED = (
 )
 
 
-class Uncut(NamedTuple):
+class LongText(NamedTuple):
     """A text that may become several passages."""
 
     line: int
@@ -371,17 +371,17 @@ class Uncut(NamedTuple):
     record: Message | Memory | Document
 
 
-class Staged(NamedTuple):
+class StagedMessage(NamedTuple):
     """A message with its files, and its text where that is not a passage as it stands."""
 
     row: MessageRow
     files: Sequence[AttachmentRow]
-    long: Uncut | None
+    long: LongText | None
 
 
-def passages(uncut: Sequence[Uncut]) -> Iterator[PassageRow]:
+def passages(texts: Sequence[LongText]) -> Iterator[PassageRow]:
     """The passages of texts; many at a time, as the tokenizer is slow with one."""
-    for text, cut in zip(uncut, pieces([(each.head, each.record.text) for each in uncut]), strict=True):
+    for text, cut in zip(texts, pieces([(each.head, each.record.text) for each in texts]), strict=True):
         record = text.record
         author = record.author if isinstance(record, Message) else None
         for n, piece in enumerate(cut):
@@ -459,7 +459,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Given:
+class FolderVectors:
     """The vectors of one model that a folder brings along, and the table they go to."""
 
     vectors: GivenVectors
@@ -477,8 +477,8 @@ class Task:
     name: str
     folder: Path
     scan: Scan
-    given: Sequence[Given]
-    again: bool  # an earlier load left rows, which may have changed or vanished
+    given: Sequence[FolderVectors]
+    is_reload: bool  # an earlier load left rows, which may have changed or vanished
     whole_conversations: bool  # a bad line takes its conversation along
     digest: str  # of the folder and all else that decides what its rows are
     progress: Progress
