@@ -419,17 +419,25 @@ _ROWS = {
 }
 """Table -> which of its rows a dataset brought."""
 
-_SOURCES = {
-    "turns": (
+
+class _Searched(NamedTuple):
+    """Rows `s` whose text is searched, and the column and unit of their passages."""
+
+    rows: str
+    column: str
+    unit: str
+
+
+_SEARCHED = {
+    "turns": _Searched(
         "carmenta.messages s JOIN carmenta.conversations c ON c.user_id = s.user_id AND c.id = s.conversation_id "
         "AND c.deleted_at IS NULL",
         "message_id",
         "turn",
     ),
-    "memories": ("carmenta.memories s", "memory_id", "memory"),
-    "sections": ("carmenta.documents s", "document_id", "section"),
+    "memories": _Searched("carmenta.memories s", "memory_id", "memory"),
+    "sections": _Searched("carmenta.documents s", "document_id", "section"),
 }
-"""What is lacking -> the sources, and the column and unit of their passages."""
 
 
 class Inventory(NamedTuple):
@@ -453,11 +461,11 @@ def inventory(connection: psycopg.Connection[Any], dataset: UUID, models: Sequen
     lacking = {
         f"{name} unindexed": _count(
             connection,
-            f"SELECT count(*) FROM {sources} WHERE s.user_id IN {_USERS} AND {_LIVING} AND NOT EXISTS (SELECT FROM "
-            f"search.passages p WHERE p.user_id = s.user_id AND p.{column} = s.id AND p.unit = '{unit}')",
+            f"SELECT count(*) FROM {of.rows} WHERE s.user_id IN {_USERS} AND {_LIVING} AND NOT EXISTS (SELECT FROM "
+            f"search.passages p WHERE p.user_id = s.user_id AND p.{of.column} = s.id AND p.unit = '{of.unit}')",
             values,
         )
-        for name, (sources, column, unit) in _SOURCES.items()
+        for name, of in _SEARCHED.items()
     }
     tables = dict(connection.execute("SELECT name, table_name FROM search.embedding_models").fetchall())
     for model in models:
