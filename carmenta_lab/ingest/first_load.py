@@ -24,6 +24,7 @@ from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.checking import PARENTS, WITHOUT_PARENT
 from carmenta_lab.ingest.reading import Reader
 from carmenta_lab.ingest.reconcile import (
+    ALL,
     ATTACHMENTS,
     CONVERSATIONS,
     MESSAGES,
@@ -73,10 +74,10 @@ class _Step(NamedTuple):
 _MEND_PARENTS = _Step(MessageRow, PARENTS)
 _STEPS = (
     _MEND_PARENTS,
-    _Step(ConversationRow, CONVERSATIONS.insert(which="true"), "conversations"),
-    _Step(MessageRow, MESSAGES.insert(which="true"), "messages"),
-    _Step(AttachmentRow, ATTACHMENTS.insert(which="true"), "attachments"),
-    _Step(MessageRow, TURNS.format(which="true")),
+    _Step(ConversationRow, CONVERSATIONS.insert(**ALL), "conversations"),
+    _Step(MessageRow, MESSAGES.insert(**ALL), "messages"),
+    _Step(AttachmentRow, ATTACHMENTS.insert(**ALL), "attachments"),
+    _Step(MessageRow, TURNS.format(**ALL)),
     _Step(PassageRow, PIECES.format(condition="true")),
 )
 

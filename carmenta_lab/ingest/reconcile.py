@@ -110,8 +110,10 @@ def _upsert(insert: str, key: str, columns: Sequence[str]) -> str:
 
 
 BATCH = "(SELECT id FROM stage_conversations WHERE batch = %(batch)s)"
-IN_BATCH = f"conversation_id IN {BATCH}"
-"""Which messages of the stage are meant; where the stage holds one batch alone, `true` does."""
+IN_BATCH = {"which": f"conversation_id IN {BATCH}", "order": "ORDER BY user_id, conversation_number, line"}
+ALL = {"which": "true", "order": ""}
+"""Which messages of the stage are meant, and in which order they are written: those of one batch, or, where the stage
+holds one batch alone whose rows lie in their order, all."""
 
 CONVERSATIONS = LoadedTable(
     "conversations",
@@ -140,17 +142,19 @@ MESSAGES = LoadedTable(
         "utc_offset",
     ),
     """(
-        SELECT *, coalesce(created_at, max(created_at) OVER (PARTITION BY conversation_number ORDER BY line)) AS at
+        SELECT *, coalesce(created_at, max(created_at) OVER (
+            PARTITION BY conversation_number ORDER BY line ROWS UNBOUNDED PRECEDING)) AS at
         FROM stage_messages WHERE {which}
-    ) s ORDER BY user_id, conversation_number, line""",
+    ) s
+    WINDOW whole AS (PARTITION BY conversation_number ORDER BY position NULLS FIRST, at NULLS FIRST, line
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) {order}""",
     {
-        "position": "coalesce(position, least(2147483647, "
-        "coalesce(max(position) OVER (PARTITION BY conversation_number) + 1::bigint, 0) "
-        "+ row_number() OVER (PARTITION BY conversation_number, position ORDER BY at NULLS FIRST, line) - 1))"
+        "position": "coalesce(position, "
+        "least(2147483647, coalesce(max(position) OVER whole + 1::bigint, 0) + row_number() OVER whole - 1))"
     },
 )
 """A position is kept as given; messages without one follow in the order of their times, one without a time after the
-latest before it."""
+latest before it. One window serves the largest position and the numbers, so that rows are sorted once for both."""
 
 ATTACHMENTS = LoadedTable(
     "attachments",
@@ -193,7 +197,7 @@ ASSIGN = """
 TURNS = """
     INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id, author, language, created_at)
     SELECT user_id, passage_id, 'turn', 0, header || content, id, author, language, created_at
-    FROM stage_messages WHERE passage_id IS NOT NULL AND {which} ORDER BY user_id, conversation_number, line
+    FROM stage_messages WHERE passage_id IS NOT NULL AND {which} {order}
 """
 """Messages that are passages as they stand."""
 
@@ -203,7 +207,7 @@ PIECES = """
     SELECT user_id, id, unit, ordinal, content, message_id, memory_id, document_id, author, language, created_at
     FROM stage_passages p WHERE {condition} ORDER BY user_id, line, ordinal
 """
-LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE {IN_BATCH})")
+LONG_TURNS = PIECES.format(condition=f"message_id IN (SELECT id FROM stage_messages WHERE {IN_BATCH['which']})")
 OTHER_PIECES = PIECES.format(condition="message_id IS NULL")
 
 DELETED_TURNS = f"""
@@ -355,13 +359,13 @@ def _fill(
     table: LoadedTable,
     changes: Changes,
     is_reload: bool,
-    which: str = "",
+    part: Mapping[str, str],
     **values: object,
 ) -> None:
     if is_reload:
-        changes.count_upserted(table.name, connection.execute(table.upsert(which=which), values))
+        changes.count_upserted(table.name, connection.execute(table.upsert(**part), values))
     else:
-        changes.count(table.name, added=connection.execute(table.insert(which=which), values).rowcount)
+        changes.count(table.name, added=connection.execute(table.insert(**part), values).rowcount)
 
 
 def _write_batch(task: Task, batch: int) -> Changes:
@@ -378,7 +382,7 @@ def _write_batch(task: Task, batch: int) -> Changes:
                 connection.execute(statement, values)
             changes.count("messages", deleted=connection.execute(VANISHED_MESSAGES, values).rowcount)
             changes.count("attachments", deleted=connection.execute(VANISHED_ATTACHMENTS, values).rowcount)
-        connection.execute(TURNS.format(which=IN_BATCH) + kept, values)
+        connection.execute(TURNS.format(**IN_BATCH) + kept, values)
         connection.execute(LONG_TURNS + kept, values)
         if is_reload:
             connection.execute(DELETED_TURNS, values)
@@ -396,7 +400,7 @@ def _write_rest(task: Task, changes: Changes) -> None:
             "WHERE d.user_id = s.user_id AND d.id = s.id AND d.path <> s.path::ltree"
         )
     for table in (DOCUMENTS, MEMORIES, PROFILES):
-        _fill(raw, table, changes, is_reload)
+        _fill(raw, table, changes, is_reload, ALL)
     if is_reload:
         raw.execute(STALE_PIECES)
     raw.execute(OTHER_PIECES + (" ON CONFLICT DO NOTHING" if is_reload else ""))
