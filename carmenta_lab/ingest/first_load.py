@@ -4,6 +4,7 @@ An optimisation of `reconcile` and nothing else: it writes with the same stateme
 the stage, and a test over random folders holds the rows and the report to those of reconciling.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -53,6 +54,10 @@ WORKERS = 2
 
 BATCH_MESSAGES = 2_500
 BATCH_CHARACTERS = 16_000_000
+PAUSE_MESSAGES = 50
+"""Between two pauses of the reader, in which a writer that has heard from the server goes on: the interpreter would let
+it wait 5 ms."""
+PAUSE_SECONDS = 1e-6
 OPEN_MESSAGES = 20_000
 OPEN_CHARACTERS = 64_000_000
 """Of conversations that have begun and not ended; beyond it they are left to the stage."""
@@ -143,6 +148,8 @@ class FastLoad:
     def take(self, conversation: str, message: StagedMessage) -> None:
         """One message of the conversation with this given id."""
         row, scan = message.row, self._task.scan
+        if row.line % PAUSE_MESSAGES == 0 and self._writer.is_writing:
+            time.sleep(PAUSE_SECONDS)
         if hash(row.external_id) in scan.repeated and conversation not in self.left:
             self._leave(conversation)
         if conversation in self.left:
@@ -223,6 +230,11 @@ class _Writer:
         self._connections: SimpleQueue[Connection] = SimpleQueue()
         self._made: set[tuple[psycopg.Connection[Any], str]] = set()  # temporary tables
         self._under_way: set[Future[_Written]] = set()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a batch is under way."""
+        return bool(self._under_way)
 
     def close(self) -> None:
         """Let the batches under way end, drop the rest, and leave nothing on the connections."""
