@@ -7,8 +7,8 @@ import pytest
 from planting import NOBODYS
 from sqlalchemy import text
 
-from carmenta_lab.bench.crowd import fill, number
 from carmenta_lab.postgres import Database, prepare
+from carmenta_lab.scale.filling import crowd_id, fill_crowd
 
 SCHEMAS = "('carmenta'::regnamespace, 'search'::regnamespace)"
 
@@ -28,7 +28,7 @@ def shared(cluster: Any) -> Iterator[Database]:
     """A migrated database with rows of fifty users, which these tests only read."""
     way = cluster.clone(cluster.template("empty", None))
     database = prepare(way)
-    fill(database, 20_000)
+    fill_crowd(database, 20_000)
     yield database
     database.dispose()
     cluster.drop(way)
@@ -120,7 +120,7 @@ def test_triggers_refuse_place_or_note_and_nothing_else(shared: Database) -> Non
     assert {"carmenta.refuse_superseding_cycle", "carmenta.next_position"} <= set(functions)
 
 
-ME = number(1)
+ME = crowd_id(1)
 READ = {
     "every row looked at": ("carmenta.messages", "", "enable_indexscan", "enable_bitmapscan"),
     "by an index": ("carmenta.messages", "AND id = %(id)s", "enable_seqscan", "enable_bitmapscan"),
@@ -138,7 +138,7 @@ def test_a_statement_that_names_its_user_has_the_policy_checked_once_and_not_by_
         for setting in (off, off_too):
             connection.exec_driver_sql(f"SET LOCAL {setting} = off")
         statement = f"EXPLAIN (FORMAT JSON) SELECT * FROM {table} WHERE user_id = %(user)s {more}"
-        explained = connection.exec_driver_sql(statement, {"user": ME, "id": number(50)}).scalar_one()
+        explained = connection.exec_driver_sql(statement, {"user": ME, "id": crowd_id(50)}).scalar_one()
     once, by_the_row = _checks(explained[0]["Plan"])
     assert (once, by_the_row) == (True, []), explained
 

@@ -20,6 +20,7 @@ FLOORS = (
     {"strategies"},
     {"context"},
     {"experiment"},
+    {"scale"},
     {"bench"},
     {"figures"},
     {"explorer", "runner", "extension"},

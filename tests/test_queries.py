@@ -24,10 +24,10 @@ from carmenta_lab.app import (
 )
 from carmenta_lab.app.concierge import Drawn, Selected, Understood
 from carmenta_lab.app.identity import AccountTaken, Keys, Tokens, TokenUnreadable
-from carmenta_lab.bench.crowd import USERS, fill, number
 from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres import Database, as_user, prepare
 from carmenta_lab.postgres.statement import compiled
+from carmenta_lab.scale.filling import CROWD, crowd_id, fill_crowd
 from carmenta_lab.schema.product import artifacts as made
 from carmenta_lab.schema.product import conversations as said
 from carmenta_lab.schema.product import knowledge as kept
@@ -45,7 +45,7 @@ def crowd(cluster: Any) -> Iterator[Database]:
     """50 users, 100,000 messages in 5,000 conversations, 20,000 memories, 5,000 documents, artifacts and queries."""
     way = cluster.clone(cluster.template("empty", None))
     database = prepare(way)
-    fill(database, 100_000)
+    fill_crowd(database, 100_000)
     with database.owner.begin() as connection:
         for statement in BESIDE:
             connection.exec_driver_sql(statement.replace("%", "%%"))
@@ -57,13 +57,13 @@ def crowd(cluster: Any) -> Iterator[Database]:
 
 
 _N = "lpad(to_hex({}), 32, '0')::uuid"
-_ROW, _MINE = _N.format("i"), _N.format(f"i % {USERS} + 1")
+_ROW, _MINE = _N.format("i"), _N.format(f"i % {CROWD} + 1")
 _OWN = f"SELECT {_MINE}, {_ROW}"
 _FEW, _MANY, _EVERY = (f"generate_series(1, {n}) i" for n in (500, 5_000, 20_000))
 BESIDE = (
     f"INSERT INTO carmenta.workspaces (user_id, id, name) {_OWN}, 'w' || i FROM {_FEW}",
     f"INSERT INTO carmenta.folders (user_id, id, path, name) {_OWN}, ('f.g' || i)::ltree, 'f' FROM {_FEW}",
-    f"INSERT INTO carmenta.tags (user_id, id, name) {_OWN}, 't' || i / {USERS} FROM {_FEW}",
+    f"INSERT INTO carmenta.tags (user_id, id, name) {_OWN}, 't' || i / {CROWD} FROM {_FEW}",
     f"UPDATE carmenta.conversations c SET workspace_id = {_ROW}, folder_id = {_ROW} FROM {_FEW} "
     f"WHERE c.user_id = {_MINE} AND c.id = {_ROW}",
     "INSERT INTO carmenta.conversation_tags (user_id, conversation_id, tag_id) "
@@ -78,14 +78,14 @@ BESIDE = (
     "INSERT INTO carmenta.suggestions (user_id, id, artifact_id, artifact_created_at, original_text, suggested_text) "
     "SELECT user_id, gen_random_uuid(), id, created_at, 'a', 'b' FROM carmenta.artifacts",
     f"UPDATE carmenta.memories m SET source_message_id = m.id FROM {_MANY} WHERE m.id = {_ROW}",
-    f"UPDATE carmenta.memories m SET superseded_by = {_N.format(f'i + {USERS}')} FROM {_EVERY} "
+    f"UPDATE carmenta.memories m SET superseded_by = {_N.format(f'i + {CROWD}')} FROM {_EVERY} "
     f"WHERE m.id = {_ROW} AND i % 100 = 7 AND i < 19000",
     f"UPDATE carmenta.messages m SET parent_id = {_N.format('i - 5000')} FROM generate_series(5001, 20000) i "
     f"WHERE m.id = {_ROW}",
     f"INSERT INTO carmenta.attachments (user_id, id, message_id, name) {_OWN}, {_ROW}, 'a' FROM {_EVERY}",
     f"INSERT INTO carmenta.streams (user_id, id, conversation_id) {_OWN}, {_ROW} FROM {_MANY}",
     "INSERT INTO carmenta.document_links (user_id, document_id, target_id) "
-    f"SELECT {_MINE}, {_ROW}, {_N.format(f'i + {USERS}')} FROM generate_series(1, 4900) i",
+    f"SELECT {_MINE}, {_ROW}, {_N.format(f'i + {CROWD}')} FROM generate_series(1, 4900) i",
     *(
         f"INSERT INTO carmenta.{table} (user_id, id, message_id{column}) {_OWN}, {_ROW}{value} FROM {_MANY}"
         for table, column, value in (
@@ -103,7 +103,7 @@ BESIDE = (
     "INSERT INTO carmenta.accounts (user_id, id, provider, provider_account_id) "
     "SELECT user_id, gen_random_uuid(), provider, provider_account_id FROM carmenta.sign_ins",
     f"INSERT INTO carmenta.assistants (user_id, id, name, role) {_OWN}, 'a' || i, 'r' FROM {_FEW}",
-    f"INSERT INTO carmenta.profiles (user_id, id, content) {_OWN}, 'p' FROM generate_series(1, {USERS}) i",
+    f"INSERT INTO carmenta.profiles (user_id, id, content) {_OWN}, 'p' FROM generate_series(1, {CROWD}) i",
     f"INSERT INTO carmenta.settings (user_id, key, value) SELECT {_MINE}, 'k' || i, '1' FROM {_FEW}",
     f"INSERT INTO carmenta.service_connections (user_id, id, provider, status) {_OWN}, 'p' || i, 'revoked' FROM {_FEW}",
     f"INSERT INTO carmenta.events (user_id, id, created_at, name) {_OWN}, "
@@ -112,41 +112,43 @@ BESIDE = (
     "UPDATE carmenta.documents d SET content = 'the roof leaks near chimney ' || d.name || (SELECT string_agg("
     f"'word' || (i * 7 + x) % 3000, ' ') FROM generate_series(1, 20) x) FROM {_MANY} WHERE d.id = {_ROW}",
 )
-"""Rows in the tables that `fill` leaves empty, by the same numbers."""
+"""Rows in the tables that `fill_crowd` leaves empty, by the same numbers."""
 
-LINE = conversations.ConversationLine(number(4000), None, "active", DAY + timedelta(days=1))
-UNDATED = conversations.ConversationLine(number(4001), None, "active", None)
-SEEN = conversations.MessageLine(number(1), 3, "user", None, "x", None, DAY)
-ME = number(1)
+LINE = conversations.ConversationLine(crowd_id(4000), None, "active", DAY + timedelta(days=1))
+UNDATED = conversations.ConversationLine(crowd_id(4001), None, "active", None)
+SEEN = conversations.MessageLine(crowd_id(1), 3, "user", None, "x", None, DAY)
+ME = crowd_id(1)
 PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "the first page": (lambda: conversations.page_statement(ME, 20), {"ix_conversations_recent"}),
     "a later page": (lambda: conversations.page_statement(ME, 20, LINE), {"ix_conversations_recent"}),
     "a page of the undated": (lambda: conversations.page_statement(ME, 20, UNDATED), {"ix_conversations_recent"}),
     "messages from a point": (
-        lambda: conversations.messages_statement(ME, number(50), 20, SEEN),
+        lambda: conversations.messages_statement(ME, crowd_id(50), 20, SEEN),
         {"ix_messages_conversation", "pk_conversations"},
     ),
     "delete messages from a moment": (
-        lambda: conversations.delete_messages_from_statement(ME, number(50), DAY), {"ix_messages_conversation"},
+        lambda: conversations.delete_messages_from_statement(ME, crowd_id(50), DAY), {"ix_messages_conversation"},
     ),
     "count messages": (
         lambda: conversations.count_messages_statement(ME, DAY + timedelta(seconds=99_000)), {"ix_messages_recent"},
     ),
-    "vote": (lambda: conversations.vote_statement(ME, number(50), True), {"pk_messages"}),
-    "history of an artifact": (lambda: artifacts.history_statement(ME, number(50), 10), {"pk_artifacts"}),
-    "delete versions": (lambda: artifacts.delete_versions_from_statement(ME, number(50), DAY), set()),
+    "vote": (lambda: conversations.vote_statement(ME, crowd_id(50), True), {"pk_messages"}),
+    "history of an artifact": (lambda: artifacts.history_statement(ME, crowd_id(50), 10), {"pk_artifacts"}),
+    "delete versions": (lambda: artifacts.delete_versions_from_statement(ME, crowd_id(50), DAY), set()),
     "relations of an artifact": (
-        lambda: artifacts.relations_statement(ME, number(50), 10),
+        lambda: artifacts.relations_statement(ME, crowd_id(50), 10),
         {"ix_artifact_references_artifact", "ix_artifact_references_target_artifact"},
     ),
     "facts now": (lambda: memory.facts_statement(ME, None, 20), {"ix_memories_recent"}),
     "facts at a date": (lambda: memory.facts_statement(ME, DAY, 20), {"ix_memories_recent"}),
-    "memories used": (lambda: memory.mark_used_statement(ME, [number(50)]), {"pk_memories"}),
+    "memories used": (lambda: memory.mark_used_statement(ME, [crowd_id(50)]), {"pk_memories"}),
     "tree of documents": (lambda: knowledge.tree_statement(ME, None, 1000), {"uq_documents_path"}),
     "branch of the tree": (lambda: knowledge.tree_statement(ME, "a1", 1000), {"uq_documents_path"}),
     "take a query": (lambda: operations.take_statement(ME, "w", A_MINUTE), {"ix_background_queries_due"}),
-    "finish a query": (lambda: operations.finish_statement(ME, number(50), "w", 1, "s"), {"pk_background_queries"}),
-    "fail a query": (lambda: operations.fail_statement(ME, number(50), "w", "e", A_MINUTE), {"pk_background_queries"}),
+    "finish a query": (lambda: operations.finish_statement(ME, crowd_id(50), "w", 1, "s"), {"pk_background_queries"}),
+    "fail a query": (
+        lambda: operations.fail_statement(ME, crowd_id(50), "w", "e", A_MINUTE), {"pk_background_queries"},
+    ),
     "come back": (lambda: operations.come_back_statement(ME), {"ix_background_queries_unseen"}),
     "tokens of a service": (
         lambda: identity.tokens_statement(ME, "p", ""), {"uq_service_connections_user_id_provider_account_label"},
@@ -163,86 +165,86 @@ PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "a setting": (lambda: assistants.setting_statement(ME, "k"), {"pk_settings"}),
     "workspaces": (lambda: filing.workspaces_statement(ME, 9), {"uq_workspaces_name"}),
     "move to a workspace": (
-        lambda: filing.put_statement(filing.WORKSPACE, ME, number(50), number(50)), {"pk_conversations"},
+        lambda: filing.put_statement(filing.WORKSPACE, ME, crowd_id(50), crowd_id(50)), {"pk_conversations"},
     ),
     "in a workspace": (
-        lambda: filing.held_statement(filing.WORKSPACE, ME, number(50), 9), {"ix_conversations_workspace"},
+        lambda: filing.held_statement(filing.WORKSPACE, ME, crowd_id(50), 9), {"ix_conversations_workspace"},
     ),
     "clear a workspace": (
-        lambda: filing.clear_statement(filing.WORKSPACE, ME, number(50)), {"ix_conversations_workspace"},
+        lambda: filing.clear_statement(filing.WORKSPACE, ME, crowd_id(50)), {"ix_conversations_workspace"},
     ),
-    "delete a workspace": (lambda: filing.delete_statement(filing.WORKSPACE, ME, number(50)), {"pk_workspaces"}),
+    "delete a workspace": (lambda: filing.delete_statement(filing.WORKSPACE, ME, crowd_id(50)), {"pk_workspaces"}),
     "folders": (lambda: filing.folders_statement(ME, 9), {"uq_folders_path"}),
-    "file": (lambda: filing.put_statement(filing.FOLDER, ME, number(50), number(50)), {"pk_conversations"}),
-    "in a folder": (lambda: filing.held_statement(filing.FOLDER, ME, number(50), 9), {"ix_conversations_folder"}),
-    "clear a folder": (lambda: filing.clear_statement(filing.FOLDER, ME, number(50)), {"ix_conversations_folder"}),
-    "delete a folder": (lambda: filing.delete_statement(filing.FOLDER, ME, number(50)), {"pk_folders"}),
+    "file": (lambda: filing.put_statement(filing.FOLDER, ME, crowd_id(50), crowd_id(50)), {"pk_conversations"}),
+    "in a folder": (lambda: filing.held_statement(filing.FOLDER, ME, crowd_id(50), 9), {"ix_conversations_folder"}),
+    "clear a folder": (lambda: filing.clear_statement(filing.FOLDER, ME, crowd_id(50)), {"ix_conversations_folder"}),
+    "delete a folder": (lambda: filing.delete_statement(filing.FOLDER, ME, crowd_id(50)), {"pk_folders"}),
     "tags": (lambda: filing.tags_statement(ME, 9), {"uq_tags_user_id_name"}),
     "tagged": (
         lambda: filing.tagged_statement(ME, "t1", 9), {"uq_tags_user_id_name", "ix_conversation_tags_tag"},
     ),
-    "attachments": (lambda: conversations.attachments_statement(ME, [number(50)], 9), {"ix_attachments_message"}),
-    "finish a stream": (lambda: conversations.finish_stream_statement(ME, number(50)), {"pk_streams"}),
+    "attachments": (lambda: conversations.attachments_statement(ME, [crowd_id(50)], 9), {"ix_attachments_message"}),
+    "finish a stream": (lambda: conversations.finish_stream_statement(ME, crowd_id(50)), {"pk_streams"}),
     "open streams": (
-        lambda: conversations.open_streams_statement(ME, number(50), 9), {"ix_streams_conversation"},
+        lambda: conversations.open_streams_statement(ME, crowd_id(50), 9), {"ix_streams_conversation"},
     ),
     "clear what was learned in a conversation": (
-        lambda: conversations.clear_sources_statement(ME, conversations.said_in(ME, number(50))),
+        lambda: conversations.clear_sources_statement(ME, conversations.said_in(ME, crowd_id(50))),
         {"ix_memories_source", "ix_messages_conversation"},
     ),
     "clear what was learned from a message": (
-        lambda: conversations.clear_sources_statement(ME, conversations.said_by_id(ME, number(50))),
+        lambda: conversations.clear_sources_statement(ME, conversations.said_by_id(ME, crowd_id(50))),
         {"ix_memories_source"},
     ),
     "clear what was learned since": (
-        lambda: conversations.clear_sources_statement(ME, conversations.said_since(ME, number(50), DAY)),
+        lambda: conversations.clear_sources_statement(ME, conversations.said_since(ME, crowd_id(50), DAY)),
         {"ix_memories_source", "ix_messages_conversation"},
     ),
     "clear answers": (
-        lambda: conversations.clear_parents_statement(ME, conversations.said_in(ME, number(50))),
+        lambda: conversations.clear_parents_statement(ME, conversations.said_in(ME, crowd_id(50))),
         {"ix_messages_parent", "ix_messages_conversation"},
     ),
     "clear queries": (
-        lambda: conversations.clear_queries_statement(ME, number(50)), {"ix_background_queries_conversation"},
+        lambda: conversations.clear_queries_statement(ME, crowd_id(50)), {"ix_background_queries_conversation"},
     ),
     "clear what was made": (
-        lambda: conversations.clear_artifacts_statement(ME, number(50)), {"ix_artifacts_conversation"},
+        lambda: conversations.clear_artifacts_statement(ME, crowd_id(50)), {"ix_artifacts_conversation"},
     ),
     "delete a conversation": (
-        lambda: conversations.delete_conversation_statement(ME, number(50)), {"pk_conversations"},
+        lambda: conversations.delete_conversation_statement(ME, crowd_id(50)), {"pk_conversations"},
     ),
-    "delete a message": (lambda: conversations.delete_message_statement(ME, number(50)), {"pk_messages"}),
+    "delete a message": (lambda: conversations.delete_message_statement(ME, crowd_id(50)), {"pk_messages"}),
     "clear a successor": (
-        lambda: memory.clear_successor_statement(ME, number(50)), {"ix_memories_superseded_by"},
+        lambda: memory.clear_successor_statement(ME, crowd_id(50)), {"ix_memories_superseded_by"},
     ),
-    "delete a memory": (lambda: memory.delete_memory_statement(ME, number(50)), {"pk_memories"}),
-    "tiers": (lambda: memory.tiers_statement(ME, [number(50)]), {"pk_memories"}),
+    "delete a memory": (lambda: memory.delete_memory_statement(ME, crowd_id(50)), {"pk_memories"}),
+    "tiers": (lambda: memory.tiers_statement(ME, [crowd_id(50)]), {"pk_memories"}),
     "profile": (lambda: memory.profile_statement(ME), {"uq_profiles_user_id"}),
     "links": (
-        lambda: knowledge.links_statement(ME, number(50), 9), {"pk_document_links", "ix_document_links_target"},
+        lambda: knowledge.links_statement(ME, crowd_id(50), 9), {"pk_document_links", "ix_document_links_target"},
     ),
-    "delete a document": (lambda: knowledge.delete_document_statement(ME, number(50)), {"pk_documents"}),
+    "delete a document": (lambda: knowledge.delete_document_statement(ME, crowd_id(50)), {"pk_documents"}),
     "recent artifacts": (lambda: artifacts.recent_statement(ME, 9), {"ix_artifacts_recent"}),
     "tagged artifacts": (
         lambda: artifacts.tagged_statement(ME, "t1", 9), {"uq_tags_user_id_name", "ix_artifact_tags_tag"},
     ),
     "artifacts in a folder": (
-        lambda: artifacts.in_folder_statement(ME, number(50), 9), {"ix_artifact_folders_folder"},
+        lambda: artifacts.in_folder_statement(ME, crowd_id(50), 9), {"ix_artifact_folders_folder"},
     ),
     "suggestions": (
-        lambda: artifacts.suggestions_statement(ME, number(50), DAY + 60 * A_MINUTE, 9), {"ix_suggestions_artifact"},
+        lambda: artifacts.suggestions_statement(ME, crowd_id(50), DAY + 60 * A_MINUTE, 9), {"ix_suggestions_artifact"},
     ),
     "events": (
         lambda: operations.events_statement(ME, DAY, DAY + timedelta(days=9), 9), {"pk_events"},
     ),
     "log of what was understood": (
-        lambda: concierge.log_statement(Understood, ME, number(50), 9), {"ix_preprocessing_logs_message"},
+        lambda: concierge.log_statement(Understood, ME, crowd_id(50), 9), {"ix_preprocessing_logs_message"},
     ),
     "log of what was drawn": (
-        lambda: concierge.log_statement(Drawn, ME, number(50), 9), {"ix_postprocessing_logs_message"},
+        lambda: concierge.log_statement(Drawn, ME, crowd_id(50), 9), {"ix_postprocessing_logs_message"},
     ),
     "log of models": (
-        lambda: concierge.log_statement(Selected, ME, number(50), 9), {"ix_model_selections_message"},
+        lambda: concierge.log_statement(Selected, ME, crowd_id(50), 9), {"ix_model_selections_message"},
     ),
 }  # fmt: skip
 
@@ -260,7 +262,7 @@ BY_FUNCTION: dict[str, tuple[str, set[str]]] = {
     ),
     "knowledge.search_documents_statement": (
         FOUND.format(query="'chimney word17'", language="'en'", at_most="20").replace(
-            "carmenta.current_user_id()", f"'{number(1)}'"),
+            "carmenta.current_user_id()", f"'{crowd_id(1)}'"),
         {"ix_documents_text_search"},
     ),
 }  # fmt: skip
@@ -329,7 +331,7 @@ def test_a_deletion_finds_what_goes_with_it_by_an_index(crowd: Database, index: 
     table, _, name = column.partition(".")
     with crowd.owner_session() as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
-        asked = f"EXPLAIN DELETE FROM ONLY carmenta.{table} WHERE user_id = '{ME}' AND {name} = '{number(50)}'"
+        asked = f"EXPLAIN DELETE FROM ONLY carmenta.{table} WHERE user_id = '{ME}' AND {name} = '{crowd_id(50)}'"
         assert index in str(session.scalars(text(asked)).all())
 
 
@@ -362,7 +364,7 @@ def test_every_statement_of_the_package_has_a_plan_to_show() -> None:
 
 
 def test_pages_give_every_conversation_once_in_order(crowd: Database) -> None:
-    for user in (number(1), number(20)):
+    for user in (crowd_id(1), crowd_id(20)):
         with crowd.user_session(user) as session:
             whole = conversations.page(session, user, 1000)
             paged: list[conversations.ConversationLine] = []

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab import runner, strategies
-from carmenta_lab.bench.generate import write_folder
 from carmenta_lab.cli.workers import read_grid
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.experiment import Comparison, compare
@@ -23,6 +22,7 @@ from carmenta_lab.postgres.lab import prepare
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.grid import cells, changed, split
 from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.scale.generate import write_folder
 
 CELLS = [
     *(f"fulltext_or(normalization={n})" for n in (0, 1, 2, 4)),

@@ -32,6 +32,9 @@ SKEW = 0.8
 """Users are busy by a power law of this exponent: of ten, the first says 27 % and the last 4 %."""
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTES = 365 * 24 * 60
+DIM = 384
+"""Of vectors unless told: as long as those of the bundled model."""
+BLOCK_VECTORS = 10_000
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,17 @@ def write_folder(folder: Path, rows: int, users: int = 10, seed: int = 7) -> Non
                     "text": text,
                 }
                 file.write(json.dumps(line) + "\n")
+
+
+def write_vectors(folder: Path, rows: int, seed: int, model: str) -> None:
+    """Vectors for the messages of a folder, as a dataset brings them along; written a block at a time."""
+    path = folder / "embeddings" / f"{model}.npy"
+    path.parent.mkdir()
+    found = np.lib.format.open_memmap(path, "w+", np.float16, (rows, DIM))
+    for start in range(0, rows, BLOCK_VECTORS):
+        count = min(BLOCK_VECTORS, rows - start)
+        found[start : start + count] = vectors(count, DIM, seed + start)
+    found.flush()
 
 
 @cache

@@ -1,6 +1,5 @@
 """A peer's process: its environment, made by pip where it is absent, and what it prints there."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,11 +9,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import TypeVar
 
-from carmenta_lab.bench.peer_run import MARK
+import msgspec
+
+from carmenta_lab.bench.peers.peer_run import MARK
 
 INSTALL_SECONDS, RUN_SECONDS = 1_200, 3_600
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What a peer says first: it has loaded the rows, built its graph, and chosen its breadth."""
+
+    version: str
+    load_s: float
+    build_s: float
+    breadth: int  # candidates kept while searching
+    recall: float
+
+
+class Round(msgspec.Struct, frozen=True):
+    """What it says then: the milliseconds of every question, asked once."""
+
+    spent_ms: list[float]
+
+
+T = TypeVar("T", Loaded, Round)
 
 
 class Missing(Exception):
@@ -51,13 +71,15 @@ class Process:
     process: subprocess.Popen[str]
     errors: Path
 
-    def read(self) -> dict[str, Any]:
-        """What it says next."""
+    def loaded(self) -> Loaded:
+        """What it says first."""
+        return self._said(Loaded)
+
+    def _said(self, kind: type[T]) -> T:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith(MARK):
-                found: dict[str, Any] = json.loads(line.removeprefix(MARK))
-                return found
+                return msgspec.json.decode(line.removeprefix(MARK), type=kind)
         raise Missing(_last_line(self.errors.read_text(encoding="utf-8", errors="replace")))
 
     def round(self) -> list[float]:
@@ -65,8 +87,7 @@ class Process:
         assert self.process.stdin is not None
         self.process.stdin.write("again\n")
         self.process.stdin.flush()
-        spent: list[float] = self.read()["spent_ms"]
-        return spent
+        return self._said(Round).spent_ms
 
 
 @contextmanager

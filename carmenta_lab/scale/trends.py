@@ -6,15 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import text
 
-from carmenta_lab.bench.filling import DIM
-from carmenta_lab.bench.generate import vectors, write_folder
-from carmenta_lab.bench.scale import RECALL, Scale
-from carmenta_lab.bench.searching import empty
 from carmenta_lab.context import assemble
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing.kinds import KINDS
@@ -22,13 +19,21 @@ from carmenta_lab.indexing.vectors import register
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
+from carmenta_lab.scale.filling import empty
+from carmenta_lab.scale.generate import DIM, vectors, write_folder
+from carmenta_lab.scale.methods import RECALL, Scale
 
 MESSAGES = 1_000
 """Messages of one user on average."""
 
 
+_NEAREST_USER = text(
+    "SELECT user_id FROM carmenta.messages GROUP BY user_id ORDER BY abs(count(*) - :messages), user_id LIMIT 1"
+)
+
+
 @dataclass(frozen=True)
-class Grown:
+class OperationTime:
     """One operation at one size of the database."""
 
     operation: str
@@ -43,7 +48,7 @@ def exponent(rows: Sequence[float], milliseconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(rows), np.log(milliseconds), 1)[0])
 
 
-def exponents(scale: Scale, grown: Sequence[Grown] = ()) -> pd.DataFrame:
+def exponents(scale: Scale, grown: Sequence[OperationTime] = ()) -> pd.DataFrame:
     """Growth with all rows for a user of fixed size (the largest measured at each total), and of other operations."""
     found: list[tuple[object, ...]] = []
     frame = pd.DataFrame([vars(row) for row in scale.answers])
@@ -113,7 +118,7 @@ def grow(
     totals: Sequence[int],
     seed: int = 7,
     progress: Callable[[str], object] = lambda stage: None,
-) -> list[Grown]:
+) -> list[OperationTime]:
     """Loading datasets of these sizes without embedding, and a context for a user of about 1,000 messages in each.
 
     The context is that of the policy `mission_order`, its question's vector given. The database is emptied.
@@ -128,8 +133,8 @@ def grow(
             progress(f"loading {total:,} messages")
             start = time.perf_counter()
             load(database, folder, models=())
-            found.append(Grown("load", total, (time.perf_counter() - start) * 1000))
-        found.append(Grown("context", total, _context(database)))
+            found.append(OperationTime("load", total, (time.perf_counter() - start) * 1000))
+        found.append(OperationTime("context", total, _context(database)))
     empty(database)
     return found
 
@@ -137,11 +142,7 @@ def grow(
 def _context(database: Database) -> float:
     """Median milliseconds of a context for the user whose messages are nearest to 1,000 in number."""
     with database.owner_session() as session:
-        raw = session.connection()
-        user: Any = raw.exec_driver_sql(
-            "SELECT user_id FROM carmenta.messages GROUP BY user_id "
-            f"ORDER BY abs(count(*) - {MESSAGES}), user_id LIMIT 1"
-        ).scalar()
+        user: UUID = session.execute(_NEAREST_USER, {"messages": MESSAGES}).scalar_one()
     query, vector = Query("grown", user, "the harbour"), vectors(1, DIM, 7)[0]
     spent = []
     with database.user_session(user) as session:

@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from carmenta_lab.bench.filling import questions, user_id, vectors_of
-from carmenta_lab.bench.generate import texts, write_folder
-from carmenta_lab.bench.ingest import write_vectors
-from carmenta_lab.bench.measure import Result
-from carmenta_lab.bench.peer_process import Missing, installed, running
-from carmenta_lab.bench.peer_run import BREADTHS, EF_CONSTRUCTION, RECALL, K, M
-from carmenta_lab.bench.scratch import scratch
-from carmenta_lab.bench.searching import filled
+from carmenta_lab.bench.measure import Bench, Result
+from carmenta_lab.bench.peers.peer_process import Missing, installed, running
+from carmenta_lab.bench.peers.peer_run import BREADTHS, EF_CONSTRUCTION, RECALL, K, M
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import HNSW
@@ -32,6 +27,9 @@ from carmenta_lab.postgres.roles import connect
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.scale.filling import filled, questions, user_id, vectors_of
+from carmenta_lab.scale.generate import texts, write_folder, write_vectors
+from carmenta_lab.scale.scratch import scratch
 from carmenta_lab.settings import read_settings
 
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -42,7 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "hnswlib": ("hnswlib", "numpy"),
 }
 """Peer -> what is installed for it."""
-IN_POSTGRES = tuple(PACKAGES)[:3]
+IN_POSTGRES = ("vecs", "langchain-postgres", "llama-index-vector-stores-postgres")
 """Those whose loading is compared: the others keep no rows that a statement can read."""
 
 ASKED = 100
@@ -62,16 +60,23 @@ class Peer(Result):
 
     def to_json(self) -> dict[str, object]:
         """As plain values; null where nothing was measured."""
-        own = ("recall", "ours_recall", "breadth", "ours_breadth", "version", "missing")
-        found = super().to_json() | {name: getattr(self, name) for name in own}
+        found = super().to_json() | {
+            "recall": self.recall,
+            "ours_recall": self.ours_recall,
+            "breadth": self.breadth,
+            "ours_breadth": self.ours_breadth,
+            "version": self.version,
+            "missing": self.missing,
+        }
         return {key: None if value != value else value for key, value in found.items()}  # nan is no JSON
 
 
 def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """Top 10 of `rows` vectors through graphs of the same shape, at the smallest breadth that finds 95 %; and loading.
+    """Other tools on the same `rows` vectors at the same recall of 95 %: searching through a graph, and loading.
 
-    Loading is that of texts with given vectors, without a graph and, here, without the statistics of words. Peers in
-    PostgreSQL use a database of their own on the same server, over its socket.
+    Graphs have the same shape, and each side keeps the fewest candidates that reach the recall. Loading is that of
+    texts with given vectors, without a graph and, here, without the statistics of words. Peers in PostgreSQL use a
+    database of their own on the same server, over its socket.
     """
     vectors = np.concatenate(list(vectors_of(0, rows, seed)))
     asked, _ = questions(0, ASKED, seed)
@@ -90,20 +95,33 @@ def peers(database: Database, rows: int, repeats: int, seed: int) -> list[Result
                     python = installed(home / "peers" / name, wanted)
                     load_ms = _load(f"{database.name}_load", folder) if name in IN_POSTGRES else float("nan")
                     with running(python, name, Path(place), _empty_database(home)) as peer:
-                        done = peer.read()
+                        done = peer.loaded()
                         spent = [(_warm(peer.round), _warm(ours)) for _ in range(repeats)]
                 except Missing as reason:
                     what = f"could not be run: {reason}"
                     found.append(Peer(name, float("nan"), median(ours()), rows, repeats, what, missing=str(reason)))
                     continue
                 theirs, own = (median(chain.from_iterable(times)) for times in zip(*spent, strict=True))
-                reached = f"recall {done['recall']:.3f} at {done['breadth']} (ours {recall:.3f} at {breadth})"
-                what = f"{done['version']}, {reached}, graph in {done['build_s']:.1f} s"
-                values = (done["recall"], recall, done["breadth"], breadth, done["version"])
-                found.append(Peer(name, theirs, own, rows, repeats, what, *values))
+                reached = f"recall {done.recall:.3f} at {done.breadth} (ours {recall:.3f} at {breadth})"
+                what = f"{done.version}, {reached}, graph in {done.build_s:.1f} s"
+                found.append(
+                    Peer(
+                        name,
+                        theirs,
+                        own,
+                        rows,
+                        repeats,
+                        what,
+                        recall=done.recall,
+                        ours_recall=recall,
+                        breadth=done.breadth,
+                        ours_breadth=breadth,
+                        version=done.version,
+                    )
+                )
                 if name in IN_POSTGRES:
                     what = "its loading of rows with given vectors, no graph"
-                    found.append(Result(f"{name}_load", done["load_s"] * 1000, load_ms, rows, 1, what))
+                    found.append(Result(f"{name}_load", done.load_s * 1000, load_ms, rows, 1, what))
     return found
 
 
@@ -156,3 +174,6 @@ def _empty_database(home: Path) -> str:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS carmenta_peers WITH (FORCE)"))
     prepare(way := embedded_way(home, "carmenta_peers")).dispose()
     return way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+BENCHES = (Bench("peers", peers, rows=2_000, repeats=3, long=True),)
