@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.writing import UNNOTED, remove
-from carmenta_lab.ingest.domain_rows import REMEMBERED
+from carmenta_lab.ingest.reconcile import REMEMBERED
 from carmenta_lab.ingest.staging import lock_key, sweep
 from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema import metadata
@@ -240,14 +240,14 @@ def _clear_references(session: Session, table: str, going: Mapping[str, str], va
 
 def _forget_loaded(session: Session, values: Mapping[str, UUID]) -> None:
     """What a dataset put into tables that do not keep where their rows come from: the notes of rows that are gone."""
-    for table, (first, second, _) in REMEMBERED.items():
+    for table in REMEMBERED:
         session.execute(
             text(
                 "DELETE FROM lab.loaded l WHERE l.user_id = :user AND l.table_name = :table AND NOT EXISTS ("
-                f"SELECT FROM carmenta.{table} t WHERE t.user_id = l.user_id AND t.{first} = l.row_id "
-                f"AND t.{second} = l.other_id)"
+                f"SELECT FROM carmenta.{table.name} t WHERE t.user_id = l.user_id AND t.{table.row_id} = l.row_id "
+                f"AND t.{table.other_id} = l.other_id)"
             ),
-            {**values, "table": table},
+            {**values, "table": table.name},
         )
 
 
@@ -277,8 +277,8 @@ def _forget_questions(session: Session, which: str, values: Mapping[str, UUID]) 
             """
         ),
         values,
-    ).one()
-    return {f"lab.{name}": count for name, count in counts._mapping.items() if count}
+    ).mappings()
+    return {f"lab.{name}": count for row in counts for name, count in row.items() if count}
 
 
 def _held(session: Session, user_id: UUID) -> dict[str, int]:

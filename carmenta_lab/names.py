@@ -41,10 +41,11 @@ def find_user(database: Database, name: str, dataset: str | None = None) -> UUID
         if not found:
             known = session.execute(rows.where(loaded_users.c.external_id.is_not(None)).limit(50)).all()
             raise UnknownName("user", name, [str(row.external_id) for row in known])
-    if len({row.id for row in found}) > 1:
+    ids = {UUID(str(row.id)) for row in found}
+    if len(ids) > 1:
         sources = ", ".join(sorted(str(row.name) for row in found))
         raise UsageError(f"several datasets have a user {name!r}: {sources}. Say which with --dataset.")
-    return UUID(str(found[0].id))
+    return ids.pop()
 
 
 def find_conversation(database: Database, user_id: UUID, name: str) -> UUID:
@@ -82,7 +83,7 @@ def loaded_datasets(session: Session) -> list[LoadedDataset]:
     people = select(func.count()).where(loaded_users.c.dataset_id == d.id).scalar_subquery()
     asked = select(func.count()).where(queries.c.dataset_id == d.id).scalar_subquery()
     rows = session.execute(select(d.name, d.origin, d.content_hash.is_not(None), people, asked).order_by(d.name))
-    return [LoadedDataset(*row) for row in rows]
+    return [LoadedDataset._make(row) for row in rows]
 
 
 class KnownUser(NamedTuple):

@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 
 from carmenta_lab.display import Cell, Table
-from carmenta_lab.ingest.apply import Changes
-from carmenta_lab.ingest.report import LoadReport
+from carmenta_lab.ingest.load import LoadReport
+from carmenta_lab.ingest.reconcile import Changes
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Hit, HitText, Query, Ranking
 from carmenta_lab.retrieval import search, with_texts

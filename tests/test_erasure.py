@@ -20,7 +20,7 @@ from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.approximate import build, listed
 from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.indexing.vectors import register
-from carmenta_lab.ingest.staging import Stage, lock_key
+from carmenta_lab.ingest.staging import ProfileRow, Stage, lock_key
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.search import search
@@ -213,8 +213,8 @@ def test_what_a_killed_load_left_in_its_stage_is_forgotten_as_well(
     with database.owner_session() as session:
         raw = session.connection().connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
-        stage = Stage(raw, schema, {})
-        stage.add("profiles", (1, uuid4().bytes, ann.bytes, SECRET))
+        stage = Stage(raw, schema)
+        stage.add(ProfileRow(1, uuid4().bytes, ann.bytes, SECRET))
         stage.finish()
         raw.execute("RESET search_path")
     there = text("SELECT count(*) FROM pg_namespace WHERE nspname = :schema")

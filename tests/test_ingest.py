@@ -27,7 +27,7 @@ from carmenta_lab.errors import DatasetError, DimensionMismatch, UsageError
 from carmenta_lab.ids import Ids, passage_key
 from carmenta_lab.indexing.approximate import name as index_name
 from carmenta_lab.indexing.vectors import register, table_name
-from carmenta_lab.ingest import load, staging, stream
+from carmenta_lab.ingest import first_load, load, staging
 from carmenta_lab.postgres import Database, as_user
 
 __all__ = ["database", "folder"]  # fixtures
@@ -315,8 +315,8 @@ def test_a_load_needs_no_more_memory_for_a_longer_file(
     database: Database, tmp_path: Path, traced: None, monkeypatch: pytest.MonkeyPatch, shuffled: bool
 ) -> None:
     monkeypatch.setattr(staging, "BATCH_ROWS", 250)
-    monkeypatch.setattr(stream, "BATCH_MESSAGES", 250)
-    monkeypatch.setattr(stream, "OPEN_MESSAGES", 500)
+    monkeypatch.setattr(first_load, "BATCH_MESSAGES", 250)
+    monkeypatch.setattr(first_load, "OPEN_MESSAGES", 500)
     peaks = []
     for size in (2_000, 16_000):
         order = list(range(size))

@@ -12,7 +12,7 @@ from factory import document, memory, message, rows, write
 from loading import ADVISORY_LOCKS, VECTORS, content, database, folder, load_rows, marks
 from sqlalchemy import Engine, event
 
-from carmenta_lab.ingest import LoadReport, apply, load, stream
+from carmenta_lab.ingest import LoadReport, first_load, load, reconcile
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.lab import Way, prepare
 
@@ -30,7 +30,7 @@ def many(folder: Path) -> Path:
 
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two conversations of `many` a transaction."""
-    for module in (apply, stream):
+    for module in (reconcile, first_load):
         monkeypatch.setattr(module, "BATCH_MESSAGES", 10)
 
 
@@ -68,7 +68,7 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
 
 
 def _load_and_die(way: Way, folder: Path) -> None:
-    apply.BATCH_MESSAGES = stream.BATCH_MESSAGES = 10
+    reconcile.BATCH_MESSAGES = first_load.BATCH_MESSAGES = 10
     database = prepare(way)
 
     def kill(stage: str, done: int, total: int | None) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from carmenta_lab.errors import DatasetError
 from carmenta_lab.ids import Ids
-from carmenta_lab.ingest import LoadReport, load, stream
+from carmenta_lab.ingest import LoadReport, first_load, load
 from carmenta_lab.postgres import Database
 from carmenta_lab.schema import SCHEMAS
 
@@ -250,8 +250,8 @@ def first(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, mos
     """A load into an empty database, which holds no more messages of open conversations than this."""
     empty(database)
     with monkeypatch.context() as patched:
-        patched.setattr(stream, "OPEN_MESSAGES", most)
-        patched.setattr(stream, "BATCH_MESSAGES", 4)
+        patched.setattr(first_load, "OPEN_MESSAGES", most)
+        patched.setattr(first_load, "BATCH_MESSAGES", 4)
         return outcome(database, folder)
 
 

@@ -18,7 +18,7 @@ from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DatasetError, DimensionMismatch
 from carmenta_lab.indexing import packed
 from carmenta_lab.indexing.vectors import table_name
-from carmenta_lab.ingest import load, stream
+from carmenta_lab.ingest import first_load, load
 from carmenta_lab.postgres import Database
 
 pytestmark = pytest.mark.everywhere
@@ -52,8 +52,8 @@ def loads(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, mos
         connection.exec_driver_sql("DELETE FROM carmenta.users")
         connection.exec_driver_sql("DELETE FROM lab.datasets")
     with monkeypatch.context() as patched:
-        patched.setattr(stream, "OPEN_MESSAGES", most)
-        patched.setattr(stream, "BATCH_MESSAGES", 4)
+        patched.setattr(first_load, "OPEN_MESSAGES", most)
+        patched.setattr(first_load, "BATCH_MESSAGES", 4)
         try:
             report = load_rows(database, folder)
         except DatasetError as error:
@@ -94,15 +94,15 @@ def test_conversations_are_streamed_unless_they_are_spread_too_far(
 ) -> None:
     """A test of the tests: which of both ways a file takes."""
     left: list[int] = []
-    plain = stream.Stream.finish
+    plain = first_load.FastLoad.finish
 
-    def counted(self: stream.Stream) -> None:
+    def counted(self: first_load.FastLoad) -> None:
         left.append(len(self.left))
         plain(self)
 
-    monkeypatch.setattr(stream.Stream, "finish", counted)
+    monkeypatch.setattr(first_load.FastLoad, "finish", counted)
     lines = [message(f"m{n}", conversation=f"c{n // 5}") for n in range(50)]
-    monkeypatch.setattr(stream, "OPEN_MESSAGES", 10)
+    monkeypatch.setattr(first_load, "OPEN_MESSAGES", 10)
     load_rows(database, write(tmp_path / "tiny", messages=lines))
     random.Random(7).shuffle(lines)
     load_rows(database, write(tmp_path / "twin", messages=lines))
@@ -175,8 +175,8 @@ def stored(database: Database, model: str) -> dict[str, Any]:
 def test_given_vectors_stand_beside_the_messages_of_their_lines(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, kind: str
 ) -> None:
-    monkeypatch.setattr(stream, "OPEN_MESSAGES", most)
-    monkeypatch.setattr(stream, "BATCH_MESSAGES", 4)
+    monkeypatch.setattr(first_load, "OPEN_MESSAGES", most)
+    monkeypatch.setattr(first_load, "BATCH_MESSAGES", 4)
     lines = [message(f"m{n}", conversation=f"c{n % 3}", user=f"u{n % 3}") for n in range(20)]
     lines[7] = message("m7", LONG * 6, conversation="c1", user="u1")  # long, and still one passage
     lines[9] = message("m9", LONG * 60, conversation="c0", user="u0")  # several: the vector is not theirs

@@ -161,17 +161,21 @@ PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "assistants": (lambda: assistants.assistants_statement(ME, 9), {"uq_assistants_name"}),
     "a setting": (lambda: assistants.setting_statement(ME, "k"), {"pk_settings"}),
     "workspaces": (lambda: filing.workspaces_statement(ME, 9), {"uq_workspaces_name"}),
-    "move to a workspace": (lambda: filing.move_statement(ME, crowd_id(50), crowd_id(50)), {"pk_conversations"}),
-    "in a workspace": (lambda: filing.in_workspace_statement(ME, crowd_id(50), 9), {"ix_conversations_workspace"}),
-    "clear a workspace": (
-        lambda: filing.clear_workspace_statement(ME, crowd_id(50)), {"ix_conversations_workspace"},
+    "move to a workspace": (
+        lambda: filing.put_statement(filing.WORKSPACE, ME, crowd_id(50), crowd_id(50)), {"pk_conversations"},
     ),
-    "delete a workspace": (lambda: filing.delete_workspace_statement(ME, crowd_id(50)), {"pk_workspaces"}),
+    "in a workspace": (
+        lambda: filing.held_statement(filing.WORKSPACE, ME, crowd_id(50), 9), {"ix_conversations_workspace"},
+    ),
+    "clear a workspace": (
+        lambda: filing.clear_statement(filing.WORKSPACE, ME, crowd_id(50)), {"ix_conversations_workspace"},
+    ),
+    "delete a workspace": (lambda: filing.delete_statement(filing.WORKSPACE, ME, crowd_id(50)), {"pk_workspaces"}),
     "folders": (lambda: filing.folders_statement(ME, 9), {"uq_folders_path"}),
-    "file": (lambda: filing.file_statement(ME, crowd_id(50), crowd_id(50)), {"pk_conversations"}),
-    "in a folder": (lambda: filing.in_folder_statement(ME, crowd_id(50), 9), {"ix_conversations_folder"}),
-    "clear a folder": (lambda: filing.clear_folder_statement(ME, crowd_id(50)), {"ix_conversations_folder"}),
-    "delete a folder": (lambda: filing.delete_folder_statement(ME, crowd_id(50)), {"pk_folders"}),
+    "file": (lambda: filing.put_statement(filing.FOLDER, ME, crowd_id(50), crowd_id(50)), {"pk_conversations"}),
+    "in a folder": (lambda: filing.held_statement(filing.FOLDER, ME, crowd_id(50), 9), {"ix_conversations_folder"}),
+    "clear a folder": (lambda: filing.clear_statement(filing.FOLDER, ME, crowd_id(50)), {"ix_conversations_folder"}),
+    "delete a folder": (lambda: filing.delete_statement(filing.FOLDER, ME, crowd_id(50)), {"pk_folders"}),
     "tags": (lambda: filing.tags_statement(ME, 9), {"uq_tags_user_id_name"}),
     "tagged": (
         lambda: filing.tagged_statement(ME, "t1", 9), {"uq_tags_user_id_name", "ix_conversation_tags_tag"},

@@ -3,10 +3,12 @@
 Where it does, the policy of a table adds nothing that would be read for a row: the plan asks it once, before it begins.
 """
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from sqlalchemy import text
 from test_distributable import _owned
 from test_queries import PLANS
 
+import carmenta_lab
 from carmenta_lab import strategies
 from carmenta_lab.app import (
     concierge,
@@ -166,3 +169,32 @@ def test_every_function_names_its_user(sample: Database) -> None:
     for name, source in sources:
         tables = [found for found in names.findall(source) if f"{found}(" not in source]
         assert len(re.findall(r"user_id\s*=\s*person", source)) >= len(tables), name
+
+
+EXEMPT = ("experiment", "postgres", "retrieval")
+"""Parts that ask the driver themselves: `postgres` for all others, and those that time it or watch it."""
+
+
+def by_number(found: ast.AST) -> bool:
+    """Whether this takes a column of a row by its number, such as `row[3]`, `rows[0][1]`, `cursor.fetchone()[0]`."""
+    if not isinstance(found, ast.Subscript):
+        return False
+    of, index = found.value, found.slice.operand if isinstance(found.slice, ast.UnaryOp) else found.slice
+    if not isinstance(index, ast.Constant) or not isinstance(index.value, int):
+        return False
+    return ast.unparse(of) == "row" or bool(re.fullmatch(r"rows\[[^\]]*\]|.*\.fetch(one|all)\(\)", ast.unparse(of)))
+
+
+def test_rows_are_read_by_name_and_the_driver_is_asked_for_in_one_place() -> None:
+    package = Path(carmenta_lab.__file__).parent
+    wrong = [
+        f"{file.relative_to(package)}:{found.lineno}: {ast.unparse(found)}"
+        for file in sorted(package.rglob("*.py"))
+        if file.relative_to(package).parts[0] not in EXEMPT
+        for found in ast.walk(ast.parse(file.read_text()))
+        if by_number(found) or (isinstance(found, ast.Attribute) and found.attr == "driver_connection")
+    ]
+    assert wrong == []
+    assert by_number(ast.parse("row[-1]", mode="eval").body)
+    assert by_number(ast.parse("rows[0][1]", mode="eval").body)
+    assert not by_number(ast.parse("rows[-1].id", mode="eval").body)

@@ -33,8 +33,13 @@ from carmenta_lab.schema.product.knowledge import Document
 
 RELATIONS = table(
     "artifact_relations",
-    *(column(name, Uuid()) for name in ("user_id", "from_id", "to_id")),
-    *(column(name) for name in ("from_kind", "to_kind", "relation", "direction")),
+    column("user_id", Uuid()),
+    column("from_kind"),
+    column("from_id", Uuid()),
+    column("relation"),
+    column("to_kind"),
+    column("to_id", Uuid()),
+    column("direction"),
     schema=PRODUCT,
 )
 """The view in which every reference stands twice."""
@@ -160,7 +165,10 @@ def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[
         .where(
             _lives(user_id, artifact_id),
             or_(found.to_kind != "artifact", _lives(user_id, found.to_id)),
-            *(end.deleted_at.is_(None) for end in (Conversation, Message, around, Document)),
+            Conversation.deleted_at.is_(None),
+            Message.deleted_at.is_(None),
+            around.deleted_at.is_(None),
+            Document.deleted_at.is_(None),
         )
         .order_by(found.direction, found.to_kind, found.to_id)
         .limit(limit)

@@ -75,8 +75,9 @@ def setting_statement(user_id: UUID, key: str) -> Select[Any]:
 
 def setting(session: Session, user_id: UUID, key: str, default: Any = None) -> Any:
     """What the user chose; the default where nothing was chosen."""
-    chosen = _SETTING.each(session, {"user_id": user_id, "key": key})
-    return chosen[0] if chosen else default  # a choice may be null
+    for chosen in _SETTING.each(session, {"user_id": user_id, "key": key}):  # at most one, which may be null
+        return chosen
+    return default
 
 
 _SETTING = Value(lambda: setting_statement(_USER, given("key", Text())))

@@ -77,8 +77,9 @@ def log_statement(
 ) -> Select[Any]:
     """One table's entries for a message, oldest first."""
     table = KINDS[kind].c
+    entry = [table[name] for name in kind._fields]
     return (
-        select(table.created_at, *(table[name] for name in kind._fields))
+        select(table.created_at, *entry)
         .where(table.user_id == user_id, table.message_id == message_id)
         .order_by(table.created_at, table.id)
         .limit(limit)

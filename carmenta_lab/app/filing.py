@@ -4,7 +4,20 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import Delete, Integer, Select, Text, Update, Uuid, delete, func, insert, select, update
+from sqlalchemy import (
+    Delete,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    Text,
+    Update,
+    Uuid,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -66,57 +79,19 @@ def workspaces(session: Session, user_id: UUID, limit: int = 100) -> list[Worksp
 _WORKSPACES = Rows(WorkspaceLine, lambda: workspaces_statement(_USER, _LIMIT))
 
 
-def move_statement(user_id: UUID, conversation_id: UUID, workspace_id: UUID | None) -> Update:
-    """Null: into none."""
-    return _of_conversation(user_id, conversation_id).values(workspace_id=workspace_id)
-
-
 def move(session: Session, user_id: UUID, conversation_id: UUID, workspace_id: UUID | None) -> bool:
     """Move a conversation to a workspace, or out of all; False when there is no such conversation."""
-    return _MOVE.count(session, {"user_id": user_id, "id": conversation_id, "place": workspace_id}) == 1
-
-
-_PLACE = given("place", Uuid())
-_MOVE = Change(lambda: move_statement(_USER, _ID, _PLACE))
-
-
-def in_workspace_statement(
-    user_id: UUID, workspace_id: UUID, limit: int
-) -> Select[UUID, str | None, str, datetime | None]:
-    """Newest first."""
-    return _living(user_id, limit).where(Conversation.workspace_id == workspace_id)
+    return _WORKSPACE.put(session, user_id, conversation_id, workspace_id)
 
 
 def in_workspace(session: Session, user_id: UUID, workspace_id: UUID, limit: int) -> list[ConversationLine]:
     """The conversations of a workspace, newest first."""
-    values = {"user_id": user_id, "id": workspace_id, "limit": limit}
-    return _IN_WORKSPACE.all(session, values)
-
-
-_IN_WORKSPACE = Rows(ConversationLine, lambda: in_workspace_statement(_USER, _ID, _LIMIT))
-
-
-def clear_workspace_statement(user_id: UUID, workspace_id: UUID) -> Update:
-    """What lies in it lies in none."""
-    return _without_entities(
-        update(Conversation).where(Conversation.user_id == user_id, Conversation.workspace_id == workspace_id)
-    ).values(workspace_id=None)
-
-
-def delete_workspace_statement(user_id: UUID, workspace_id: UUID) -> Delete:
-    """Once nothing lies in it."""
-    return delete(Workspace).where(Workspace.user_id == user_id, Workspace.id == workspace_id)
+    return _WORKSPACE.held(session, user_id, workspace_id, limit)
 
 
 def delete_workspace(session: Session, user_id: UUID, workspace_id: UUID) -> bool:
     """Delete a workspace for good, and keep the conversations in it; False when there is none."""
-    values = {"user_id": user_id, "id": workspace_id}
-    _CLEAR_WORKSPACE.count(session, values)
-    return _DELETE_WORKSPACE.count(session, values) == 1
-
-
-_CLEAR_WORKSPACE = Change(lambda: clear_workspace_statement(_USER, _ID))
-_DELETE_WORKSPACE = Change(lambda: delete_workspace_statement(_USER, _ID))
+    return _WORKSPACE.delete(session, user_id, workspace_id)
 
 
 def add_folder(session: Session, user_id: UUID, path: str, name: str) -> UUID:
@@ -142,54 +117,81 @@ def folders(session: Session, user_id: UUID, limit: int = 1000) -> list[FolderLi
 _FOLDERS = Rows(FolderLine, lambda: folders_statement(_USER, _LIMIT))
 
 
-def file_statement(user_id: UUID, conversation_id: UUID, folder_id: UUID | None) -> Update:
-    """Null: out of the folder."""
-    return _of_conversation(user_id, conversation_id).values(folder_id=folder_id)
-
-
 def file(session: Session, user_id: UUID, conversation_id: UUID, folder_id: UUID | None) -> bool:
     """Put a conversation into a folder, or out of it; False when there is no such conversation."""
-    return _FILE.count(session, {"user_id": user_id, "id": conversation_id, "place": folder_id}) == 1
-
-
-_FILE = Change(lambda: file_statement(_USER, _ID, _PLACE))
-
-
-def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UUID, str | None, str, datetime | None]:
-    """Newest first."""
-    return _living(user_id, limit).where(Conversation.folder_id == folder_id)
+    return _FOLDER.put(session, user_id, conversation_id, folder_id)
 
 
 def in_folder(session: Session, user_id: UUID, folder_id: UUID, limit: int) -> list[ConversationLine]:
     """The conversations that lie in a folder itself, newest first."""
-    values = {"user_id": user_id, "id": folder_id, "limit": limit}
-    return _IN_FOLDER.all(session, values)
-
-
-_IN_FOLDER = Rows(ConversationLine, lambda: in_folder_statement(_USER, _ID, _LIMIT))
-
-
-def clear_folder_statement(user_id: UUID, folder_id: UUID) -> Update:
-    """What lies in it lies in none."""
-    return _without_entities(
-        update(Conversation).where(Conversation.user_id == user_id, Conversation.folder_id == folder_id)
-    ).values(folder_id=None)
-
-
-def delete_folder_statement(user_id: UUID, folder_id: UUID) -> Delete:
-    """Once no conversation lies in it; that artifacts lay in it goes with it."""
-    return delete(Folder).where(Folder.user_id == user_id, Folder.id == folder_id)
+    return _FOLDER.held(session, user_id, folder_id, limit)
 
 
 def delete_folder(session: Session, user_id: UUID, folder_id: UUID) -> bool:
     """Delete a folder for good, and keep what lies in it and the folders below; False when there is none."""
-    values = {"user_id": user_id, "id": folder_id}
-    _CLEAR_FOLDER.count(session, values)
-    return _DELETE_FOLDER.count(session, values) == 1
+    return _FOLDER.delete(session, user_id, folder_id)
 
 
-_CLEAR_FOLDER = Change(lambda: clear_folder_statement(_USER, _ID))
-_DELETE_FOLDER = Change(lambda: delete_folder_statement(_USER, _ID))
+class Holder(NamedTuple):
+    """What holds conversations: a conversation lies in at most one of each kind."""
+
+    table: type[Workspace] | type[Folder]
+    held_by: SQLColumnExpression[UUID | None]  # the column of a conversation that says in which
+
+
+WORKSPACE = Holder(Workspace, Conversation.workspace_id)
+FOLDER = Holder(Folder, Conversation.folder_id)
+
+
+def put_statement(holder: Holder, user_id: UUID, conversation_id: UUID, holder_id: UUID | None) -> Update:
+    """Null: out of the one it lies in."""
+    living = update(Conversation).where(
+        Conversation.user_id == user_id, Conversation.id == conversation_id, Conversation.deleted_at.is_(None)
+    )
+    return _without_entities(living.values({holder.held_by: holder_id}))
+
+
+def held_statement(
+    holder: Holder, user_id: UUID, holder_id: UUID, limit: int
+) -> Select[UUID, str | None, str, datetime | None]:
+    """Newest first."""
+    return _living(user_id, limit).where(holder.held_by == holder_id)
+
+
+def clear_statement(holder: Holder, user_id: UUID, holder_id: UUID) -> Update:
+    """What lies in it lies in none."""
+    held = update(Conversation).where(Conversation.user_id == user_id, holder.held_by == holder_id)
+    return _without_entities(held.values({holder.held_by: None}))
+
+
+def delete_statement(holder: Holder, user_id: UUID, holder_id: UUID) -> Delete:
+    """Once no conversation lies in it; that artifacts lay in a folder goes with it."""
+    return delete(holder.table).where(holder.table.user_id == user_id, holder.table.id == holder_id)
+
+
+class _Holding:
+    """These statements for one kind of holder, compiled once."""
+
+    def __init__(self, holder: Holder) -> None:
+        holder_id = given("holder_id", Uuid())
+        self._put = Change(lambda: put_statement(holder, _USER, _ID, holder_id))
+        self._held = Rows(ConversationLine, lambda: held_statement(holder, _USER, holder_id, _LIMIT))
+        self._clear = Change(lambda: clear_statement(holder, _USER, holder_id))
+        self._delete = Change(lambda: delete_statement(holder, _USER, holder_id))
+
+    def put(self, session: Session, user_id: UUID, conversation_id: UUID, holder_id: UUID | None) -> bool:
+        return self._put.count(session, {"user_id": user_id, "id": conversation_id, "holder_id": holder_id}) == 1
+
+    def held(self, session: Session, user_id: UUID, holder_id: UUID, limit: int) -> list[ConversationLine]:
+        return self._held.all(session, {"user_id": user_id, "holder_id": holder_id, "limit": limit})
+
+    def delete(self, session: Session, user_id: UUID, holder_id: UUID) -> bool:
+        values = {"user_id": user_id, "holder_id": holder_id}
+        self._clear.count(session, values)
+        return self._delete.count(session, values) == 1
+
+
+_WORKSPACE, _FOLDER = _Holding(WORKSPACE), _Holding(FOLDER)
 
 
 def keep_tag(session: Session, user_id: UUID, name: str, color: str | None = None) -> UUID:
@@ -244,14 +246,6 @@ _TAGGED = Rows(ConversationLine, lambda: tagged_statement(_USER, given("name", T
 def _living(user_id: UUID, limit: int) -> Select[UUID, str | None, str, datetime | None]:
     mine = select(*_LINE).where(Conversation.user_id == user_id, Conversation.deleted_at.is_(None))
     return mine.order_by(*_NEWEST_FIRST).limit(limit)
-
-
-def _of_conversation(user_id: UUID, conversation_id: UUID) -> Update:
-    return _without_entities(
-        update(Conversation).where(
-            Conversation.user_id == user_id, Conversation.id == conversation_id, Conversation.deleted_at.is_(None)
-        )
-    )
 
 
 def _without_entities(statement: Update) -> Update:

@@ -364,11 +364,13 @@ def rotate(session: Session, keys: Keys, at_most: int = 1000) -> int:
     )
     rows = session.execute(old).all()
     for user_id, id, access, refresh, key_id in rows:
-        again = [None if t is None else keys.encrypt(keys.decrypt(t, str(key_id))) for t in (access, refresh)]
+        access, refresh = (
+            None if token is None else keys.encrypt(keys.decrypt(token, str(key_id))) for token in (access, refresh)
+        )
         session.execute(
             update(c)
             .where(c.user_id == user_id, c.id == id)
-            .values(access_token_encrypted=again[0], refresh_token_encrypted=again[1], key_id=keys.current)
+            .values(access_token_encrypted=access, refresh_token_encrypted=refresh, key_id=keys.current)
             .execution_options(synchronize_session=False)
         )
     return len(rows)

@@ -122,18 +122,18 @@ def _analyze(database: Database) -> None:
 
 def _build(database: Database, definition: str) -> bool:
     """Create an approximate index as it was; False where its model's table was not made again."""
-    parts: Any = re.search(r" ON (search\.\S+) USING (\w+)", definition)
-    table, method = parts[1], parts[2]
+    parts: Any = re.search(r" ON (?P<table>search\.\S+) USING (?P<method>\w+)", definition)
+    table, method = parts["table"], parts["method"]
     with database.owner.begin() as connection:
         if connection.scalar(text("SELECT to_regclass(:t)"), {"t": table}) is None:
             return False
-        lists = re.search(r"lists\s*=\s*'?(\d+)", definition)
+        lists = re.search(r"lists\s*=\s*'?(?P<count>\d+)", definition)
         if method == "ivfflat" and lists is not None:
             dim = connection.scalar(
                 text("SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(:t) AND attname = 'embedding'"),
                 {"t": table},
             )
-            needs = int(1.1 * IVFFlat(int(lists[1])).memory_bytes(0, int(dim or 0))) >> 10
+            needs = int(1.1 * IVFFlat(int(lists["count"])).memory_bytes(0, int(dim or 0))) >> 10
             connection.execute(
                 text(
                     "SELECT set_config('maintenance_work_mem', greatest(:kb, "

@@ -17,8 +17,7 @@ from carmenta_lab.indexing.sources import KINDS, TABLES, UNITS, Kind, below, in_
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.indexing.writing import state
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.late import late_connection
-from carmenta_lab.postgres.statement import only
+from carmenta_lab.postgres.statement import driver, only
 
 BLOCK = 500
 """Sources a transaction."""
@@ -73,7 +72,15 @@ _OUTLASTING = """
 """
 
 
-_NOTES = "SELECT source_id, revision, kind FROM search.outbox WHERE user_id = %(user)s"
+class _Note(NamedTuple):
+    """What waits for a worker."""
+
+    source_id: UUID
+    revision: int
+    kind: str
+
+
+_NOTES = f"SELECT {', '.join(_Note._fields)} FROM search.outbox WHERE user_id = %(user)s"
 FOLLOWED = """
     DELETE FROM search.outbox o USING unnest(%(ids)s::uuid[], %(revisions)s::bigint[]) AS seen(id, revision)
     WHERE o.user_id = %(user)s AND o.source_id = seen.id AND o.revision = seen.revision RETURNING 1
@@ -115,10 +122,10 @@ def repair(
         register(database.owner, model, load_embedder(model).dim)
     opens = acting(database, user_id)
     with opens() as raw:
-        notes = raw.execute(_NOTES, {"user": user_id}, binary=True).fetchall()
+        notes = list(map(_Note._make, raw.execute(_NOTES, {"user": user_id}, binary=True)))
         wanted, outlasting = lacking(raw, user_id, models)
     known = set(wanted)
-    noted: list[tuple[Kind, UUID]] = [(kind, id) for id, _, kind in notes if kind in KINDS]
+    noted: list[tuple[Kind, UUID]] = [(kind, note.source_id) for note in notes for kind in KINDS if kind == note.kind]
     wanted += [each for each in noted if each not in known]
     changes = sources = 0
     for block in in_blocks(wanted, BLOCK):
@@ -127,8 +134,8 @@ def repair(
         sources, changes = sources + made.sources, changes + made.changes
         progress(len(block), len(wanted))
     with opens() as raw:
-        seen = {"user": user_id, "ids": [id for id, _, _ in notes], "revisions": [revision for _, revision, _ in notes]}
-        raw.execute(FOLLOWED, seen)
+        ids, revisions = [note.source_id for note in notes], [note.revision for note in notes]
+        raw.execute(FOLLOWED, {"user": user_id, "ids": ids, "revisions": revisions})
     return Indexed(sources, changes)
 
 
@@ -138,7 +145,7 @@ def acting(database: Database, user_id: UUID) -> Opens:
     @contextmanager
     def opens() -> Iterator[psycopg.Connection[Any]]:
         with database.user_connection(user_id) as connection:
-            yield late_connection(connection)
+            yield driver(connection)
 
     return opens
 
@@ -163,7 +170,7 @@ def rebuild(
     @contextmanager
     def opens() -> Iterator[psycopg.Connection[Any]]:
         with database.owner.begin() as connection:
-            yield late_connection(connection)
+            yield driver(connection)
 
     with opens() as raw:
         everybody = [user for (user,) in raw.execute(_EVERYBODY, {"users": None if users is None else list(users)})]

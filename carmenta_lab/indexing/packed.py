@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import psycopg
@@ -25,11 +25,15 @@ _INSERT = f"""
     FROM (SELECT unnest(%s::uuid[]) AS user_id, unnest(%s::uuid[]) AS passage_id, unnest(%s::uuid[]) AS source_id,
         unnest(%s::timestamptz[]) AS created_at, unnest(%s::int2[]) AS unit, unnest(%s::halfvec[]) AS embedding) given
 """
-_ANEW = """
-    ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding
-    WHERE t.embedding <> excluded.embedding
-"""
-_KEPT = "ON CONFLICT (user_id, passage_id) DO NOTHING"
+OnConflict: TypeAlias = Literal["refuse", "keep", "update"]
+"""For a passage that has a vector: an error, the old one stays, or the new one takes its place where it differs."""
+
+_CONFLICTS: dict[OnConflict, str] = {
+    "refuse": "",
+    "keep": "ON CONFLICT (user_id, passage_id) DO NOTHING",
+    "update": "ON CONFLICT (user_id, passage_id) DO UPDATE SET embedding = excluded.embedding "
+    "WHERE t.embedding <> excluded.embedding",
+}
 
 
 class Columns(NamedTuple):
@@ -43,8 +47,9 @@ class Columns(NamedTuple):
 
     def part(self, block: slice) -> "Columns":
         """A block of them."""
-        users, passages, sources, times, units = self
-        return Columns(users[block], passages[block], sources[block], times[block], units[block])
+        return Columns(
+            self.users[block], self.passages[block], self.sources[block], self.times[block], self.units[block]
+        )
 
 
 class _Packed(bytes):
@@ -62,12 +67,9 @@ def write_vectors(
     table: str,
     beside: Columns,
     vectors: NDArray[np.floating],
-    again: bool = False,
-    kept: bool = False,
+    on_conflict: OnConflict = "refuse",
 ) -> list[psycopg.Cursor[Any]]:
-    """Write rows of a model's table, a vector for each; the cursors count them, if `again` those that changed.
-
-    With `kept` those that are there stay as they are.
+    """Write rows of a model's table, a vector for each; the cursors count the rows that are new or changed.
 
     COPY does not write into a table with row-level security, and a temporary table would be written for nothing.
     """
@@ -76,14 +78,14 @@ def write_vectors(
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         values = _packed(connection, beside.part(block), vectors[block])
-        statement = _INSERT.format(table=table) + (_ANEW if again else _KEPT if kept else "")
+        statement = _INSERT.format(table=table) + _CONFLICTS[on_conflict]
         written.append(connection.execute(statement, (list(UNITS), *values)))
     return written
 
 
 def _packed(connection: psycopg.Connection[Any], beside: Columns, vectors: NDArray[np.floating]) -> list[_Packed]:
     rows, dim = vectors.shape
-    ids = [np.frombuffer(b"".join(column), "V16") for column in beside[:3]]
+    ids = [np.frombuffer(b"".join(keys), "V16") for keys in (beside.users, beside.passages, beside.sources)]
     # numpy's "no time" is the smallest number, which the server reads as -infinity
     since = np.array([None if at is None else at - _EPOCH for at in beside.times], "m8[us]").astype(np.int64)
     halves = np.zeros(rows, [("dim", ">u2"), ("unused", ">u2"), ("numbers", ">f2", dim)])

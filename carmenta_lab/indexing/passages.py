@@ -1,15 +1,12 @@
 """From a text to the passages that are searched: one, or several where the encoder would cut it off."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple, TypeAlias
 from unicodedata import category
 
-from carmenta_lab.datasets import Document, Memory, Message
 from carmenta_lab.embedding import Embedder, load_embedder
 from carmenta_lab.embedding.plain import fits
-from carmenta_lab.ids import passage_key
 from carmenta_lab.schema.base import INDEXED_CHARACTERS
 from carmenta_lab.text import readable
 
@@ -24,33 +21,6 @@ DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
 
 _WORD = re.compile(r"\w")
 _UNREAD = ("Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs")  # encoders drop controls, blanks and bare accents
-
-
-Row: TypeAlias = tuple[Any, ...]
-"""One row of a staging table."""
-
-
-class Uncut(NamedTuple):
-    """A text that may become several passages."""
-
-    line: int
-    unit: str
-    source: bytes
-    user: bytes
-    head: str
-    record: Message | Memory | Document
-
-
-def passages(uncut: Sequence[Uncut]) -> Iterator[Row]:
-    """The staging rows of their passages; many texts at a time, as the tokenizer is slow with one."""
-    for text, cut in zip(uncut, pieces([(each.head, each.record.text) for each in uncut]), strict=True):
-        record = text.record
-        at, language = record.created_at, record.language
-        author = record.author if isinstance(record, Message) else None
-        place = tuple(text.source if isinstance(record, kind) else None for kind in (Message, Memory, Document))
-        for n, piece in enumerate(cut):
-            key = passage_key(text.source, text.unit, n, piece, at, author, language)
-            yield (text.line, text.user, key, text.unit, n, piece, *place, author, language, at)
 
 
 def header(created_at: datetime | None, author: str | None) -> str:

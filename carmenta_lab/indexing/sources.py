@@ -36,12 +36,24 @@ class Source(NamedTuple):
         return header(self.created_at, self.shown)
 
 
+class _Row(NamedTuple):
+    """A row of `living`."""
+
+    id: UUID
+    content: str
+    created_at: datetime | None
+    utc_offset: int | None
+    language: str
+    shown: str | None
+    author: str | None
+
+
 Living: TypeAlias = dict[tuple[Kind, UUID], Source]
 
 _WHO = {
-    "message": "coalesce(nullif(s.author, ''), initcap(s.role)), s.author",
-    "memory": "NULL::text, NULL::text",
-    "document": "s.name, NULL::text",
+    "message": "coalesce(nullif(s.author, ''), initcap(s.role)) AS shown, s.author",
+    "memory": "NULL::text AS shown, NULL::text AS author",
+    "document": "s.name AS shown, NULL::text AS author",
 }
 _LIVING = """
     SELECT s.id, s.content, s.created_at, s.utc_offset, s.language, {who}
@@ -80,8 +92,9 @@ def living(kind: Kind, which: str, revived: Kind | Literal["conversation"] | Non
 
 def source(kind: Kind, row: tuple[Any, ...]) -> Source:
     """What a row of `living` says."""
-    id, text, at, offset, language, shown, author = row
-    return Source(kind, id, text, as_written(at, offset), language, shown, author)
+    found = _Row._make(row)
+    at = as_written(found.created_at, found.utc_offset)
+    return Source(kind, found.id, found.content, at, found.language, found.shown, found.author)
 
 
 def read_living(

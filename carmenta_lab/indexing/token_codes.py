@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -38,6 +38,16 @@ _INSERT = """
 """
 
 
+class Encoded(NamedTuple):
+    """A passage whose tokens are encoded."""
+
+    user_id: UUID
+    id: UUID
+    content: str
+    author: str | None
+    language: str
+
+
 def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) -> int:
     """How many passages of these users have no token codes."""
     return int(only(connection.execute(_LACKING.format(what="count(*)", rest=""), {"users": list(users)})))
@@ -69,35 +79,35 @@ def encode_lacking(
 ) -> int:
     """Write the codes of passages that lack them; returns how many passages that were. Each block is a transaction."""
     statement = _LACKING.format(
-        what="p.user_id, p.id, p.content, p.author, p.language",
+        what=", ".join(f"p.{name}" for name in Encoded._fields),
         rest="AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
     user = id = UUID(int=0)  # the last that is done
     done = 0
     while True:
         values = {"users": list(users), "user": user, "id": id, "block": BLOCK_PASSAGES}
-        rows = connection.execute(statement, values).fetchall()
-        if not rows:
+        passages = list(map(Encoded._make, connection.execute(statement, values)))
+        if not passages:
             return done
-        write_codes(connection, rows, embedder.token_embeddings([text for _, _, text, *_ in rows]))
+        write_codes(connection, passages, embedder.token_embeddings([passage.content for passage in passages]))
         committed()
-        progress(len(rows))
-        user, id, *_ = rows[-1]
-        done += len(rows)
+        progress(len(passages))
+        user, id = passages[-1].user_id, passages[-1].id
+        done += len(passages)
 
 
 def write_codes(
-    connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]], tokens: Sequence[TokenEmbeddings]
+    connection: psycopg.Connection[Any], passages: Sequence[Encoded], tokens: Sequence[TokenEmbeddings]
 ) -> int:
-    """Write the codes of rows (user, passage, text, author, language) that have none; returns how many."""
-    stop = _stop_words(connection, rows)
+    """Write the codes of those passages that have none; returns how many."""
+    stop = _stop_words(connection, passages)
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS SELECT * FROM search.token_codes WITH NO DATA"
     )
     connection.execute("TRUNCATE stage_codes")
     copied = (
-        (user, key, *_codes(found, text, author, stop[language]))
-        for (user, key, text, author, language), found in zip(rows, tokens, strict=True)
+        (passage.user_id, passage.id, *_codes(found, passage, stop[passage.language]))
+        for passage, found in zip(passages, tokens, strict=True)
     )
     copy(connection, sql.Identifier("stage_codes"), _COLUMNS, copied)
     statement = "INSERT INTO search.token_codes SELECT * FROM stage_codes ON CONFLICT (user_id, passage_id) DO NOTHING"
@@ -108,21 +118,21 @@ def insert_codes(
     connection: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage], tokens: Sequence[TokenEmbeddings]
 ) -> None:
     """The codes of one user's passages, a row each: what the application writes; those that are there stay."""
-    rows = [(user, p.id, p.content, p.source.author, p.source.language) for p in passages]
-    stop = _stop_words(connection, rows)
+    encoded = [Encoded(user, p.id, p.content, p.source.author, p.source.language) for p in passages]
+    stop = _stop_words(connection, encoded)
     values = []
-    for (_, key, text, author, language), found in zip(rows, tokens, strict=True):
-        every, asked = _codes(found, text, author, stop[language])
-        values.append((user, key, [code.to_text() for code in every], [code.to_text() for code in asked]))
+    for passage, found in zip(encoded, tokens, strict=True):
+        every, asked = _codes(found, passage, stop[passage.language])
+        values.append((user, passage.id, [code.to_text() for code in every], [code.to_text() for code in asked]))
     with connection.cursor() as cursor:
         cursor.executemany(_INSERT, values)
 
 
-def _stop_words(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]]) -> dict[str, set[str]]:
+def _stop_words(connection: psycopg.Connection[Any], passages: Sequence[Encoded]) -> dict[str, set[str]]:
     """Language -> the words of these texts that full-text search does not index."""
     words: dict[str, set[str]] = {}
-    for _, _, text, _, language in rows:
-        words.setdefault(language, set()).update(WORD.findall(text.lower()))
+    for passage in passages:
+        words.setdefault(passage.language, set()).update(WORD.findall(passage.content.lower()))
     found = {}
     for language, every in words.items():
         config = f"pg_catalog.{LANGUAGES.get(language, 'simple')}"
@@ -131,8 +141,9 @@ def _stop_words(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, .
     return found
 
 
-def _codes(found: TokenEmbeddings, text: str, author: str | None, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
+def _codes(found: TokenEmbeddings, passage: Encoded, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
     """All codes of a passage, and those of its questions; its date and its author's name have none."""
+    text, author = passage.content, passage.author
     date = DATE.match(text)
     start = date.end() if date else 0
     if author and text.startswith(f"{author}: ", start):
@@ -150,11 +161,12 @@ def _codes(found: TokenEmbeddings, text: str, author: str | None, stop: set[str]
 
 def _kept(found: TokenEmbeddings, text: str, start: int, stop: set[str]) -> Iterator[tuple[int, int]]:
     """Row and place of the tokens after the header that are part of a word which is no stop word."""
-    spans = [match.span() for match in WORD.finditer(text)]
-    at = 0
+    words = WORD.finditer(text)
+    word = next(words, None)
     for row, (begin, end) in enumerate(found.offsets):
-        while at < len(spans) and spans[at][1] <= begin:
-            at += 1
-        inside = at < len(spans) and spans[at][0] <= begin and end <= spans[at][1]
-        if begin >= start and inside and text[slice(*spans[at])].lower() not in stop:
+        while word is not None and word.end() <= begin:
+            word = next(words, None)
+        if word is None:
+            return
+        if begin >= start and word.start() <= begin and end <= word.end() and word.group().lower() not in stop:
             yield row, begin

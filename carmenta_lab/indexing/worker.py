@@ -47,6 +47,7 @@ class Note(NamedTuple):
     revision: int
     removed: bool
     attempts: int  # this one included
+    is_given_up: bool  # its leases are used up, and nobody follows it any more
 
 
 @dataclass
@@ -147,18 +148,15 @@ def _block(
     opens = acting(database, user)
     with opens() as raw:
         values = {"user": user, "worker": name, "lease": lease, "block": BLOCK, "most": LEASES}
-        rows = raw.execute(_TAKE, values, binary=True).fetchall()
-    notes = []
-    for *noted, is_given_up in rows:
-        note = Note(*noted)
-        if is_given_up:
-            done.errors.append(
-                f"{note.kind} {note.source_id} of user {user}: no worker was done with it within its lease"
-            )
-        else:
-            notes.append(note)
+        taken = list(map(Note._make, raw.execute(_TAKE, values, binary=True)))
+    done.errors += [
+        f"{note.kind} {note.source_id} of user {user}: no worker was done with it within its lease"
+        for note in taken
+        if note.is_given_up
+    ]
+    notes = [note for note in taken if not note.is_given_up]
     if not notes:
-        return bool(rows)
+        return bool(taken)
     try:
         _follow(opens, user, notes, models, done, stop)
     except _Stopped:

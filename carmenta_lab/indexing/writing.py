@@ -34,7 +34,7 @@ class State(NamedTuple):
 
 
 _STATE = """
-    SELECT coalesce((SELECT array_agg(name || ' ' || table_name) FROM search.embedding_models
+    SELECT coalesce((SELECT jsonb_object_agg(name, table_name) FROM search.embedding_models
         WHERE name = ANY(%(models)s)), '{}'), EXISTS (SELECT FROM search.token_codes WHERE user_id = %(user)s)
 """
 _INSERT = """
@@ -90,7 +90,7 @@ def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str])
 
     def known() -> State:
         [(tables, coded)] = cursor.fetchall()
-        return State(dict(pair.rsplit(" ", 1) for pair in tables), coded)
+        return State(tables, coded)
 
     return known
 
@@ -105,9 +105,9 @@ def add(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) ->
 def _insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage], statement: str) -> None:
     rows = []
     for id, ordinal, content, source in passages:
-        place = (source.id if source.kind == kind else None for kind in KINDS)
+        sources = [source.id if source.kind == kind else None for kind in KINDS]  # a column each
         beside = source.author, source.language, source.created_at
-        rows.append((user, id, UNITS[source.kind], ordinal, content, *place, *beside))
+        rows.append((user, id, UNITS[source.kind], ordinal, content, *sources, *beside))
     if len(rows) == 1:
         raw.execute(statement, rows[0], prepare=prepares(raw))
     elif rows:
@@ -135,7 +135,7 @@ def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: S
                 [passage.source.created_at for passage in passages],
                 [passage.unit for passage in passages],
             )
-            write_vectors(raw, table, columns, ready.vectors[model], kept=True)
+            write_vectors(raw, table, columns, ready.vectors[model], on_conflict="keep")
     if known.coded and ready.tokens is not None:
         insert_codes(raw, user, passages, ready.tokens)
 

@@ -96,7 +96,7 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
     if host.pooled:
         options.setdefault("poolclass", NullPool)
     made = create_engine(host.url, connect_args=host.connect_args(), **options)
-    found: list[_Extensions] = []
+    known: _Extensions | None = None
     settings: list[str] = []  # of each transaction
 
     @event.listens_for(made, "do_connect")
@@ -105,15 +105,16 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
 
     @event.listens_for(made, "connect")
     def _register(connection: LateConnection, _: object) -> None:
-        if not found:
-            found.append(_extensions(connection))
-            settings[:] = _settings(host, role, found[0].schemas)
-        connection.sees_each = found[0].sees_each and "isolation_level" not in options
+        nonlocal known
+        if known is None:
+            known = _extensions(connection)
+            settings[:] = _settings(host, role, known.schemas)
+        connection.sees_each = known.sees_each and "isolation_level" not in options
         register_bit_info(connection, TypeInfo("bit", 1560, 1561))
-        if found[0].halfvec is not None:
-            register_halfvec_info(connection, found[0].halfvec)
-        if "ltree" in found[0].oids:
-            connection.adapters.register_loader(found[0].oids["ltree"], _TextInBinary)
+        if known.halfvec is not None:
+            register_halfvec_info(connection, known.halfvec)
+        if "ltree" in known.oids:
+            connection.adapters.register_loader(known.oids["ltree"], _TextInBinary)
 
     @event.listens_for(made, "begin")
     def _enter(connection: Connection) -> None:

@@ -102,7 +102,7 @@ class LateConnection(psycopg.Connection[Any]):
             with self.pipeline():  # nothing is committed until its end
                 before.execute(*_select((*late, *((each, ()) for each in first))), prepare=True)
                 cursor.execute(text, values, prepare=True, binary=True)
-            row = before.fetchall()[0]
+            [row] = before.fetchall()
             return row[len(late) :], cursor.fetchall()
         finally:
             if self.pgconn.transaction_status == TransactionStatus.IDLE:

@@ -180,13 +180,16 @@ def _grants(connection: psycopg.Connection[Any]) -> None:
             sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(OWNER)),
             f"{OWNER} may not create schemas here: have the database's owner run GRANT CREATE ON DATABASE TO {OWNER};",
         )
-    rows = connection.execute(
-        "SELECT nspname, nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", (PRODUCT,)
-    )
-    schema = rows.fetchone()
-    if schema is None:
+    owners = [
+        owner
+        for (owner,) in connection.execute(
+            "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", (PRODUCT,)
+        )
+    ]
+    if not owners:
         connection.execute(f"CREATE SCHEMA {PRODUCT} AUTHORIZATION {OWNER}")
-    elif schema[1] != OWNER:
+    elif owners != [OWNER]:
+        (owner,) = owners
         raise DatabaseUnsuitable(
-            f"the schema {PRODUCT} belongs to {schema[1]}, not to {OWNER}: use another database, or give it to {OWNER}."
+            f"the schema {PRODUCT} belongs to {owner}, not to {OWNER}: use another database, or give it to {OWNER}."
         )

@@ -36,13 +36,13 @@ _VOTE = (
 
 PLACES = (
     *_table(
-        *("both", "User"),
+        "both", "User",
         ("id", "uuid", "users.id", _KEY),
         ("email", "varchar(64)", "accounts.email accounts.provider_account_id", "a way to sign in, not the person"),
         ("password", "varchar(64)", "accounts.password_hash", "a bcrypt hash there; provider 'password' here"),
     ),
     *_table(
-        *("second", "User"),
+        "second", "User",
         ("name", "text", "users.name", ""),
         ("image", "text", "users.image_url", ""),
         ("emailVerified", "boolean", "accounts.email_verified", ""),
@@ -51,7 +51,7 @@ PLACES = (
         ("updatedAt", "timestamp", "users.updated_at", _TIME),
     ),
     *_table(
-        *("both", "Chat"),
+        "both", "Chat",
         ("id", "uuid", "conversations.id", _KEY),
         ("createdAt", "timestamp", "conversations.created_at conversations.started_at", _TIME),
         ("title", "text", "conversations.title", ""),
@@ -59,15 +59,15 @@ PLACES = (
         ("visibility", "varchar", "conversations.visibility", "'public' or 'private'; checked here"),
     ),
     *_table(
-        *("first", "Chat"),
+        "first", "Chat",
         ("lastContext", "jsonb", "events.properties", "what the last answer used; there for a while"),
     ),
     *_table(
-        *("first", "Message"), _MESSAGE_ID, _CHAT_ID, _ROLE,
+        "first", "Message", _MESSAGE_ID, _CHAT_ID, _ROLE,
         ("content", "json", "messages.content messages.parts", f"a string or a list of parts; {_OLD}"), _SAID_AT,
     ),
     *_table(
-        *("both", "Message_v2"), _MESSAGE_ID, _CHAT_ID, _ROLE,
+        "both", "Message_v2", _MESSAGE_ID, _CHAT_ID, _ROLE,
         ("parts", "json", "messages.parts messages.content", "kept whole, and flattened to the text that is searched"),
         ("attachments", "json", "attachments.name attachments.media_type attachments.key",
          "a row each: name, contentType and url"),
@@ -76,7 +76,7 @@ PLACES = (
     *_table("first", "Vote", *_VOTE),
     *_table("both", "Vote_v2", *_VOTE),
     *_table(
-        *("both", "Document"),
+        "both", "Document",
         ("id", "uuid", "artifacts.id", "what is called a document there is an artifact here"),
         ("createdAt", "timestamp", "artifacts.created_at", "tells versions apart, as there"),
         ("title", "text", "artifacts.title", ""),
@@ -85,7 +85,7 @@ PLACES = (
         ("userId", "uuid", "artifacts.user_id", ""),
     ),
     *_table(
-        *("both", "Suggestion"),
+        "both", "Suggestion",
         ("id", "uuid", "suggestions.id", _KEY),
         ("documentId", "uuid", "suggestions.artifact_id", ""),
         ("documentCreatedAt", "timestamp", "suggestions.artifact_created_at", "hangs on one version, as there"),
@@ -97,7 +97,7 @@ PLACES = (
         ("createdAt", "timestamp", "suggestions.created_at", _TIME),
     ),
     *_table(
-        *("both", "Stream"),
+        "both", "Stream",
         ("id", "uuid", "streams.id", _KEY),
         ("chatId", "uuid", "streams.conversation_id streams.user_id", _OWNER),
         ("createdAt", "timestamp", "streams.created_at", _TIME),

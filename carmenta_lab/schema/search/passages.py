@@ -163,9 +163,7 @@ isolated(passages)
 isolated(token_codes)
 after_create(
     token_codes,
-    *(
-        f"ALTER TABLE {SEARCH}.token_codes ALTER COLUMN {name} SET STORAGE EXTERNAL"
-        for name in ("codes", "question_codes")
-    ),
+    f"ALTER TABLE {SEARCH}.token_codes ALTER COLUMN codes SET STORAGE EXTERNAL",
+    f"ALTER TABLE {SEARCH}.token_codes ALTER COLUMN question_codes SET STORAGE EXTERNAL",
 )
 after_create(embedding_models, f"GRANT SELECT ON {SEARCH}.embedding_models TO {APP}")
