@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from carmenta_lab import figures
     from carmenta_lab.context.assemble import assemble
-    from carmenta_lab.context.value import Context
+    from carmenta_lab.context.context import Context
     from carmenta_lab.experiment.ablation import Ablation, ablate
     from carmenta_lab.experiment.compare import Comparison, compare
     from carmenta_lab.experiment.contexts import ContextComparison, compare_contexts

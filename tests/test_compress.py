@@ -4,9 +4,8 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carmenta_lab.context.compress import Relevance, shorten
-from carmenta_lab.context.sentences import pieces, reduced
-from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.context.compress import Gists, Relevance, pieces, reduced, shorten
+from carmenta_lab.context.counting import TokenCounts
 
 
 class Words:
@@ -20,8 +19,9 @@ class Words:
         return [len(text.split()) for text in texts]
 
 
-def short(text: str, limit: int, query: str = "tea", talk: tuple[str, ...] = ()) -> str:
-    return shorten(text, limit, Sizes(Words()), Relevance(query, talk or (text,)))
+def short(text: str, limit: int, query: str = "tea", talk: tuple[str, ...] = (), language: str = "en") -> str:
+    said = [(one, language) for one in talk or (text,)]
+    return shorten(text, language, limit, TokenCounts(Words()), Relevance(query, language, said, Gists()))
 
 
 def kinds(text: str) -> list[tuple[str, str]]:
