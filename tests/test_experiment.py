@@ -14,10 +14,9 @@ from sqlalchemy import text
 from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment import Comparison, compare
-from carmenta_lab.experiment.earlier import read_earlier, worse
-from carmenta_lab.experiment.encoding import encode
+from carmenta_lab.experiment.kept import read_earlier, worse
 from carmenta_lab.experiment.questions import read_questions
-from carmenta_lab.experiment.running import execute
+from carmenta_lab.experiment.searching import encode, execute
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.indexing.vectors import table_name

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.errors import DimensionMismatch, UnknownName, UsageError
-from carmenta_lab.experiment.plans import fixed
+from carmenta_lab.experiment.searching import fixed
 from carmenta_lab.indexing import approximate, words
 from carmenta_lab.indexing.kinds import HNSW, Kind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES

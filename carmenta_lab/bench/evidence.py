@@ -20,7 +20,7 @@ from carmenta_lab.bench.ingest import write_vectors
 from carmenta_lab.bench.measure import Result, alternate
 from carmenta_lab.bench.searching import empty
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.experiment.plans import fixed
+from carmenta_lab.experiment.searching import fixed
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import KINDS
 from carmenta_lab.indexing.vectors import table_name

@@ -1,16 +1,144 @@
-"""One strategy over all questions: rankings, latencies after a warm-up, the plans used, and recall against exact."""
+"""One strategy over all questions: what the model makes of them, rankings, latencies, plans, recall against exact."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, TypeAlias, TypedDict
 
-from carmenta_lab.experiment.encoding import Encoded
-from carmenta_lab.experiment.plans import fixed, indexes_used
-from carmenta_lab.postgres.connect import Database
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from carmenta_lab.experiment.questions import vectors_needed
+from carmenta_lab.postgres.connect import Database, as_user
+from carmenta_lab.postgres.statement import driver, only
 from carmenta_lab.records import Query, Ranking, Run
-from carmenta_lab.retrieval.retriever import Retriever, exactly
-from carmenta_lab.retrieval.search import search
+from carmenta_lab.retrieval.question import Question
+from carmenta_lab.retrieval.retriever import Limit, Need, PythonRetriever, Retriever, SqlRetriever, Variant, exactly
+from carmenta_lab.retrieval.search import query_vector, search, understand
+from carmenta_lab.schema.vector import Vector
+
+
+class Encoded(TypedDict, total=False):
+    """What `search` is given of a question beside its text, by the names of its parameters."""
+
+    vector: Vector
+    question: Question
+
+
+def encode(
+    database: Database, retrievers: Mapping[str, Retriever], queries: Sequence[Query]
+) -> dict[str, dict[str, Encoded]]:
+    """Strategy -> query id -> what the strategy needs of the question; strategies of one model share its vectors."""
+    plain = {name: r.model for name, r in retrievers.items() if "vector" in r.needs and "question" not in r.needs}
+    vectors = {model: _vectors(model, queries) for model in vectors_needed([*plain.values()])}
+    found: dict[str, dict[str, Encoded]] = {}
+    read: dict[_Key, Question] = {}
+    for name, retriever in retrievers.items():
+        of_model = vectors.get(plain.get(name) or "", {})
+        found[name] = {query_id: Encoded(vector=vector) for query_id, vector in of_model.items()}
+        if "question" in retriever.needs:
+            found[name] = _questions(database, retriever, queries, read)
+    return found
+
+
+def _vectors(model: str, queries: Sequence[Query]) -> dict[str, Vector]:
+    """One at a time, as a search does it: in a batch a vector differs by rounding."""
+    return {query.query_id: query_vector(model, query) for query in queries}
+
+
+_Key: TypeAlias = tuple[str, str | None, frozenset[Need]]
+"""Query id, model, and what is needed: all that a question's reading depends on."""
+
+
+def _questions(
+    database: Database, retriever: Retriever, queries: Sequence[Query], read: dict[_Key, Question]
+) -> dict[str, Encoded]:
+    """The model is asked once for each question, whichever strategy came first; `read` keeps what it said."""
+    found = {}
+    with database.app_session() as session:
+        for query in queries:
+            key = query.query_id, retriever.model, retriever.needs
+            if key not in read:
+                with as_user(session, query.user_id):
+                    read[key] = understand(session, retriever, query)
+            found[query.query_id] = Encoded(question=read[key])
+    return found
+
+
+@dataclass(frozen=True)
+class _Fixed(SqlRetriever):
+    """A retriever whose route is decided; everything else is the retriever's own."""
+
+    of: SqlRetriever
+    way: str
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        return self.of.units
+
+    @property
+    def model(self) -> str | None:
+        return self.of.model
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return self.of.needs
+
+    def shortened(self, text: str) -> tuple[str, bool]:
+        return self.of.shortened(text)
+
+    def route(self, session: Session, query: Query) -> str:
+        return self.way
+
+    def variants(self) -> Mapping[str, Variant]:
+        return {name: Variant(fixed(each.retriever, self.way), each.note) for name, each in self.of.variants().items()}
+
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        return self.of.tables()
+
+    def statement(self, route: str, limit: Limit = None) -> Select[Any]:
+        return self.of.statement(route, limit)
+
+    def settings(self, route: str) -> Mapping[str, str]:
+        return self.of.settings(route)
+
+
+def fixed(retriever: Retriever, route: str) -> Retriever:
+    """The retriever, confined to one of its routes whatever the counted rows say; one in Python has one alone."""
+    return retriever if isinstance(retriever, PythonRetriever) else _Fixed(retriever, route)
+
+
+def indexes_used(
+    session: Session, retriever: Retriever, query: Query, k: int, encoded: Encoded, route: str
+) -> tuple[str, ...]:
+    """Names of the indexes in the plans of what a search by this route executes, in their order, each once.
+
+    Every SELECT that reaches the server is explained with its parameters, under the settings of the route. Empty:
+    the plans read whole tables. To be called within `as_user(session, query.user_id)`, at the end of a
+    transaction: the settings stay until it ends.
+    """
+    raw = driver(session)
+    with raw.hearing() as heard:
+        search(session, fixed(retriever, route), query, k, **encoded)
+    settings = {} if isinstance(retriever, PythonRetriever) else retriever.settings(route)
+    if settings:
+        session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+    found: dict[str, None] = {}
+    for text, parameters in heard:
+        if text.lstrip().upper().startswith(("SELECT", "WITH")):
+            [plan] = only(raw.execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), parameters))
+            found.update(dict.fromkeys(_indexes(plan["Plan"])))
+    return tuple(found)
+
+
+def _indexes(node: Mapping[str, Any]) -> Iterator[str]:
+    """Of what is searched: names that begin with pg_ are the catalogue's, and `pk_outbox` is that of the notes."""
+    if "Index Name" in node and not node["Index Name"].startswith(("pg_", "pk_outbox")):
+        yield node["Index Name"]
+    for child in node.get("Plans", ()):
+        yield from _indexes(child)
+
 
 WARM_UP = 10
 """Searches before the clock runs, spread over the questions: connections are open, statements prepared, pages read."""
