@@ -5,6 +5,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import ipywidgets as widgets
+from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 from sqlalchemy import select
@@ -116,5 +117,7 @@ class Explorer:
 
 def interactive() -> bool:
     """Whether somebody sits before this notebook: who executes one from a program allows no input."""
-    kernel = getattr(get_ipython(), "kernel", None)
-    return bool(getattr(kernel, "_allow_stdin", False))
+    shell = get_ipython()
+    if not isinstance(shell, ZMQInteractiveShell):
+        return False
+    return bool(shell.get_parent().get("content", {}).get("allow_stdin"))  # of the message that asked to execute

@@ -1,10 +1,12 @@
 """Assembly of contexts: packing as pure functions, reading on a small dataset made here."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+import carmenta_lab
 from carmenta_lab.context import BundledCounter, Context, Policy, Share, Tier, assemble, policies, reading
 from carmenta_lab.context.compress import Gists, Repeats
 from carmenta_lab.context.conversation import named
@@ -484,6 +487,26 @@ def test_html_escapes_and_explain_lists_everything() -> None:
 @pytest.mark.parametrize("name", policies.names())
 def test_a_policy_file_says_its_question_and_loads(name: str) -> None:
     assert isinstance(policies.load(name), Policy)
+
+
+PACKAGE = Path(carmenta_lab.__file__).parent
+
+
+def test_the_readme_names_every_file_and_every_policy_with_its_question() -> None:
+    readme = (PACKAGE / "context/README.md").read_text()
+    files = {path.name for path in (PACKAGE / "context").glob("*.py")} - {"__init__.py"}
+    assert files == {*re.findall(r"^\| `(\w+\.py)` \|", readme, re.MULTILINE)}
+    for name in policies.names():
+        assert f"| `{name}` | {import_module(f'carmenta_lab.context.policies.{name}').__doc__} |" in readme
+
+
+def test_the_policy_of_the_readme_makes_a_context(loaded: "Loaded", tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (PACKAGE / "context/README.md").read_text(), re.S)
+    file = tmp_path / "mine.py"
+    file.write_text(code)
+    context = loaded.context(policy=str(file))
+    assert context.policy == "mine"
+    assert {"message", "query"} <= {block.kind for block in context.blocks}
 
 
 def test_a_policy_may_lie_outside_the_package(tmp_path: Path) -> None:
