@@ -120,4 +120,5 @@ def interactive() -> bool:
     shell = get_ipython()
     if not isinstance(shell, ZMQInteractiveShell):
         return False
-    return bool(shell.get_parent().get("content", {}).get("allow_stdin"))  # of the message that asked to execute
+    asked: dict[str, Any] = shell.get_parent()  # type: ignore[no-untyped-call]  # the message that asked to execute
+    return bool(asked.get("content", {}).get("allow_stdin"))

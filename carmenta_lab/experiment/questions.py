@@ -68,7 +68,7 @@ QUERY_COLUMNS = (
 """What a `Query` is made of."""
 
 
-def query_of(row: Row[Any]) -> Query:
+def query_of(row: Row[*tuple[Any, ...]]) -> Query:
     """The question that a row with `QUERY_COLUMNS` holds."""
     return Query(row.query_id, row.user_id, row.content, row.category, row.asked_at, tuple(row.answers), row.language)
 
