@@ -119,7 +119,7 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         (("explain", "where is it"), "no loaded question has the id"),
         (("explain", "x", "--user", "nora", "--strategies", ","), "no strategy to explain"),
         (("explain", "x", "--user", "nora", "--k", "0"), "k must be 1 to 1000"),
-        (("import", "csv", "a", "b"), "Invalid value for"),
+        (("import", "csv", "a", "b"), "unknown format 'csv'"),
         (("import", "locomo", "none.json", "made"), "there is no none.json"),
         (("context", "--user", "nora", "--query", "x", "--conversation", "c99"), "unknown conversation"),
         (("run", "05_nothing"), "unknown notebook"),

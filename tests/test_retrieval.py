@@ -555,6 +555,7 @@ def plan(graph: Graph, retriever: VectorSearch, route: str, user: UUID | None = 
         return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}", parameters))
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("kind", ROUTES)
 def test_a_route_uses_its_index_and_no_other_kind_and_the_exact_one_never_does(graph: Graph, kind: Kind) -> None:
     explained = plan(graph, ROUTES[kind], kind)

@@ -22,6 +22,11 @@ def dataset_names(incomplete: str) -> list[str]:
     return _beginning(incomplete, names())
 
 
+def format_names(incomplete: str) -> list[str]:
+    """Formats of what can be imported that begin so."""
+    return _beginning(incomplete, _modules("importers/formats"))
+
+
 def strategy_lists(incomplete: str) -> list[str]:
     """The last of several strategies, separated by commas."""
     return _last(incomplete, _modules("strategies"))

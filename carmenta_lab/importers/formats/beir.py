@@ -6,7 +6,7 @@ from pathlib import Path
 
 from carmenta_lab.errors import DatasetError, UsageError
 from carmenta_lab.importers.elements import lines
-from carmenta_lab.importers.writing import Options, Writer
+from carmenta_lab.importers.writing import Format, Options, Writer
 
 USER = "reader"
 LONGEST_LABEL = 200
@@ -88,3 +88,6 @@ def _qrels(path: Path, writer: Writer) -> dict[str, dict[str, int]]:
                 writer.repaired(f"{path.name}:{number}: the score {score} counts as 0")
             found.setdefault(query_id, {})[target] = max(0, relevance)
     return found
+
+
+FORMAT = Format("a BEIR folder", "that of the set it holds", read)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from carmenta_lab.errors import DatasetError
 from carmenta_lab.importers.elements import elements
-from carmenta_lab.importers.writing import Options, Writer
+from carmenta_lab.importers.writing import Format, Options, Writer
 
 CATEGORIES = {1: "multi_hop", 2: "temporal", 3: "open_domain", 4: "single_hop", 5: "adversarial"}
 SESSION = re.compile(r"session_(\d+)")
@@ -126,3 +126,6 @@ def _time(told: Any) -> str | None:
         return datetime.strptime(str(told).strip(), "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC).isoformat()
     except ValueError:
         return None
+
+
+FORMAT = Format("LoCoMo's JSON", "LoCoMo is published under CC BY-NC 4.0", read)

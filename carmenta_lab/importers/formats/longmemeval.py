@@ -8,7 +8,7 @@ from typing import Any
 
 from carmenta_lab.errors import DatasetError
 from carmenta_lab.importers.elements import elements
-from carmenta_lab.importers.writing import Options, Writer
+from carmenta_lab.importers.writing import Format, Options, Writer
 
 LISTS = ("haystack_session_ids", "haystack_dates", "haystack_sessions")
 FORMS = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")
@@ -108,3 +108,6 @@ def _time(query_id: str, whose: str, told: Any, writer: Writer) -> str | None:
             return datetime.strptime(plain, form).replace(tzinfo=UTC).isoformat()
     writer.repaired(f"{query_id}: no time of {whose} can be read from {told!r}; it has none")
     return None
+
+
+FORMAT = Format("LongMemEval's JSON", "LongMemEval is published under MIT", read)
