@@ -145,7 +145,7 @@ WARM_UP = 10
 
 
 @dataclass(frozen=True)
-class Taken:
+class RouteUse:
     """How some of the questions were searched."""
 
     questions: int
@@ -159,7 +159,7 @@ class Executed:
 
     run: Run
     latency_ms: dict[str, float]  # per query: the search alone, its vector given and its transaction open
-    routes: dict[str, Taken]  # by the route's name, in order of appearance
+    routes: dict[str, RouteUse]  # by the route's name, in order of appearance
 
     @property
     def recall_of_exact(self) -> float | None:
@@ -250,9 +250,9 @@ def _routes(
     encoded: Mapping[str, Encoded],
     rankings: Sequence[Ranking],
     k: int,
-) -> dict[str, Taken]:
+) -> dict[str, RouteUse]:
     """What every route was used for, with the plan of its first question."""
-    found: dict[str, Taken] = {}
+    found: dict[str, RouteUse] = {}
     for route in dict.fromkeys(ranking.route for ranking in rankings):
         mine = [(q, ranking) for q, ranking in zip(queries, rankings, strict=True) if ranking.route == route]
         first = mine[0][0]
@@ -265,7 +265,7 @@ def _routes(
             true = _searched(database, fixed(retriever, exact), asked, encoded, k)
             shares = [_share(best, ranking) for (best, _), (_, ranking) in zip(true, mine, strict=True)]
             recall = sum(shares) / len(shares)
-        found[route] = Taken(len(mine), indexes, recall)
+        found[route] = RouteUse(len(mine), indexes, recall)
     return found
 
 
