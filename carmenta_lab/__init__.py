@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from carmenta_lab import figures
     from carmenta_lab.context.assemble import assemble
-    from carmenta_lab.context.value import Context
+    from carmenta_lab.context.context import Context
     from carmenta_lab.experiment.ablation import Ablation, ablate
     from carmenta_lab.experiment.compare import Comparison, compare
-    from carmenta_lab.experiment.contexts import ContextComparison, compare_contexts
-    from carmenta_lab.experiment.histories import evidence_by_history
+    from carmenta_lab.experiment.contexts import ContextComparison, compare_contexts, evidence_by_history
     from carmenta_lab.explorer import Explorer
     from carmenta_lab.extension import load_ipython_extension
     from carmenta_lab.ingest.load import LoadReport, load
@@ -70,7 +69,7 @@ _HOMES = {
     "assemble": "context",
     "compare": "experiment",
     "compare_contexts": "experiment.contexts",
-    "evidence_by_history": "experiment.histories",
+    "evidence_by_history": "experiment.contexts",
     "find_conversation": "names",
     "find_user": "names",
     "load": "ingest",

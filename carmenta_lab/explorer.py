@@ -5,23 +5,28 @@ from typing import Any, cast
 from uuid import UUID
 
 import ipywidgets as widgets
+from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 from sqlalchemy import select
 
-from carmenta_lab.context import BundledCounter, Context, gather, pack, policies
-from carmenta_lab.context.best import best_policy
+from carmenta_lab.context import (
+    BundledCounter,
+    Context,
+    Searches,
+    TokenCounts,
+    best_policy,
+    gather,
+    pack,
+    policies,
+)
 from carmenta_lab.context.material import Material
-from carmenta_lab.context.sizes import Sizes
-from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import UsageError
 from carmenta_lab.figures.contexts import tokens_by_block
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.records import Query, Ranking
-from carmenta_lab.retrieval.search import search
+from carmenta_lab.records import Query
 from carmenta_lab.schema.lab.measurements import datasets, loaded_users
 from carmenta_lab.schema.product.conversations import conversations
-from carmenta_lab.strategies import load as load_strategy
 
 BUDGETS = (50, 100, 200, 300, 500, 800, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000)
 LATEST = "the latest"
@@ -37,7 +42,7 @@ class Explorer:
         self, database: Database, dataset: str, user: str, question: str, policy: str | None = None, budget: int = 1_000
     ) -> None:
         self._database = database
-        self._sizes = Sizes(BundledCounter())
+        self._counts = TokenCounts(BundledCounter())
         self._gathered: dict[tuple[Any, ...], Material] = {}
         with database.owner_session() as session:
             rows = session.execute(
@@ -46,7 +51,7 @@ class Explorer:
                 .where(datasets.c.name == dataset)
                 .order_by(loaded_users.c.external_id)
             )
-            self._users = {str(name): key for name, key in rows}
+            self._users = {str(row.external_id): row.user_id for row in rows}
         if policy is None:
             with database.user_session(self._users[user]) as session:
                 policy = best_policy(session, self._users[user])
@@ -70,7 +75,7 @@ class Explorer:
     def context(self) -> Context:
         """The context of what is picked; UsageError as of `assemble`."""
         policy = policies.load(self.policy.value)
-        return pack(self._material(), policy, self.budget.value, self._sizes, policies.title(self.policy.value))
+        return pack(self._material(), policy, self.budget.value, self._counts, policies.title(self.policy.value))
 
     def show(self, _: object = None) -> None:
         """Put the context together and show it, or the sentence that says why there is none."""
@@ -87,15 +92,9 @@ class Explorer:
             policy = policies.load(self.policy.value)
             place = None if self.conversation.value == LATEST else cast("UUID", self.conversation.value)
             with self._database.user_session(query.user_id) as session:
-
-                def searched(strategy: str, k: int) -> Ranking:
-                    retriever = load_strategy(strategy)
-                    vector = load_embedder(retriever.model).embed_query(query.text) if retriever.model else None
-                    return search(session, retriever, query, k, vector)
-
-                self._gathered[key], _ = gather(
-                    session, query, policy, max(BUDGETS), self._sizes.counter.name, place, searched
-                )
+                searches = Searches(session, query)
+                found = gather(searches, policy, max(BUDGETS), self._counts.counter.name, place)
+                self._gathered[key] = found.material
         return self._gathered[key]
 
     def _read_conversations(self, _: object = None) -> None:
@@ -118,5 +117,8 @@ class Explorer:
 
 def interactive() -> bool:
     """Whether somebody sits before this notebook: who executes one from a program allows no input."""
-    kernel = getattr(get_ipython(), "kernel", None)
-    return bool(getattr(kernel, "_allow_stdin", False))
+    shell = get_ipython()
+    if not isinstance(shell, ZMQInteractiveShell):
+        return False
+    asked: dict[str, Any] = shell.get_parent()  # type: ignore[no-untyped-call]  # the message that asked to execute
+    return bool(asked.get("content", {}).get("allow_stdin"))

@@ -1,7 +1,5 @@
 """Executing notebooks headlessly: checked parameters in, executed notebooks, HTML and an index out."""
 
-import html
-import json
 import keyword
 import os
 import re
@@ -11,11 +9,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_origin
 from urllib.parse import quote
 
 from carmenta_lab import resources
+from carmenta_lab.display import render
 from carmenta_lab.errors import NotebookFailed, UnknownName, UsageError
+from carmenta_lab.parameters import NotOfType, evaluated, is_plain, typed
 
 UNDRAWN = "<style>.jp-Mermaid:not(.jp-RenderedMermaid) { display: block; }</style>"
 """A page draws its diagrams with a script from the network; without one their text is shown instead of nothing."""
@@ -50,34 +50,23 @@ def find(name: str) -> Path:
     raise UnknownName("notebook", name, names())
 
 
-def parameters_of(notebook: Path) -> dict[str, tuple[str, Any]]:
-    """Name -> (type, default) of a notebook's parameters."""
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a notebook."""
+
+    annotation: str  # its type as it is written, else that of its default
+    default: str  # as it is written
+
+
+def parameters_of(notebook: Path) -> dict[str, Parameter]:
+    """A notebook's parameters by name."""
     import papermill
 
     try:
         found = papermill.inspect_notebook(str(notebook))
     except Exception as error:
         raise UsageError(f"{notebook} is not a notebook that can be read: {error}.") from None
-    return {name: (str(p["inferred_type_name"]), p["default"]) for name, p in found.items()}
-
-
-def _typed(name: str, kind: str, value: str) -> Any:
-    """The value of a parameter given as text; UsageError when it is not of the notebook's type."""
-    plain = kind.replace(" ", "")
-    try:
-        if plain in ("int", "float"):
-            return {"int": int, "float": float}[plain](value)
-        if plain == "bool":
-            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
-        if plain.startswith("list"):
-            items = json.loads(value) if value.startswith("[") else [part.strip() for part in value.split(",") if part]
-            inner = plain[5:-1] if plain.endswith("]") else "str"
-            return [_typed(name, inner, str(item)) for item in items]
-        if plain.removesuffix("|None") == "str" or plain in ("None", "str"):
-            return value
-    except (KeyError, ValueError):
-        raise UsageError(f"the parameter {name} must be of the type {kind}, not {value!r}.") from None
-    raise UsageError(f"the parameter {name} is of the type {kind}, which cannot be given on the command line.")
+    return {name: Parameter(str(p["inferred_type_name"]), str(p["default"])) for name, p in found.items()}
 
 
 def check(notebooks: Sequence[Path], given: Mapping[str, str]) -> dict[Path, dict[str, Any]]:
@@ -91,9 +80,21 @@ def check(notebooks: Sequence[Path], given: Mapping[str, str]) -> dict[Path, dic
         if not name.isidentifier() or keyword.iskeyword(name) or name not in every:
             raise UnknownName("parameter", name, every)
     return {
-        path: {name: _typed(name, parameters[name][0], value) for name, value in given.items() if name in parameters}
+        path: {name: _typed(name, parameters[name], value) for name, value in given.items() if name in parameters}
         for path, parameters in known.items()
     }
+
+
+def _typed(name: str, parameter: Parameter, value: str) -> Any:
+    """The value of a parameter given as text; UsageError when it is not of the notebook's type."""
+    annotation = parameter.annotation
+    kind = str if annotation == "None" else evaluated({name: annotation}).get(name)  # no type, and None as default
+    try:
+        if kind is not None and (is_plain(kind) or (get_origin(kind) or kind) is list):
+            return typed(value, kind)
+    except NotOfType:
+        raise UsageError(f"the parameter {name} must be of the type {annotation}, not {value!r}.") from None
+    raise UsageError(f"the parameter {name} is of the type {annotation}, which cannot be given on the command line.")
 
 
 def combinations(values: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
@@ -196,23 +197,31 @@ def _title(notebook: Any) -> str:
 
 
 def _index(done: Sequence[Executed], parameters: Mapping[str, str], out: Path) -> str:
-    rows = "\n".join(
-        f'<li><a href="{_link(e.html, out)}">{html.escape(e.name)}</a> {html.escape(e.title)}'
-        + (f" {html.escape(e.html.parent.name)}" if e.html.parent != out else "")
-        + f' <a href="{_link(e.notebook, out)}">.ipynb</a>'
-        + (f' <strong class="failed">failed: {html.escape(e.error)}</strong>' if e.error else "")
-        + "</li>"
+    """A page that leads to every notebook that ran, beside it."""
+    rows = [
+        Row(
+            name=e.name,
+            title=e.title,
+            folder=e.html.parent.name if e.html.parent != out else "",
+            page=_link(e.html, out),
+            notebook=_link(e.notebook, out),
+            error=e.error,
+        )
         for e in done
-    )
-    given = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "defaults"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>carmenta_lab</title>'
-        '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}'
-        "body{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem}"
-        ".failed{color:#c33}</style></head><body>\n<h1>carmenta_lab</h1>\n"
-        f"<p>Parameters: {html.escape(given)}.</p>\n<ol>\n{rows}\n</ol>\n</body></html>\n"
-    )
+    ]
+    return render("runs.html", rows=rows, parameters=parameters)
+
+
+class Row(NamedTuple):
+    """A notebook on the page."""
+
+    name: str
+    title: str
+    folder: str  # that says the values of a grid; "" without one
+    page: str  # addresses, from the folder of the page
+    notebook: str
+    error: str
 
 
 def _link(target: Path, out: Path) -> str:
-    return html.escape(quote(target.relative_to(out).as_posix()))
+    return quote(target.relative_to(out).as_posix())

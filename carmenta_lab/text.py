@@ -1,4 +1,4 @@
-"""What is done to a text before it is indexed or embedded, and to a question before it is asked?"""
+"""What is done to a text before it is indexed or embedded, and where do its sentences end?"""
 
 import re
 from functools import cache
@@ -46,3 +46,15 @@ def _endless() -> re.Pattern[str]:
     marks = "".join(chr(code) for code in range(0x300, 0x10000) if category(chr(code)) == "Mn")
     hangul = f"(?:[{_HANGUL}][{marks}]*+){{{LONGEST_HANGUL}}}(?=[{_HANGUL}])"
     return re.compile(rf"{hangul}|(?:[^\W_{_HAN}][{marks}]*+){{{LONGEST_WORD}}}(?=[^\W_{_HAN}])")
+
+
+CLOSING = "\"'”’)]"
+"""What may stand between a sentence's last mark and the white space behind it."""
+
+
+def sentence_end(closing: str = CLOSING) -> str:
+    """A pattern of where a sentence ends: its marks, what closes, the white space behind; wide marks need no space.
+
+    A run of marks is read from its beginning only, so that one without an end takes no longer than its length.
+    """
+    return rf"(?<![.!?…])[.!?…]++[{re.escape(closing)}]*+\s+|[。！？]+[」』”’）]*\s*"

@@ -8,9 +8,8 @@ import pytest
 from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment.ablation import Ablation, ablate, sizes
-from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.questions import Questions, read_questions
-from carmenta_lab.experiment.running import execute, execute_in_turn
+from carmenta_lab.experiment.searching import encode, execute, execute_in_turn
 from carmenta_lab.postgres import Database
 from carmenta_lab.retrieval.evidence import LINK, VECTORS, WORDS, Evidence
 from carmenta_lab.retrieval.signals import BestOfConversation, Context, Late, Signal, Speaker

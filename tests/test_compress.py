@@ -1,12 +1,13 @@
 """Shortening without a language model: pieces are whole, graphemes too, and what matters to the query stays."""
 
+import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carmenta_lab.context.compress import Relevance, shorten
-from carmenta_lab.context.sentences import pieces, reduced
-from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.context.compress import Gists, Relevance, Repeats, pieces, reduced, shorten
+from carmenta_lab.context.counting import TokenCounts
+from carmenta_lab.schema.base import LANGUAGES
 
 
 class Words:
@@ -20,8 +21,9 @@ class Words:
         return [len(text.split()) for text in texts]
 
 
-def short(text: str, limit: int, query: str = "tea", talk: tuple[str, ...] = ()) -> str:
-    return shorten(text, limit, Sizes(Words()), Relevance(query, talk or (text,)))
+def short(text: str, limit: int, query: str = "tea", talk: tuple[str, ...] = (), language: str = "en") -> str:
+    said = [(one, language) for one in talk or (text,)]
+    return shorten(text, language, limit, TokenCounts(Words()), Relevance(query, language, said, Gists()))
 
 
 def kinds(text: str) -> list[tuple[str, str]]:
@@ -120,3 +122,40 @@ def test_the_conversation_decides_where_the_query_does_not() -> None:
     assert short("I slept badly today. Porto was lovely in May.", 7, query="when", talk=talk) == (
         "Porto was lovely in May."
     )
+
+
+SAME = {
+    "da": ("Ann køber de grønne huse", "Ann køber et grønne hus"),
+    "de": ("Nora mag die grünen Bäume", "Nora mag den grünen Baum"),
+    "en": ("Ann likes a green tea", "Ann liked green teas"),
+    "es": ("A Ana le gustan las manzanas verdes", "A Ana le gusta la manzana verde"),
+    "fi": ("Liisa on iloinen talossa", "Liisa oli iloinen talo"),
+    "fr": ("Anne aimait les pommes vertes", "Anne aimait une pomme verte"),
+    "it": ("Anna compra le mele verdi", "Anna compra la mela verde"),
+    "nl": ("Anna koopt de groene appels", "Anna koopt een groene appel"),
+    "no": ("Anna kjøper de grønne bilene", "Anna kjøper en grønne bil"),
+    "pt": ("Ana compra as casas verdes", "Ana compra uma casa verde"),
+    "sv": ("Anna köper de gröna bilarna", "Anna köper en grön bil"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_articles_and_endings_of_a_language_do_not_count(language: str) -> None:
+    one, other = SAME[language]
+    assert Gists().of(one, language) == Gists().of(other, language)
+    assert Repeats([(one, language)], Gists()).repeats(other, language)
+    assert not Repeats([(one, "xx")], Gists()).repeats(other, "xx")  # of a language without a stemmer: the words
+
+
+def test_a_question_finds_the_word_in_another_form() -> None:
+    text = "Es regnete den ganzen Tag. Die alten Bäume stehen noch. Wir trafen Bo."
+    assert short(text, 6, query="Welcher Baum?", language="de") == "Die alten Bäume stehen noch. …"
+    assert "Bäume" not in short(text, 6, query="Welcher Baum?", language="xx")
+
+
+def test_a_gist_is_made_once_and_knows_its_language() -> None:
+    gists = Gists()
+    assert gists.of("the teas", "en") == " tea "
+    assert gists.of("the teas", "de") != gists.of("the teas", "en")
+    assert gists.of("the", "en") == " the "
+    assert gists.of("?!", "en") == ""

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from carmenta_lab.context import BundledCounter, TiktokenCounter, load_counter, pack, policies
 from carmenta_lab.context.assemble import shortened
-from carmenta_lab.context.counter import ENCODINGS, ORIGIN
+from carmenta_lab.context.counting import ENCODINGS, ORIGIN, TokenCounts
 from carmenta_lab.context.endpoint import Endpoint, EndpointFailed, endpoint_of
-from carmenta_lab.context.material import Material, Said
-from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.context.material import Material, MessageText
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.records import Query
 from carmenta_lab.settings import Settings, read_settings
@@ -30,8 +29,8 @@ ENCODING = tiktoken.Encoding("by_hand", pat_str=r"\s?\w+|[^\w\s]+|\s+", mergeabl
 QUERY = Query("q", UUID(int=1), "tea")
 
 
-def said(number: int, text: str) -> Said:
-    return Said((UUID(int=number),), (f"m{number}",), ("user", "assistant")[number % 2], text)  # type: ignore[arg-type]
+def said(number: int, text: str) -> MessageText:
+    return MessageText((UUID(int=number),), (f"m{number}",), ("user", "assistant")[number % 2], text)  # type: ignore[arg-type]
 
 
 def test_tiktoken_counts_its_own_tokens_and_takes_special_ones_as_text() -> None:
@@ -48,7 +47,7 @@ TEXTS = st.text(alphabet=st.sampled_from("tea b1.\n 猫"), min_size=1, max_size=
 def test_the_budget_holds_for_the_messages_as_they_are_sent(texts: list[str], budget: int) -> None:
     counter = TiktokenCounter(ENCODING)
     talk = tuple(said(number, text) for number, text in enumerate(texts))
-    context = pack(Material(QUERY, said=talk), policies.load("mission_order"), budget, counter)
+    context = pack(Material(QUERY, messages=talk), policies.load("mission_order"), budget, counter)
     assert sum(counter.count([message["content"] for message in context.as_messages()])) <= context.tokens <= budget
 
 
@@ -151,7 +150,7 @@ def test_a_failure_falls_back_to_sentences_with_a_note(model: Endpoint) -> None:
     talk = tuple(said(n, f"It rained {n} times. The tea of cup {n} was green. We slept.") for n in range(30))
     policy, counter = policies.load("mission_order"), BundledCounter()
     Model.answers += [completion("Rain; green tea."), (503, "busy")]
-    found = shortened(Material(QUERY, said=talk), policy, 4_000, Sizes(counter), model)
+    found = shortened(Material(QUERY, messages=talk), policy, 4_000, TokenCounts(counter), model)
     context = pack(found, policy, 4_000, counter)
     whys = [block.why for block in context.blocks if block.compressed]
     assert sum("by small" in why for why in whys) == 1

@@ -10,8 +10,7 @@ from factory import memory, message, query, write
 
 from carmenta_lab.context import Block, Context
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.contexts import compare_contexts
-from carmenta_lab.experiment.evidence import Source, holds, share, shown_of
+from carmenta_lab.experiment.contexts import Source, compare_contexts, holds, share, shown_of
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
 

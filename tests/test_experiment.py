@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +12,20 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
+import carmenta_lab
 from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment import Comparison, compare
-from carmenta_lab.experiment.earlier import read_earlier, worse
-from carmenta_lab.experiment.encoding import encode
+from carmenta_lab.experiment.kept import read_earlier, worse
 from carmenta_lab.experiment.questions import read_questions
-from carmenta_lab.experiment.running import execute
+from carmenta_lab.experiment.searching import encode, execute
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.postgres import Database
 from carmenta_lab.retrieval.vector import VectorSearch
 
+PACKAGE = Path(carmenta_lab.__file__).parent
 NAMES = ["vector_exact", "fulltext_or", "hybrid_rrf"]
 MEASURES = ["ndcg@10", "recall@10"]
 
@@ -39,6 +41,20 @@ def kept(comparison: Comparison, tmp_path: Path) -> Path:
     path = tmp_path / "earlier.json"
     path.write_text(comparison.json_text())
     return path
+
+
+def test_the_readme_names_every_file() -> None:
+    readme = (PACKAGE / "experiment/README.md").read_text()
+    files = {path.name for path in (PACKAGE / "experiment").glob("*.py")} - {"__init__.py"}
+    assert files == {*re.findall(r"^\| `(\w+\.py)` \|", readme, re.MULTILINE)}
+
+
+def test_the_figure_of_the_readme_shows_every_strategy(comparison: Comparison) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (PACKAGE / "experiment/README.md").read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    [axes] = names["returned"](comparison).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
 
 
 def test_exact_search_is_neither_at_the_floor_nor_at_the_ceiling(comparison: Comparison) -> None:

@@ -6,8 +6,7 @@ from test_figures import problems
 
 from carmenta_lab import Explorer, figures
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.contexts import compare_contexts
-from carmenta_lab.experiment.histories import evidence_by_history
+from carmenta_lab.experiment.contexts import compare_contexts, evidence_by_history
 from carmenta_lab.explorer import interactive
 from carmenta_lab.postgres import Database
 

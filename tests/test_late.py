@@ -1,6 +1,7 @@
 """What a transaction begins with is sent with its first statement: nobody acts for a user who is not theirs."""
 
 from dataclasses import replace
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -15,6 +16,7 @@ from carmenta_lab.postgres.connect import engine
 from carmenta_lab.postgres.lab import Way
 from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.postgres.roles import connect
+from carmenta_lab.postgres.statement import Rows, both, driver
 from carmenta_lab.schema.base import APP
 from carmenta_lab.schema.product.identity import users
 
@@ -168,3 +170,45 @@ def test_what_is_late_waits_for_a_failed_transaction_to_be_rolled_back(database:
         assert raw.late
         assert connection.scalar(memory) == usual
         assert not raw.late
+
+
+class Acting(NamedTuple):
+    person: str
+    role: str
+
+
+class Known(NamedTuple):
+    id: UUID
+
+
+ACTING = Rows(Acting, "SELECT current_setting('carmenta.user_id') AS person, current_user::text AS role")
+KNOWN = Rows(Known, "SELECT id FROM carmenta.users WHERE id >= %(least)s")
+BROKEN = Rows(Known, "SELECT id FROM carmenta.users WHERE id = %(least)s AND 1 / (least(1, 2) - 1) = 1")
+
+
+def test_two_statements_go_together_with_what_a_transaction_begins_with(database: Database, ann: UUID) -> None:
+    with database.user_session(ann) as session, driver(session).hearing() as heard:
+        assert both(session, {"least": UUID(int=0)}, ACTING, KNOWN) == ([Acting(str(ann), APP)], [Known(ann)])
+    assert [text for text, _ in heard][1:] == [ACTING.text, KNOWN.text]
+    assert "set_config" in heard[0][0]
+
+
+@pytest.mark.parametrize("pair", [(BROKEN, KNOWN), (KNOWN, BROKEN)])
+def test_of_two_statements_the_one_that_fails_is_told(
+    database: Database, ann: UUID, pair: tuple[Rows[Known], Rows[Known]]
+) -> None:
+    with database.user_session(ann) as session:
+        with pytest.raises(DBAPIError, match="division by zero"), session.begin_nested():
+            both(session, {"least": ann}, *pair)
+        assert both(session, {"least": ann}, KNOWN, KNOWN) == ([Known(ann)], [Known(ann)])
+
+
+def test_whoever_listens_hears_what_is_executed_and_nobody_else_does(database: Database, ann: UUID) -> None:
+    with database.user_session(ann) as session:
+        raw = driver(session)
+        with raw.hearing() as heard:
+            session.execute(WHO)
+            raw.execute(b"SELECT %s::int", (1,))
+        session.execute(WHO)
+    assert [(text, given) for text, given in heard][-1] == ("SELECT %s::int", (1,))
+    assert len(heard) == 3  # what the transaction begins with, and these

@@ -14,7 +14,7 @@ PACKAGE = Path(carmenta_lab.__file__).parent
 FLOORS = (
     {"display"},
     {"errors", "records", "resources", "text"},
-    {"settings", "ids"},
+    {"settings", "ids", "parameters"},
     {"schema"},
     {"embedded", "datasets", "embedding", "evaluation", "importers"},
     {"postgres"},

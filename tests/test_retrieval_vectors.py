@@ -35,7 +35,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab import strategies
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import DimensionMismatch, UsageError
-from carmenta_lab.experiment.plans import fixed
+from carmenta_lab.experiment.searching import fixed
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import HNSW, Kind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES

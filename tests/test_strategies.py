@@ -19,9 +19,8 @@ from carmenta_lab import strategies
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment.ablation import ablate
 from carmenta_lab.experiment.compare import compare
-from carmenta_lab.experiment.encoding import encode
 from carmenta_lab.experiment.explaining import explain
-from carmenta_lab.experiment.plans import fixed
+from carmenta_lab.experiment.searching import encode, fixed
 from carmenta_lab.names import find_user
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.records import Query, Ranking

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carmenta_lab.context import sentences
+from carmenta_lab.context import compress
 from carmenta_lab.embedding import splitting
 from carmenta_lab.indexing.token_codes import QUESTION
 from carmenta_lab.text import LONGEST_WORD, readable
@@ -118,7 +118,7 @@ def test_sentences_end_where_a_search_from_every_character_finds_it(text: str) -
 @given(RUNS.filter(lambda text: "\n" not in text))
 @settings(max_examples=300)
 def test_pieces_are_those_that_reading_each_sentence_anew_finds(text: str) -> None:
-    assert sentences._sentences(text) == _sentences_slowly(text)
+    assert compress._sentences(text) == _sentences_slowly(text)
 
 
 def _sentences_slowly(line: str) -> list[str]:
@@ -127,13 +127,13 @@ def _sentences_slowly(line: str) -> list[str]:
     for match in ends.finditer(line):
         end = match.end()
         part = line[start:end]
-        ends_here = end < len(line) and sentences._may_end(line, end)
+        ends_here = end < len(line) and compress._may_end(line, end)
         open_ones = part.count('"') % 2 or part.count("`") % 2
-        open_ones = open_ones or any(part.count(a) > part.count(b) for a, b in sentences._PAIRS)
-        if ends_here and not open_ones and not sentences._ABBREVIATION.search(part):
-            found.append(sentences._trimmed(part))
+        open_ones = open_ones or any(part.count(a) > part.count(b) for a, b in compress._PAIRS)
+        if ends_here and not open_ones and not compress._ABBREVIATION.search(part):
+            found.append(compress._trimmed(part))
             start = end
-    return [*found, sentences._trimmed(line[start:])]
+    return [*found, compress._trimmed(line[start:])]
 
 
 @pytest.mark.parametrize("unit", [".", "!?", "…", ". ", "。", "\n", " ", "('", "A. (", "“A. ", "'.", "e.g. "])
@@ -142,4 +142,4 @@ def test_runs_of_any_length_are_cut(unit: str) -> None:
 
     assert sum(1 for _ in splitting._SENTENCE_END.finditer(text)) <= len(text)
     assert sum(1 for _ in QUESTION.finditer(text)) <= len(text)
-    assert "".join("".join(piece.text for piece in sentences.pieces(text)).split()) == "".join(text.split())
+    assert "".join("".join(piece.text for piece in compress.pieces(text)).split()) == "".join(text.split())

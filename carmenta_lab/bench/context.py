@@ -9,13 +9,11 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.bench.measure import Bench, Result, alternate
 from carmenta_lab.context import BundledCounter, policies
-from carmenta_lab.context.counts import keep_counts, uncounted
-from carmenta_lab.context.found import read_found
-from carmenta_lab.context.material import Found, Material
+from carmenta_lab.context.counting import TokenCounts, keep_counts
+from carmenta_lab.context.material import Material, RetrievedText
 from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import Policy
-from carmenta_lab.context.reading import Reading, read_said
-from carmenta_lab.context.sizes import Sizes
+from carmenta_lab.context.reading import Reading, read_messages, read_retrieved
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.statement import driver
@@ -112,12 +110,16 @@ def _converse(database: Database, length: int, seed: int) -> UUID:
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE carmenta.messages, search.passages, carmenta.memories")
     with database.user_session(user) as session:
-        read = read_said(session, _query(user), None, 50, BUDGET, BundledCounter().name)
-        material = Material(_query(user), said=read.said)
-        keep_counts(session, user, uncounted(material), Sizes(BundledCounter()))
+        material = Material(_query(user), messages=_read(session, _query(user)).messages)
+        keep_counts(session, user, material.uncounted(), TokenCounts(BundledCounter()))
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE carmenta.token_counts")
     return user
+
+
+def _read(session: Session, query: Query) -> Reading:
+    counter = BundledCounter().name
+    return read_messages(session, query, conversation_id=None, messages=50, budget_tokens=BUDGET, counter=counter)
 
 
 def _query(user: UUID) -> Query:
@@ -143,11 +145,11 @@ def _bare(session: Session, user: UUID, ranking: Ranking) -> Work:
     return read
 
 
-def _ours(session: Session, user: UUID, ranking: Ranking) -> Callable[[], tuple[Reading, tuple[Found, ...]]]:
+def _ours(session: Session, user: UUID, ranking: Ranking) -> Callable[[], tuple[Reading, tuple[RetrievedText, ...]]]:
     query, counter = _query(user), BundledCounter().name
 
-    def read() -> tuple[Reading, tuple[Found, ...]]:
-        return read_said(session, query, None, 50, BUDGET, counter), read_found(session, query, ranking, counter)
+    def read() -> tuple[Reading, tuple[RetrievedText, ...]]:
+        return _read(session, query), read_retrieved(session, query, ranking, counter)
 
     return read
 
@@ -203,11 +205,11 @@ def _policy(database: Database, user: UUID, rows: int, repeats: int) -> list[Res
     """Packing by `mission_order` with compression against without, everything read and counted before."""
     policy, counter = policies.load("mission_order"), BundledCounter()
     with database.user_session(user) as session:
-        read, found = _ours(session, user, _ranking(session, user))()
-    material = Material(_query(user), read.profile, read.profile_source, read.said, found)
+        read, retrieved = _ours(session, user, _ranking(session, user))()
+    material = Material(_query(user), read.profile, read.profile_source, read.messages, retrieved)
 
     def packed(policy: Policy) -> Work:
-        return lambda: pack(material, policy, BUDGET, Sizes(counter))
+        return lambda: pack(material, policy, BUDGET, TokenCounts(counter))
 
     found_ms = alternate(packed(replace(policy, compression="stored")), packed(policy), repeats, warm_up=2)
     what = "the policy alone: packing what was read, without compression"

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab import strategies
 from carmenta_lab.bench.measure import Bench, Result, alternate
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.experiment.plans import fixed
+from carmenta_lab.experiment.searching import fixed
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import KINDS
 from carmenta_lab.indexing.vectors import table_name

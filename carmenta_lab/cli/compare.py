@@ -57,7 +57,7 @@ def compare(
     from carmenta_lab import strategies as registry
     from carmenta_lab.cli.tables import show
     from carmenta_lab.experiment.compare import compare as measure
-    from carmenta_lab.experiment.earlier import worse
+    from carmenta_lab.experiment.kept import worse
     from carmenta_lab.experiment.questions import vectors_needed
     from carmenta_lab.experiment.workers import executor
     from carmenta_lab.postgres.lab import open_lab

@@ -6,11 +6,11 @@ context.as_messages()     # for any chat client
 print(context.explain())  # every block and everything left out, with the reason
 """
 
-from carmenta_lab.context.assemble import assemble, gather
-from carmenta_lab.context.counter import BundledCounter, Counter, TiktokenCounter, load_counter
+from carmenta_lab.context.assemble import Searches, assemble, best_policy, gather
+from carmenta_lab.context.context import Block, Context, Dropped
+from carmenta_lab.context.counting import BundledCounter, Counter, TiktokenCounter, TokenCounts, load_counter
 from carmenta_lab.context.packing import pack
 from carmenta_lab.context.policy import Policy, Share, Tier
-from carmenta_lab.context.value import Block, Context, Dropped
 
 __all__ = [
     "Block",
@@ -19,10 +19,13 @@ __all__ = [
     "Counter",
     "Dropped",
     "Policy",
+    "Searches",
     "Share",
     "Tier",
     "TiktokenCounter",
+    "TokenCounts",
     "assemble",
+    "best_policy",
     "gather",
     "load_counter",
     "pack",

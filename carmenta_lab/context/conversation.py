@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from carmenta_lab.context.compress import Relevance, shorten
-from carmenta_lab.context.material import BYTES_PER_TOKEN, Said
+from carmenta_lab.context.compress import Gists, Relevance, shorten, words
+from carmenta_lab.context.context import Block, Dropped
+from carmenta_lab.context.counting import TokenCounts
+from carmenta_lab.context.material import BYTES_PER_TOKEN, MessageText
 from carmenta_lab.context.policy import Policy
-from carmenta_lab.context.repeats import words
-from carmenta_lab.context.sizes import Sizes
-from carmenta_lab.context.value import Block, Dropped
+from carmenta_lab.records import Query
 
 SPEAKERS: Mapping[str, str] = {"assistant": "Assistant", "user": "User", "system": "System"}
 """Who speaks in a role, where nobody is named."""
@@ -29,29 +29,36 @@ class Form:
 class Turn:
     """A message with the forms in which it may stand, the preferred first; none when `reason` keeps it out."""
 
-    said: Said
+    message: MessageText
     place: int  # in the conversation as read, from 0
     tokens: int  # in full
     forms: tuple[Form, ...]
     reason: str = ""
 
 
-Taken: TypeAlias = Sequence[tuple[Turn, Form]]
-"""The messages that stand in the context, newest first, each in its form."""
+class Standing(NamedTuple):
+    """A message in the form in which it stands."""
+
+    turn: Turn
+    form: Form
 
 
-def named(said: Sequence[Said], first: bool = True) -> tuple[Said, ...]:
+Taken: TypeAlias = Sequence[Standing]
+"""The messages that stand in the context, newest first."""
+
+
+def named(messages: Sequence[MessageText], first: bool = True) -> tuple[MessageText, ...]:
     """The messages that say something, tool results joined to their calls, speakers named where roles do not tell.
 
     Several people in one role are named. So is a system message that comes after others, and the assistant's where
     it comes first: both speak in the user's role, because chat APIs take a system message only at the beginning
     and let the user begin. `first` says that nothing in the user's role stands before the conversation.
     """
-    joined = _joined([one for one in said if one.text is None or one.text.strip()])
+    joined = _joined([one for one in messages if one.text is None or one.text.strip()])
     authors: dict[str, set[str]] = {}
     for one in joined:
         authors.setdefault(one.role, set()).add(one.author or "")
-    result: list[Said] = []
+    result: list[MessageText] = []
     for one in joined:
         late = one.role == "system" and (not first or any(before.role != "system" for before in result))
         name = "System" if late else one.author if len(authors[one.role]) > 1 else None
@@ -61,31 +68,31 @@ def named(said: Sequence[Said], first: bool = True) -> tuple[Said, ...]:
 
 
 def turns(
-    said: Sequence[Said], query: str, policy: Policy, sizes: Sizes, gists: dict[str, str] | None = None
+    messages: Sequence[MessageText], query: Query, policy: Policy, counts: TokenCounts, gists: Gists
 ) -> list[Turn]:
     """The messages newest first, with the forms that the policy allows.
 
     The query is left out of the conversation when it was stored as its last message already.
     """
-    _know(said, sizes)
-    overhead = sizes.counter.overhead
-    relevance = Relevance(query, (one.text or "" for one in said), gists)
+    _know(messages, counts)
+    overhead = counts.counter.overhead
+    relevance = Relevance(query.text, query.language, ((one.text or "", one.language) for one in messages), gists)
     result = []
-    for age, one in enumerate(reversed(said)):
-        keep, place, reason = policy.keep(age), len(said) - 1 - age, ""
+    for age, one in enumerate(reversed(messages)):
+        keep, place, reason = policy.keep(age), len(messages) - 1 - age, ""
         if one.text is None:
             tokens = one.length_bytes // BYTES_PER_TOKEN
-            forms = _stored(one, tokens, sizes)
+            forms = _stored(one, tokens, counts)
             reason = f"longer than the whole budget ({one.length_bytes:,} bytes), not counted"
         else:
-            tokens = sizes.of(one.head, one.text) + overhead
+            tokens = counts.of(one.head, one.text) + overhead
             why = "recent: in full" if keep == 1 else "older: in full, nothing shorter"
             full = Form(one.text, tokens, why, in_full=True)
-            short = _stored(one, tokens, sizes)
+            short = _stored(one, tokens, counts)
             if keep < 1 and not short and policy.compression == "sentences":
-                short = _shortened(one, tokens, keep, sizes, relevance)
+                short = _shortened(one, tokens, keep, counts, relevance)
             forms = (full, *short) if keep == 1 else short or (full,)
-            if age == 0 and one.role == "user" and _same(one, query):
+            if age == 0 and one.role == "user" and _same(one, query.text):
                 forms, reason = (), "is the query itself"
         if one.is_result:
             forms, reason = (), "a tool's result whose call lies before the messages considered"
@@ -99,14 +106,14 @@ def fill(candidates: Sequence[Turn], room: int) -> tuple[Taken, list[Dropped]]:
     The first message that does not fit ends the conversation, so that no scraps of older ones stand without it.
     One that is longer than the whole room is passed over instead.
     """
-    taken: list[tuple[Turn, Form]] = []
+    taken: list[Standing] = []
     left: list[Dropped] = []
     used = 0
     full = False
     for turn in candidates:
         form = None if full else next((form for form in turn.forms if used + form.tokens <= room), None)
         if form is not None:
-            taken.append((turn, form))
+            taken.append(Standing(turn, form))
             used += form.tokens
             continue
         reason = turn.reason
@@ -118,22 +125,23 @@ def fill(candidates: Sequence[Turn], room: int) -> tuple[Taken, list[Dropped]]:
     return taken, left[::-1]
 
 
-def opened(taken: Taken, room: int, sizes: Sizes) -> tuple[Taken, list[Dropped]]:
+def opened(taken: Taken, room: int, counts: TokenCounts) -> tuple[Taken, list[Dropped]]:
     """The same, so that the assistant does not speak first: it is quoted in the user's role, or left out.
 
     It is left out where the speaker's name does not fit any more.
     """
     result = list(taken)
     left: list[Dropped] = []
-    while (first := next((n for n in reversed(range(len(result))) if result[n][0].said.role != "system"), -1)) >= 0:
+    while spoken := [n for n, one in enumerate(result) if one.turn.message.role != "system"]:
+        first = spoken[-1]
         turn, form = result[first]
-        if turn.said.role == "user":
+        if turn.message.role == "user":
             break
-        head = f"{turn.said.author or SPEAKERS[turn.said.role]}: "
-        tokens = sizes.of(head, form.text) + sizes.counter.overhead
+        head = f"{turn.message.author or SPEAKERS[turn.message.role]}: "
+        tokens = counts.of(head, form.text) + counts.counter.overhead
         if cost(result) - form.tokens + tokens <= room:
-            quoted = replace(turn, said=turn.said._replace(role="user", head=head))
-            result[first] = (quoted, replace(form, tokens=tokens))
+            quoted = replace(turn, message=turn.message._replace(role="user", head=head))
+            result[first] = Standing(quoted, replace(form, tokens=tokens))
             break
         del result[first]
         left.append(_dropped(turn, "a chat begins with the user, and there is no room to name the assistant"))
@@ -144,15 +152,15 @@ def blocks(taken: Taken) -> list[Block]:
     """The messages as blocks, oldest first."""
     return [
         Block(
-            role=turn.said.role,
+            role=turn.message.role,
             kind="message",
-            text=turn.said.head + form.text,
+            text=turn.message.head + form.text,
             tokens=form.tokens,
             tokens_before=max(turn.tokens, form.tokens) if form.in_full else turn.tokens,
-            sources=turn.said.sources,
+            sources=turn.message.sources,
             why=form.why,
-            ids=turn.said.ids,
-            created_at=turn.said.created_at,
+            ids=turn.message.ids,
+            created_at=turn.message.created_at,
             place=turn.place,
         )
         for turn, form in reversed(taken)
@@ -164,10 +172,10 @@ def cost(taken: Taken) -> int:
     return sum(form.tokens for _, form in taken)
 
 
-def _joined(said: Sequence[Said]) -> list[Said]:
+def _joined(messages: Sequence[MessageText]) -> list[MessageText]:
     """Results of tools as part of the message that calls them, so that neither stands without the other."""
-    result: list[Said] = []
-    for one in said:
+    result: list[MessageText] = []
+    for one in messages:
         if not (one.is_result and result and result[-1].role == "assistant" and not result[-1].is_result):
             result.append(one)
             continue
@@ -184,27 +192,29 @@ def _joined(said: Sequence[Said]) -> list[Said]:
     return result
 
 
-def _know(said: Sequence[Said], sizes: Sizes) -> None:
+def _know(messages: Sequence[MessageText], counts: TokenCounts) -> None:
     """Count every text once; what the database remembers is not counted again."""
-    for one in said:
+    for one in messages:
         if one.text is not None and one.tokens is not None:
-            sizes.remember(one.text, one.tokens)
-    sizes.count((one.head, text) for one in said for text in (one.text, one.compressed) if text is not None)
+            counts.remember(one.text, one.tokens)
+    counts.count((one.head, text) for one in messages for text in (one.text, one.compressed) if text is not None)
 
 
-def _stored(one: Said, tokens: int, sizes: Sizes) -> tuple[Form, ...]:
+def _stored(one: MessageText, tokens: int, counts: TokenCounts) -> tuple[Form, ...]:
     """The compressed text that was given, where there is one and it is shorter."""
     if one.compressed is None or not one.compressed.strip():
         return ()
-    short = sizes.of(one.head, one.compressed) + sizes.counter.overhead
+    short = counts.of(one.head, one.compressed) + counts.counter.overhead
     return (_form(one.compressed, tokens, short, one.compressed_by),) if short < tokens else ()
 
 
-def _shortened(one: Said, tokens: int, keep: float, sizes: Sizes, relevance: Relevance) -> tuple[Form, ...]:
+def _shortened(
+    one: MessageText, tokens: int, keep: float, counts: TokenCounts, relevance: Relevance
+) -> tuple[Form, ...]:
     """The sentences nearest to the query, where that is shorter."""
     assert one.text is not None
-    text = shorten(one.text, int(keep * sizes.of("", one.text)), sizes, relevance)
-    short = sizes.of(one.head, text) + sizes.counter.overhead
+    text = shorten(one.text, one.language, int(keep * counts.of("", one.text)), counts, relevance)
+    short = counts.of(one.head, text) + counts.counter.overhead
     return (_form(text, tokens, short, "the sentences nearest to the query"),) if text and short < tokens else ()
 
 
@@ -213,10 +223,10 @@ def _form(text: str, before: int, after: int, how: str) -> Form:
 
 
 def _dropped(turn: Turn, reason: str) -> Dropped:
-    said = turn.said
-    return Dropped(", ".join(said.sources), "message", turn.tokens, reason, said.ids, said.created_at, turn.place)
+    one = turn.message
+    return Dropped(", ".join(one.sources), "message", turn.tokens, reason, one.ids, one.created_at, turn.place)
 
 
-def _same(one: Said, query: str) -> bool:
-    said = words(one.text or "")
-    return said in (words(query), words(f"{one.author}: {query}"))
+def _same(one: MessageText, query: str) -> bool:
+    mine = words(one.text or "")
+    return mine in (words(query), words(f"{one.author}: {query}"))

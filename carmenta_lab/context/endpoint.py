@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -61,8 +61,10 @@ class Endpoint:
         except HTTPError as error:
             error.close()
             raise EndpointFailed(f"{self.url} answered {error.code} {error.reason}.") from None
+        except URLError as error:
+            raise EndpointFailed(f"{self.url} cannot be reached: {error.reason}.") from None
         except (OSError, HTTPException) as error:
-            raise EndpointFailed(f"{self.url} cannot be reached: {getattr(error, 'reason', None) or error}.") from None
+            raise EndpointFailed(f"{self.url} cannot be reached: {error}.") from None
         except ValueError:
             raise EndpointFailed(f"{self.url} answered something that is no JSON.") from None
 

@@ -2,38 +2,39 @@
 
 from dataclasses import replace
 
+from carmenta_lab.context.context import Block, Context, Dropped
 from carmenta_lab.context.conversation import Taken, Turn, blocks, cost, fill, named, opened, turns
-from carmenta_lab.context.counter import Counter
+from carmenta_lab.context.counting import Counter, TokenCounts
 from carmenta_lab.context.material import Material
 from carmenta_lab.context.policy import Policy, rooms
 from carmenta_lab.context.retrieved import Chosen, choose
-from carmenta_lab.context.sizes import Sizes
-from carmenta_lab.context.value import Block, Context, Dropped
 from carmenta_lab.errors import UsageError
 
 
-def pack(material: Material, policy: Policy, budget_tokens: int, counter: Counter | Sizes, name: str = "") -> Context:
+def pack(
+    material: Material, policy: Policy, budget_tokens: int, counter: Counter | TokenCounts, name: str = ""
+) -> Context:
     """The context of one query under `budget_tokens`; pure and deterministic.
 
     The profile stands whole or not at all, messages are taken newest first, what was retrieved by rank. What one
-    section does not use, the other gets. UsageError when the query alone does not fit. `Sizes` instead of a counter
-    lets several contexts share what they count.
+    section does not use, the other gets. UsageError when the query alone does not fit. `TokenCounts` instead of a
+    counter let several contexts share what they count.
     """
-    sizes = counter if isinstance(counter, Sizes) else Sizes(counter)
-    first = not material.found or policy.order.index("conversation") < policy.order.index("retrieved")
-    material = replace(material, said=named(material.said, first))
-    _count(material, sizes)
-    query = _query(material, sizes)
+    counts = counter if isinstance(counter, TokenCounts) else TokenCounts(counter)
+    first = not material.retrieved or policy.order.index("conversation") < policy.order.index("retrieved")
+    material = replace(material, messages=named(material.messages, first))
+    _count(material, counts)
+    query = _query(material, counts)
     available = budget_tokens - query.tokens
     if available < 0:
         raise UsageError(
             f"the budget of {budget_tokens} tokens is too small: the query alone takes {query.tokens}; "
             f"give at least {query.tokens}."
         )
-    candidates = turns(material.said, material.query.text, policy, sizes, material.gists)
-    start, granted, dropped = _rooms(material, candidates, policy, available, sizes)
+    candidates = turns(material.messages, material.query, policy, counts, material.gists)
+    start, granted, dropped = _rooms(material, candidates, policy, available, counts)
     available -= sum(block.tokens for block in start)
-    taken, chosen, left = _fill(material, candidates, policy, available, granted, start, sizes)
+    taken, chosen, left = _fill(material, candidates, policy, available, granted, start, counts)
     sections = {"profile": start, "conversation": blocks(taken), "retrieved": chosen.blocks()}
     standing = (*(block for section in policy.order for block in sections[section]), query)
     return Context(
@@ -46,45 +47,46 @@ def pack(material: Material, policy: Policy, budget_tokens: int, counter: Counte
     )
 
 
-def _count(material: Material, sizes: Sizes) -> None:
+def _count(material: Material, counts: TokenCounts) -> None:
     """Count all but the messages, in one call."""
-    for one in material.found:
+    for one in material.retrieved:
         if one.tokens is not None:
-            sizes.remember(one.says, one.tokens)
-    hits = [(head, one.says) for one in material.found for head in (one.head, one.date + one.head)]
-    sizes.count([("", material.query.text), ("", material.profile or ""), *hits])
+            counts.remember(one.says, one.tokens)
+    hits = [(head, one.says) for one in material.retrieved for head in (one.head, one.date + one.head)]
+    counts.count([("", material.query.text), ("", material.profile or ""), *hits])
 
 
-def _query(material: Material, sizes: Sizes) -> Block:
+def _query(material: Material, counts: TokenCounts) -> Block:
     query = material.query
-    tokens = sizes.of("", query.text) + sizes.counter.overhead
+    tokens = counts.of("", query.text) + counts.counter.overhead
     return Block("user", "query", query.text, tokens, tokens, (query.query_id,) if query.query_id else (), "the query")
 
 
-def _profile(material: Material, sizes: Sizes) -> Block | None:
+def _profile(material: Material, counts: TokenCounts) -> Block | None:
     text = material.profile
     if text is None or not text.strip():
         return None
     source = (material.profile_source,) if material.profile_source else ()
-    tokens = sizes.of("", text) + sizes.counter.overhead
+    tokens = counts.of("", text) + counts.counter.overhead
     return Block("system", "profile", text, tokens, tokens, source, "stands at the start")
 
 
 def _rooms(
-    material: Material, candidates: list[Turn], policy: Policy, available: int, sizes: Sizes
+    material: Material, candidates: list[Turn], policy: Policy, available: int, counts: TokenCounts
 ) -> tuple[list[Block], int, list[Dropped]]:
     """The profile where it fits, and the tokens granted to the conversation."""
-    own = _profile(material, sizes)
-    chosen = Chosen(sizes)
+    own = _profile(material, counts)
+    chosen = Chosen(counts)
     wanted = sum(turn.forms[0].tokens for turn in candidates if turn.forms)
-    demand = sum(chosen.bare(one) for one in material.found if not one.obsolete)
+    demand = sum(chosen.bare(one) for one in material.retrieved if not one.obsolete)
     shares = (policy.profile, policy.conversation, policy.retrieved)
-    granted = rooms(available, (own.tokens if own else 0, wanted, demand), shares)
-    if own is None or own.tokens <= granted[0]:
-        return [own] if own else [], granted[1], []
-    reason = f"longer than the profile's {granted[0]} tokens"
+    for_profile, for_conversation, _ = rooms(available, (own.tokens if own else 0, wanted, demand), shares)
+    if own is None or own.tokens <= for_profile:
+        return [own] if own else [], for_conversation, []
+    reason = f"longer than the profile's {for_profile} tokens"
     dropped = Dropped(material.profile_source, "profile", own.tokens, reason)
-    return [], rooms(available, (0, wanted, demand), shares)[1], [dropped]
+    _, for_conversation, _ = rooms(available, (0, wanted, demand), shares)
+    return [], for_conversation, [dropped]
 
 
 def _fill(
@@ -94,16 +96,21 @@ def _fill(
     available: int,
     room: int,
     start: list[Block],
-    sizes: Sizes,
+    counts: TokenCounts,
 ) -> tuple[Taken, Chosen, list[Dropped]]:
     """Conversation and hits; what hits do not use goes to the conversation, as long as it grows by that."""
     while True:
         taken, left = fill(candidates, room)
-        taken, unopened = opened(taken, available, sizes)
-        in_full = {key for turn, form in taken if form.in_full for key in turn.said.ids}
-        standing = [block.text for block in start] + [form.text for _, form in taken]
+        taken, unopened = opened(taken, available, counts)
+        said = [(form.text, turn.message.language) for turn, form in taken]
         chosen, refused = choose(
-            material.found, policy, sizes, in_full, standing, available - cost(taken), material.gists
+            material.retrieved,
+            policy,
+            counts,
+            in_full={key for turn, form in taken if form.in_full for key in turn.message.ids},
+            standing=[(block.text, material.query.language) for block in start] + said,
+            room=available - cost(taken),
+            gists=material.gists,
         )
         more = available - chosen.cost
         if not left or more <= room:

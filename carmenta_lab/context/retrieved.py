@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
 
-from carmenta_lab.context.material import Found
+from carmenta_lab.context.compress import Gists, Repeats
+from carmenta_lab.context.context import Block, Dropped
+from carmenta_lab.context.counting import TokenCounts
+from carmenta_lab.context.material import RetrievedText
 from carmenta_lab.context.policy import Policy
-from carmenta_lab.context.repeats import Repeats
-from carmenta_lab.context.sizes import Sizes
-from carmenta_lab.context.value import Block, Dropped
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -19,13 +19,13 @@ STANDS = "stands"
 class Chosen:
     """Hits that stand, with what they cost: a date is said once, before the first of its day."""
 
-    def __init__(self, sizes: Sizes) -> None:
-        self.sizes = sizes
+    def __init__(self, counts: TokenCounts) -> None:
+        self.counts = counts
         self.cost = 0
         self.used: dict[str, int] = {"memory": 0, "passage": 0}
-        self._days: dict[str, list[Found]] = {}
+        self._days: dict[str, list[RetrievedText]] = {}
 
-    def added(self, one: Found) -> int:
+    def added(self, one: RetrievedText) -> int:
         """What the hit would add to the cost."""
         day = self._days.get(one.date)
         if day is None:
@@ -34,7 +34,7 @@ class Chosen:
             return self.bare(one) + self._date(one) - self._date(day[0])
         return self.bare(one)
 
-    def add(self, one: Found) -> None:
+    def add(self, one: RetrievedText) -> None:
         """Let the hit stand."""
         added = self.added(one)
         self.cost += added
@@ -43,12 +43,12 @@ class Chosen:
         day.append(one)
         day.sort(key=reading_order)
 
-    def bare(self, one: Found) -> int:
+    def bare(self, one: RetrievedText) -> int:
         """Tokens of the hit without its date."""
-        return self.sizes.of(one.head, one.says) + self.sizes.counter.overhead
+        return self.counts.of(one.head, one.says) + self.counts.counter.overhead
 
-    def _date(self, one: Found) -> int:
-        return self.sizes.of(one.date + one.head, one.says) - self.sizes.of(one.head, one.says)
+    def _date(self, one: RetrievedText) -> int:
+        return self.counts.of(one.date + one.head, one.says) - self.counts.of(one.head, one.says)
 
     def blocks(self) -> list[Block]:
         """The hits in the order of time: where two facts disagree, the newer stands last."""
@@ -59,7 +59,7 @@ class Chosen:
             for one, (before, _) in zip(ordered, pairwise(dates), strict=True)
         ]
 
-    def _block(self, one: Found, date: str) -> Block:
+    def _block(self, one: RetrievedText, date: str) -> Block:
         tokens = self.bare(one) + (self._date(one) if date else 0)
         return Block(
             role="user",
@@ -76,35 +76,38 @@ class Chosen:
         )
 
 
-def reading_order(one: Found) -> tuple[str, datetime, int]:
+def reading_order(one: RetrievedText) -> tuple[str, datetime, int]:
     """By date and time, and at one time the better hit last: nearer to the query."""
     return one.date, one.created_at or LONG_AGO, -one.rank
 
 
 def choose(
-    found: Sequence[Found],
+    retrieved: Sequence[RetrievedText],
     policy: Policy,
-    sizes: Sizes,
+    counts: TokenCounts,
+    *,
     in_full: Collection[UUID],
-    standing: Iterable[str],
+    standing: Iterable[tuple[str, str]],
     room: int,
-    gists: dict[str, str] | None = None,
+    gists: Gists,
 ) -> tuple[Chosen, list[Dropped]]:
-    """What fits, best first, and what is refused, with the reason; `standing` are the texts of the other blocks.
+    """What fits, best first, and what is refused, with the reason.
+
+    `in_full` are the messages that stand untouched, `standing` the texts of the other blocks, each with its language.
 
     First every kind of hit finds the fraction of the room that the policy keeps for it, then what is left goes to
     whichever comes next.
     """
-    chosen = Chosen(sizes)
+    chosen = Chosen(counts)
     said = Repeats(standing if policy.deduplicate else (), gists)
-    bare = [chosen.bare(one) for one in found]
+    bare = [chosen.bare(one) for one in retrieved]
     waiting = {"memory": 0, "passage": 0}  # tokens of the hits not yet decided
-    for one, tokens in zip(found, bare, strict=True):
+    for one, tokens in zip(retrieved, bare, strict=True):
         waiting[one.kind] += 0 if one.obsolete else tokens
     kept = {"memory": int(policy.memories * room), "passage": int(policy.passages * room)}
-    reasons = [""] * len(found)
+    reasons = [""] * len(retrieved)
     for keeping in (True, False):
-        for number, one in enumerate(found):
+        for number, one in enumerate(retrieved):
             if not keeping and (reasons[number] or chosen.cost + bare[number] > room):
                 continue
             if keeping:
@@ -116,7 +119,7 @@ def choose(
             held = max(0, min(kept[other] - chosen.used[other], waiting[other])) if keeping else 0
             if chosen.cost + chosen.added(one) + held <= room:
                 chosen.add(one)
-                said.add(one.says)
+                said.add(one.says, one.language)
                 reasons[number] = STANDS
     refused = [
         Dropped(
@@ -127,13 +130,13 @@ def choose(
             (one.id,),
             one.created_at,
         )
-        for number, one in enumerate(found)
+        for number, one in enumerate(retrieved)
         if reasons[number] != STANDS
     ]
     return chosen, refused
 
 
-def refusal(one: Found, in_full: Collection[UUID], said: Repeats | None) -> str:
+def refusal(one: RetrievedText, in_full: Collection[UUID], said: Repeats | None) -> str:
     """Why a hit cannot stand, whatever the room; "" when it can. Without `said` only what is obsolete is refused."""
     if one.obsolete:
         return one.obsolete
@@ -145,4 +148,4 @@ def refusal(one: Found, in_full: Collection[UUID], said: Repeats | None) -> str:
         return "stands in full in the conversation"
     if one.made_from in in_full:
         return "its source message stands in full"
-    return "says what another block says" if said.repeats(one.says) else ""
+    return "says what another block says" if said.repeats(one.says, one.language) else ""

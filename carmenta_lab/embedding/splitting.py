@@ -5,8 +5,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from unicodedata import east_asian_width
 
-_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’)\]]*+\s+|[。！？]+[」』”’）]*\s*|(?<!\s)\s*\n\s*""")
-"""A run is read from its beginning only, so that one without an end takes no longer than its length."""
+from carmenta_lab.text import sentence_end
+
+_SENTENCE_END = re.compile(rf"{sentence_end()}|(?<!\s)\s*\n\s*")
+"""The end of a line is one as well."""
 
 
 def split(

@@ -9,14 +9,12 @@ from sqlalchemy import text
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import parse
-from carmenta_lab.experiment import frames
-from carmenta_lab.experiment.compare import SEED, compared
-from carmenta_lab.experiment.comparison import Comparison
-from carmenta_lab.experiment.encoding import encode
+from carmenta_lab.experiment.compare import SEED, Terms, compared
+from carmenta_lab.experiment.comparison import Comparison, differences
 from carmenta_lab.experiment.explaining import parts_of
 from carmenta_lab.experiment.named import Strategy, strategies_of
 from carmenta_lab.experiment.questions import Questions, read_questions
-from carmenta_lab.experiment.running import Executed, execute_in_turn
+from carmenta_lab.experiment.searching import Executed, encode, execute_in_turn
 from carmenta_lab.experiment.tables import ablation_table
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.retriever import Retriever, Variant
@@ -90,7 +88,7 @@ def ablate(
         questions = _spread(read_questions(session, dataset), at_most)
     encoded = encode(database, {name: whole}, questions.queries)[name]
     runs = execute_in_turn(database, retrievers, questions.queries, encoded, k, progress)
-    result = compared(database, questions, retrievers, runs, [parsed], k, name, "query", seed)
+    result = compared(database, questions, retrievers, runs, Terms((parsed,), k, name, seed=seed))
     return Ablation(
         strategy=name,
         measure=str(parsed),
@@ -128,7 +126,7 @@ def _time(variant: Executed, whole: Executed) -> float:
 def _categories(result: Comparison, whole: str, seed: int) -> pd.DataFrame:
     parts = []
     for category, scores in result.scores.groupby("category", sort=False):
-        part = frames.differences(scores, whole, seed, "query")
+        part = differences(scores, whole, seed, "query")
         part = part.assign(category=category, queries=scores.query_id.nunique())
         parts.append(part.rename(columns={"strategy": "without", "mean": "difference"}))
     return pd.concat(parts, ignore_index=True)[["without", "category", "difference", "low", "high", "queries"]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -9,15 +10,13 @@ import pandas as pd
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import Measure, parse, score, unjudged
-from carmenta_lab.experiment import frames
+from carmenta_lab.experiment import comparison as frames
 from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.comparison import Comparison
-from carmenta_lab.experiment.earlier import Earlier, read_earlier
-from carmenta_lab.experiment.encoding import encode
+from carmenta_lab.experiment.kept import Earlier, read_earlier, store
 from carmenta_lab.experiment.named import Strategy, sent, strategies_of, title_of
 from carmenta_lab.experiment.questions import Questions, read_questions
-from carmenta_lab.experiment.running import Executed
-from carmenta_lab.experiment.store import store
+from carmenta_lab.experiment.searching import Executed, encode
 from carmenta_lab.experiment.workers import run_all
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.retriever import Retriever, kinds
@@ -67,11 +66,23 @@ def compare(
     runs = run_all(
         database, given, questions.queries, encoded, k, executor, lambda name, done: progress(name, done, total)
     )
-    configs = {name: repr(retriever) for name, retriever in retrievers.items()}
-    result = compared(database, questions, retrievers, runs, parsed, k, base, resample, seed, earlier)
+    terms = Terms(tuple(parsed), k, base, resample, seed, earlier)
+    result = compared(database, questions, retrievers, runs, terms)
     if keep:
-        store(database, result, configs)
+        store(database, result)
     return result
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms strategies are compared."""
+
+    measures: tuple[Measure, ...]
+    k: int  # hits a question
+    baseline: str  # the title of the strategy that the others are paired with
+    resample: Literal["query", "user"] = "query"  # what intervals are drawn over
+    seed: int = SEED
+    earlier: Earlier | None = None  # the run that each strategy is held against as well
 
 
 def compared(
@@ -79,18 +90,21 @@ def compared(
     questions: Questions,
     retrievers: dict[str, Retriever],
     runs: dict[str, Executed],
-    measures: Sequence[Measure],
-    k: int,
-    baseline: str,
-    resample: Literal["query", "user"],
-    seed: int,
-    earlier: Earlier | None = None,
+    terms: Terms,
 ) -> Comparison:
     """The comparison of retrievers that have run, by name, over the same questions."""
-    scores = _scores(runs, retrievers, questions, measures)
+    scores = _scores(runs, retrievers, questions, terms.measures)
     everything = questions.qrels({"message", "memory", "document"})
     configs = {name: repr(retriever) for name, retriever in retrievers.items()}
-    how = {"k": k, "seed": seed, "resample": resample, "baseline": baseline, "unjudged_queries": unjudged(everything)}
+    resample, seed, earlier = terms.resample, terms.seed, terms.earlier
+    how = {
+        "k": terms.k,
+        "seed": seed,
+        "resample": resample,
+        "baseline": terms.baseline,
+        "unjudged_queries": unjudged(everything),
+        "earlier": str(earlier.path) if earlier is not None else None,
+    }
     before = earlier.scores if earlier is not None else scores.head(0)
     return Comparison(
         dataset=questions.dataset,
@@ -99,14 +113,12 @@ def compared(
         quality=frames.quality(scores, seed, resample),
         users=frames.by(scores, "user", seed),
         categories=frames.by(scores, "category", seed),
-        differences=frames.differences(scores, baseline, seed, resample),
+        differences=frames.differences(scores, terms.baseline, seed, resample),
         changes=frames.changes(scores, before, seed, resample),
         latency=frames.latency(runs, retrievers, questions),
         routes=frames.routes(runs),
         scores=scores,
-        circumstances=circumstances(database, questions, configs)
-        | how
-        | {"earlier": str(earlier.path) if earlier is not None else None},
+        circumstances=circumstances(database, questions, configs) | how,
         runs=runs,
         questions=questions,
     )

@@ -1,17 +1,26 @@
-"""The result of a comparison: tidy frames, and the same as plain values that an earlier run can be read from."""
+"""The result of a comparison: tidy frames made of scores per question, and plain values to read an earlier run from."""
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from carmenta_lab import display
-from carmenta_lab.experiment.frames import DIGITS
+from carmenta_lab.evaluation import holm, interval, paired
 from carmenta_lab.experiment.questions import Questions
-from carmenta_lab.experiment.running import Executed
+from carmenta_lab.experiment.searching import Executed
 from carmenta_lab.experiment.tables import changes_tables, comparison_table, comparison_tables
+from carmenta_lab.retrieval.retriever import Retriever, kinds
+
+DIGITS = 10
+"""Of a score in JSON, where an earlier run is read from: finer than what counts as a tie."""
+
+DIFFERENCE = ["mean", "low", "high", "won", "lost", "tied", "p", "p_holm"]
 
 INTERVAL = ["mean", "low", "high"]
 _LIST = re.compile(r"\[\n\s+[^\[\]{}]*?\n\s*\]")
@@ -106,3 +115,103 @@ def _nested(rows: pd.DataFrame, column: str) -> dict[str, Any]:
 def _in_order(values: dict[str, float], ids: list[str]) -> list[float | None]:
     """A value for every question, None where the strategy is not judged on it."""
     return [round(values[query_id], DIGITS) if query_id in values else None for query_id in ids]
+
+
+def labelled(scores: pd.DataFrame, questions: Questions) -> pd.DataFrame:
+    """Scores (strategy, query_id, measure, value) with the question's user and category."""
+    users = {query.query_id: questions.user_names[query.user_id] for query in questions.queries}
+    categories = {query.query_id: query.category for query in questions.queries}
+    scores.insert(2, "user", scores.query_id.map(users))
+    scores.insert(3, "category", scores.query_id.map(categories))
+    return scores
+
+
+def quality(scores: pd.DataFrame, seed: int, resample: str) -> pd.DataFrame:
+    """strategy, measure, mean, low, high."""
+    rows = []
+    for (strategy, measure), group in scores.groupby(["strategy", "measure"], sort=False):
+        found = interval(group.value.tolist(), seed, group.user.tolist() if resample == "user" else None)
+        rows.append((strategy, measure, found.mean, found.low, found.high))
+    return pd.DataFrame(rows, columns=["strategy", "measure", "mean", "low", "high"])
+
+
+def by(scores: pd.DataFrame, column: str, seed: int) -> pd.DataFrame:
+    """strategy, user or category, measure, mean, low, high, queries: drawn over the questions of each alone."""
+    rows = []
+    for (strategy, label, measure), group in scores.groupby(["strategy", column, "measure"], sort=False):
+        found = interval(group.value.tolist(), seed)
+        rows.append((strategy, label, measure, found.mean, found.low, found.high, len(group)))
+    return pd.DataFrame(rows, columns=["strategy", column, "measure", "mean", "low", "high", "queries"])
+
+
+def differences(scores: pd.DataFrame, baseline: str, seed: int, resample: str) -> pd.DataFrame:
+    """strategy, baseline, measure, and DIFFERENCE: over the questions that both are judged on.
+
+    `p` is that of the difference alone; `p_holm` is corrected for all strategies that were held against the baseline
+    by the same measure.
+    """
+    base = scores[scores.strategy == baseline].set_index(["query_id", "measure"]).value
+    others = scores[scores.strategy != baseline]
+    found = _paired(others, others.strategy, base, seed, resample)
+    found.insert(1, "baseline", baseline)
+    return found
+
+
+def changes(scores: pd.DataFrame, before: pd.DataFrame, seed: int, resample: str) -> pd.DataFrame:
+    """strategy, measure, and DIFFERENCE: each strategy against itself in an earlier run.
+
+    `before` has strategy, query_id, measure, value; a strategy that is not in it has no row.
+    """
+    known = scores[scores.strategy.isin(before.strategy.unique())].round({"value": DIGITS})
+    parts = []
+    for strategy, mine in known.groupby("strategy", sort=False):
+        base = before[before.strategy == strategy].set_index(["query_id", "measure"]).value
+        parts.append(_paired(mine, mine.strategy, base, seed, resample))
+    if not parts:
+        return pd.DataFrame(columns=["strategy", "measure", *DIFFERENCE])
+    found = pd.concat(parts, ignore_index=True)
+    return found.assign(p_holm=corrected(found, "measure"))
+
+
+def _paired(scores: pd.DataFrame, names: pd.Series, base: pd.Series, seed: int, resample: str) -> pd.DataFrame:
+    """One row a strategy and measure; `base` is indexed by question and measure."""
+    values = base.reindex(pd.MultiIndex.from_frame(scores[["query_id", "measure"]])).to_numpy()
+    both = scores.assign(base=values).dropna(subset="base")
+    rows = []
+    for (strategy, measure), group in both.groupby([names, "measure"], sort=False):
+        users = group.user.tolist() if resample == "user" else None
+        d = paired(group.value.tolist(), group.base.tolist(), seed, users)
+        rows.append((strategy, measure, d.mean, d.low, d.high, d.won, d.lost, d.tied, d.p))
+    found = pd.DataFrame(rows, columns=["strategy", "measure", *DIFFERENCE[:-1]])
+    return found.assign(p_holm=corrected(found, "measure"))
+
+
+def corrected(differences: pd.DataFrame, family: str) -> pd.Series:
+    """`p` corrected by Holm for all rows of one family: a measure, or a budget."""
+    if differences.empty:
+        return differences.p
+    return differences.groupby(family, sort=False).p.transform(lambda chances: holm(chances.tolist()))
+
+
+def latency(runs: Mapping[str, Executed], retrievers: Mapping[str, Retriever], questions: Questions) -> pd.DataFrame:
+    """strategy, p50_ms, p95_ms, rows_returned, routes, indexes, coverage, recall_of_exact (None: all was exact)."""
+    rows = []
+    for name, executed in runs.items():
+        p50, p95 = (float(np.percentile(list(executed.latency_ms.values()), p)) for p in (50, 95))
+        returned = fmean(len(ranking.hits) for ranking in executed.run.rankings.values())
+        ways = ", ".join(sorted(executed.routes))
+        used = ", ".join(dict.fromkeys(index for taken in executed.routes.values() for index in taken.indexes))
+        coverage = questions.coverage(kinds(retrievers[name]))
+        rows.append((name, p50, p95, returned, ways, used, coverage, executed.recall_of_exact))
+    columns = ["strategy", "p50_ms", "p95_ms", "rows_returned", "routes", "indexes", "coverage", "recall_of_exact"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def routes(runs: Mapping[str, Executed]) -> pd.DataFrame:
+    """strategy, route, queries, indexes of the plan (joined by commas), recall_of_exact (None: an exact route)."""
+    rows = [
+        (name, route, taken.questions, ", ".join(taken.indexes), taken.recall_of_exact)
+        for name, executed in runs.items()
+        for route, taken in executed.routes.items()
+    ]
+    return pd.DataFrame(rows, columns=["strategy", "route", "queries", "indexes", "recall_of_exact"])

@@ -1,37 +1,122 @@
-"""Policies against each other: how much of the evidence does a context of so many tokens hold?"""
+"""Policies against each other: how much of the evidence does a context of so many tokens hold?
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+By policy and budget, and by the length of the history from which it is taken.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import pandas as pd
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from carmenta_lab import display, strategies
-from carmenta_lab.context import BundledCounter, Context, Counter, Policy, gather, pack
+from carmenta_lab.context import BundledCounter, Context, Counter, Policy, Searches, TokenCounts, gather, pack
 from carmenta_lab.context import policies as registry
-from carmenta_lab.context.sizes import Sizes
-from carmenta_lab.embedding import load_embedder
+from carmenta_lab.context.compress import words
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import interval, paired
 from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.compare import SEED, Progress
-from carmenta_lab.experiment.evidence import LexemesOf, Source, read_sources, share
-from carmenta_lab.experiment.frames import corrected
+from carmenta_lab.experiment.comparison import corrected
 from carmenta_lab.experiment.named import PolicyGiven, budgets_of, policies_of, title_of
 from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
 from carmenta_lab.experiment.tables import contexts_tables
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.records import Query, Ranking, SourceKind
-from carmenta_lab.retrieval.search import search
-from carmenta_lab.schema.vector import Vector
+from carmenta_lab.records import Query, SourceKind
+from carmenta_lab.schema.base import LANGUAGES
+
+ENOUGH = 0.8
+"""The share of a source's content lexemes that a shorter text must hold."""
+
+Lexemes: TypeAlias = Callable[[str], frozenset[str]]
+"""The content lexemes of a text: stemmed, without stop words."""
+
+_DATE = re.compile(r"^\[\d{4,}-\d\d-\d\d\] ")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A judged message, memory or document."""
+
+    text: str
+    config: str  # of text search, by its language
+
+
+def holds(source: str, shown: str, answers: Sequence[str], lexemes: Lexemes) -> bool:
+    """Whether `shown` says what the source says, as far as a question is concerned.
+
+    It does when it contains the source's whole text, or an answer string (its words in their order, whatever case
+    and punctuation), or at least 80 % of the source's content lexemes. Nothing shown holds nothing.
+    """
+    if not shown.strip():
+        return False
+    if " ".join(source.split()) in " ".join(shown.split()):
+        return True
+    said = words(shown)
+    if any(words(answer) in said for answer in answers if words(answer)):
+        return True
+    wanted = lexemes(source)
+    return bool(wanted) and len(wanted & lexemes(shown)) >= ENOUGH * len(wanted)
+
+
+def shown_of(context: Context, source: UUID) -> str:
+    """What a context shows of one source: the blocks made from it, without the dates of their days."""
+    return "\n".join(_DATE.sub("", block.text) for block in context.blocks if source in block.ids)
+
+
+def share(
+    context: Context, judged: Iterable[UUID], sources: Mapping[UUID, Source], answers: Sequence[str], of: "LexemesOf"
+) -> float:
+    """The share of the judged sources that the context holds, 0..1; a source that is gone is not held."""
+    found = []
+    for key in judged:
+        source = sources.get(key)
+        held = source is not None and holds(source.text, shown_of(context, key), answers, of.language(source.config))
+        found.append(held)
+    return sum(found) / len(found)
+
+
+class LexemesOf:
+    """Lexemes as PostgreSQL makes them, each text asked for once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[tuple[str, str], frozenset[str]] = {}
+
+    def language(self, config: str) -> Lexemes:
+        """The lexemes under one text-search configuration."""
+
+        def lexemes(said: str) -> frozenset[str]:
+            if (config, said) not in self._known:
+                found = self._session.scalar(_LEXEMES, {"config": config, "said": said})
+                self._known[config, said] = frozenset(found or ())
+            return self._known[config, said]
+
+        return lexemes
+
+
+_LEXEMES = text("SELECT tsvector_to_array(to_tsvector(CAST(:config AS regconfig), :said))")
+
+_SOURCES = text("""
+    SELECT id, content, language FROM carmenta.messages WHERE id = ANY(:ids)
+    UNION ALL SELECT id, content, language FROM carmenta.memories WHERE id = ANY(:ids)
+    UNION ALL SELECT id, content, language FROM carmenta.documents WHERE id = ANY(:ids)
+""")
+
+
+def read_sources(session: Session, ids: Iterable[UUID]) -> dict[UUID, Source]:
+    """The texts of judged sources, read by the owner."""
+    rows = session.execute(_SOURCES, {"ids": list(ids)})
+    return {row.id: Source(row.content, "pg_catalog." + LANGUAGES.get(row.language, "simple")) for row in rows}
+
 
 BUDGETS = (500, 1_000, 2_000, 4_000, 8_000)
-
-Assemble = Callable[[str, int], Context]
-"""The context of one question by a policy's name and a budget."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +195,11 @@ def compare_contexts(
         questions = read_questions(session, dataset)
         sources = read_sources(session, {key for judged in questions.judgements.values() for key in judged})
         lexemes = LexemesOf(session)
-        sizes = Sizes(counter or BundledCounter())
+        counts = TokenCounts(counter or BundledCounter())
         rows: list[tuple[Any, ...]] = []
         asked = _asked(questions, questions_drawn, seed)
         for query, targets in asked:
-            found = contexts_of(database, query, titles, wanted, sizes)
+            found = contexts_of(database, query, titles, wanted, counts)
             rows += _scored(query, found, targets, sources, lexemes)
             progress("questions", 1, len(asked))
     columns = ["policy", "budget", "query_id", "category", "evidence", "every_target", "tokens"]
@@ -128,7 +213,7 @@ def compare_contexts(
         differences=_differences(scores, base, seed),
         scores=scores,
         circumstances=_circumstances(database, questions, titles)
-        | {"seed": seed, "questions_drawn": questions_drawn, "counter": sizes.counter.name, "baseline": base},
+        | {"seed": seed, "questions_drawn": questions_drawn, "counter": counts.counter.name, "baseline": base},
     )
 
 
@@ -146,31 +231,17 @@ def _asked(questions: Questions, drawn: int | None, seed: int) -> list[tuple[Que
 
 
 def contexts_of(
-    database: Database, query: Query, titles: dict[str, Policy], budgets: Sequence[int], sizes: Sizes
+    database: Database, query: Query, titles: dict[str, Policy], budgets: Sequence[int], counts: TokenCounts
 ) -> dict[tuple[str, int], Context]:
     """One question's contexts by policy and budget; read once a policy, searched once a strategy and k."""
-    rankings: dict[tuple[str, int], Ranking] = {}
-    vectors: dict[str, Vector] = {}
     found = {}
     with database.user_session(query.user_id) as session:
-
-        def searched(strategy: str, k: int) -> Ranking:
-            if (strategy, k) not in rankings:
-                rankings[strategy, k] = _search(session, query, strategy, k, vectors)
-            return rankings[strategy, k]
-
+        searches = Searches(session, query)
         for name, policy in titles.items():
-            material, _ = gather(session, query, policy, max(budgets), sizes.counter.name, None, searched)
+            material = gather(searches, policy, max(budgets), counts.counter.name).material
             for budget in budgets:
-                found[name, budget] = pack(material, policy, budget, sizes, name)
+                found[name, budget] = pack(material, policy, budget, counts, name)
     return found
-
-
-def _search(session: Session, query: Query, strategy: str, k: int, vectors: dict[str, Vector]) -> Ranking:
-    retriever = strategies.load(strategy)
-    if retriever.model and retriever.model not in vectors:
-        vectors[retriever.model] = load_embedder(retriever.model).embed_query(query.text)
-    return search(session, retriever, query, k, vectors.get(retriever.model or ""))
 
 
 def _scored(
@@ -227,3 +298,70 @@ def _circumstances(database: Database, questions: Questions, titles: dict[str, P
     names = {policy.strategy for policy in titles.values() if policy.strategy}
     known = {name: repr(strategies.load(name)) for name in sorted(names)}
     return circumstances(database, questions, known) | {"policies": {name: repr(p) for name, p in titles.items()}}
+
+
+_TIMES = text("""
+    SELECT id, created_at FROM carmenta.messages
+    WHERE user_id = :user_id AND created_at IS NOT NULL AND deleted_at IS NULL ORDER BY created_at, id
+""")
+
+
+def evidence_by_history(
+    database: Database,
+    dataset: str,
+    policies: PolicyGiven | Sequence[PolicyGiven],
+    budget_tokens: int,
+    lengths: Sequence[int],
+    questions_each: int = 30,
+    seed: int = SEED,
+) -> pd.DataFrame:
+    """Evidence in context after so many messages of each user: policy, messages, mean, low, high, questions.
+
+    At each length, questions whose judged messages were all said by then are asked at that moment: `questions_each`
+    of them, drawn by the seed. Lengths at which none can be asked are left out; a length that no user has reached
+    is that of the longest history.
+    """
+    titles = policies_of(policies)
+    counts = TokenCounts(BundledCounter())
+    rows: list[tuple[Any, ...]] = []
+    with database.owner_session() as session:
+        questions = read_questions(session, dataset)
+        sources = read_sources(session, {key for judged in questions.judgements.values() for key in judged})
+        lexemes = LexemesOf(session)
+        times = {user: _times(session, user) for user in questions.user_names}
+        longest = max(len(said) for said in times.values())
+        for length in dict.fromkeys(min(length, longest) for length in lengths):
+            asked = _askable(questions, times, length)
+            chosen = Random(seed).sample(asked, min(questions_each, len(asked)))  # noqa: S311
+            held: dict[str, list[float]] = {name: [] for name in titles}
+            for query, targets in chosen:
+                found = contexts_of(database, query, titles, [budget_tokens], counts)
+                for (name, _), context in found.items():
+                    held[name].append(share(context, targets, sources, query.answers, lexemes))
+            for name, values in held.items():
+                if values:
+                    mean = interval(values, seed)
+                    rows.append((name, length, mean.mean, mean.low, mean.high, len(values)))
+    return pd.DataFrame(rows, columns=["policy", "messages", "mean", "low", "high", "questions"])
+
+
+def _times(session: Session, user: UUID) -> dict[UUID, datetime]:
+    """When each dated message was written, in that order."""
+    return {row.id: row.created_at for row in session.execute(_TIMES, {"user_id": user})}
+
+
+def _askable(
+    questions: Questions, times: dict[UUID, dict[UUID, datetime]], length: int
+) -> list[tuple[Query, list[UUID]]]:
+    """Questions that could be asked after the user's message of that number, and their judged messages."""
+    found = []
+    for query in questions.queries:
+        said = times[query.user_id]
+        if len(said) < length:
+            continue
+        moment = list(said.values())[length - 1]
+        judged = questions.judgements[query.query_id]
+        targets = [key for key, (kind, relevance) in judged.items() if kind == "message" and relevance]
+        if targets and all(key in said and said[key] <= moment for key in targets):
+            found.append((replace(query, asked_at=moment), targets))
+    return found

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
+from carmenta_lab.experiment.questions import QUERY_COLUMNS, query_of
 from carmenta_lab.records import WEIGHED, Hit, Query, SourceKind
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
@@ -86,22 +87,25 @@ def loaded_query(session: Session, query_id: str, dataset: str | None = None) ->
 
     UsageError when several datasets have one and none is named.
     """
-    q = queries
-    columns = (q.c.query_id, q.c.user_id, q.c.content, q.c.category, q.c.asked_at, q.c.answers, q.c.language)
-    found = select(datasets.c.name, *columns).join(datasets, datasets.c.id == q.c.dataset_id)
-    found = found.where(q.c.query_id == query_id).order_by(datasets.c.name)
+    found = select(datasets.c.name, *QUERY_COLUMNS).join(datasets, datasets.c.id == queries.c.dataset_id)
+    found = found.where(queries.c.query_id == query_id).order_by(datasets.c.name)
     rows = session.execute(found if dataset is None else found.where(datasets.c.name == dataset)).all()
     if len(rows) > 1:
         sources = ", ".join(row.name for row in rows)
         raise UsageError(f"several datasets have a question {query_id!r}: {sources}. Say which with --dataset.")
-    if not rows:
-        return None
-    [(_, given, user_id, text, category, asked_at, answers, language)] = rows
-    return Query(given, user_id, text, category, asked_at, tuple(answers), language)
+    return query_of(rows[0]) if rows else None
 
 
-def judgements(session: Session, query: Query) -> list[tuple[UUID, SourceKind, int]]:
-    """Source, kind and relevance of what is relevant to a loaded question, the most relevant first; by the owner."""
+class Judgement(NamedTuple):
+    """What is relevant to a question."""
+
+    source_id: UUID
+    kind: SourceKind
+    relevance: int  # 1 or more
+
+
+def judgements(session: Session, query: Query) -> list[Judgement]:
+    """What is relevant to a loaded question, the most relevant first; read by the owner."""
     of_query = (queries.c.dataset_id == qrels.c.dataset_id) & (queries.c.query_id == qrels.c.query_id)
     rows = session.execute(
         select(qrels.c.source_id, qrels.c.source_kind, qrels.c.relevance)
@@ -109,7 +113,7 @@ def judgements(session: Session, query: Query) -> list[tuple[UUID, SourceKind, i
         .where(qrels.c.query_id == query.query_id, queries.c.user_id == query.user_id, qrels.c.relevance > 0)
         .order_by(qrels.c.relevance.desc(), qrels.c.source_id)
     )
-    return [(row.source_id, row.source_kind, row.relevance) for row in rows]
+    return [Judgement(row.source_id, row.source_kind, row.relevance) for row in rows]
 
 
 def explain(
@@ -117,7 +121,7 @@ def explain(
     query: Query,
     retrievers: Mapping[str, Retriever],
     k: int = 5,
-    judged: Sequence[tuple[UUID, SourceKind, int]] | None = None,
+    judged: Sequence[Judgement] | None = None,
 ) -> Explanation:
     """Search by every strategy and set the results side by side; to be called within `as_user`.
 

@@ -5,14 +5,13 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import URL
 
 from carmenta_lab import strategies as registry
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.encoding import Encoded
-from carmenta_lab.experiment.running import Executed, execute
+from carmenta_lab.experiment.searching import Encoded, Executed, execute
 from carmenta_lab.postgres.connect import Database, open_database
 from carmenta_lab.postgres.hosts import Host
 from carmenta_lab.records import Query
@@ -41,9 +40,9 @@ def run_all(
             each = execute(database, title, _loaded(name), queries, encoded[title], k, _once(progress, title))
             found[title] = each
         return found
-    owner, app = database.owner.url, database.app.url
+    address = _Address(database.owner.url, database.app.url, database.direct)
     tasks = {
-        title: executor.submit(_run, owner, app, database.direct, title, name, tuple(queries), encoded[title], k)
+        title: executor.submit(_run, address, title, name, tuple(queries), encoded[title], k)
         for title, name in strategies.items()
     }
     done = {}
@@ -61,23 +60,29 @@ def _once(progress: Callable[[str, int], object], title: str) -> Callable[[int],
     return lambda done: progress(title, done)
 
 
+class _Address(NamedTuple):
+    """Where another process finds the database."""
+
+    owner: URL
+    app: URL
+    direct: bool  # whether `app` keeps its connection between transactions
+
+
 def _run(
-    owner: URL,
-    app: URL,
-    direct: bool,
+    address: _Address,
     title: str,
     name: str | Retriever,
     queries: Sequence[Query],
     encoded: Mapping[str, Encoded],
     k: int,
 ) -> Executed:
-    return execute(_database(owner, app, direct), title, _loaded(name), queries, encoded, k)
+    return execute(_database(address), title, _loaded(name), queries, encoded, k)
 
 
 @cache
-def _database(owner: URL, app: URL, direct: bool) -> Database:
+def _database(address: _Address) -> Database:
     """The engines of this process, opened once: connections do not pass from one process to another."""
-    return open_database(Host(owner, pooled=False), Host(app, pooled=not direct))
+    return open_database(Host(address.owner, pooled=False), Host(address.app, pooled=not address.direct))
 
 
 @contextmanager

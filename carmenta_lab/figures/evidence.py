@@ -2,6 +2,7 @@
 
 from string import ascii_lowercase, ascii_uppercase
 from textwrap import shorten
+from typing import NamedTuple
 from uuid import UUID
 
 import pandas as pd
@@ -17,7 +18,14 @@ from carmenta_lab.schema.search.passages import passages
 SHOWN_CHARACTERS = 220
 
 
-def evidence_letters(comparison: Comparison, query_id: str) -> dict[UUID, tuple[str, int]]:
+class Letter(NamedTuple):
+    """What a relevant source is called in a figure."""
+
+    letter: str
+    relevance: int
+
+
+def evidence_letters(comparison: Comparison, query_id: str) -> dict[UUID, Letter]:
     """A letter and the relevance of every relevant source of a question, the most relevant first.
 
     UnknownName when the comparison has no such question; empty when nothing is relevant to it.
@@ -28,7 +36,7 @@ def evidence_letters(comparison: Comparison, query_id: str) -> dict[UUID, tuple[
     relevant = {source: relevance for source, (_, relevance) in judgements[query_id].items() if relevance > 0}
     ordered = sorted(relevant, key=lambda source: (-relevant[source], str(source)))
     marks = [*ascii_uppercase, *ascii_lowercase, *("·" * len(ordered))]
-    return {source: (marks[place], relevant[source]) for place, source in enumerate(ordered)}
+    return {source: Letter(marks[place], relevant[source]) for place, source in enumerate(ordered)}
 
 
 def evidence(comparison: Comparison, query_id: str) -> Page:
@@ -49,7 +57,7 @@ def evidence(comparison: Comparison, query_id: str) -> Page:
     for row, name in enumerate(names):
         ranking = comparison.runs[name].run.rankings[query_id]
         for hit in ranking.hits:
-            letter, relevance = found.get(hit.source_id, ("", 0))
+            letter, relevance = found.get(hit.source_id, Letter("", 0))
             fill = (BLUE if relevance > 1 else SKY) if relevance else "white"
             place = (hit.rank - 0.44, row - 0.4)
             axes.add_patch(Rectangle(place, 0.88, 0.8, facecolor=fill, edgecolor=fill if relevance else RULE))
@@ -81,7 +89,7 @@ def top_hits(session: Session, comparison: Comparison, query_id: str, rows: int 
 
     def shown(source: UUID, passage: UUID) -> str:
         text = shorten(texts.get(passage, "(gone since the run)"), SHOWN_CHARACTERS, placeholder=" …")
-        return f"({found[source][0]}) {text}" if source in found else text
+        return f"({found[source].letter}) {text}" if source in found else text
 
     columns = {name: [shown(hit.source_id, hit.passage_id) for hit in hits] for name, hits in tops.items()}
     ranks = pd.RangeIndex(1, rows + 1, name="rank")

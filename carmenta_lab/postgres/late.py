@@ -1,8 +1,9 @@
 """A connection that is told what a transaction begins with, or is to forget, with the next statement and not before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import psycopg
 from psycopg.pq import Format, TransactionStatus
@@ -12,12 +13,23 @@ Setting: TypeAlias = tuple[str, tuple[str, ...]]
 """An expression that sets something for the transaction, and its parameters."""
 
 
+Heard: TypeAlias = tuple[str, Any]
+"""The text of a statement, and its parameters."""
+
+
 class BinaryCursor(psycopg.Cursor[Any]):
     """A cursor whose results travel in binary: vectors, uuids and times are not printed and parsed."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, connection: "LateConnection", *args: Any, **kwargs: Any) -> None:
+        super().__init__(connection, *args, **kwargs)
         self.format = Format.BINARY
+        self._heard = connection.heard
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        """Execute a statement, as psycopg does; who listens to the connection is told."""
+        if self._heard is not None:
+            self._heard.append((query.decode() if isinstance(query, bytes) else str(query), params))
+        return super().execute(query, params, **how)
 
 
 class LateConnection(psycopg.Connection[Any]):
@@ -32,6 +44,7 @@ class LateConnection(psycopg.Connection[Any]):
         self.cursor_factory = BinaryCursor
         self.late: list[Setting] = []
         self.in_force: object = None  # what the settings that `late` sets back were set for
+        self.heard: list[Heard] | None = None  # where what is executed is noted, while somebody listens
         self.sees_each = False  # whether each statement of a transaction sees what was committed before it
         self._first = False  # whether nothing was asked in the transaction yet
 
@@ -44,6 +57,15 @@ class LateConnection(psycopg.Connection[Any]):
         if self.late:
             self.settle()
         return super().cursor(*args, **kwargs)
+
+    @contextmanager
+    def hearing(self) -> Iterator[list[Heard]]:
+        """What is executed on the connection within the block, by whomever, in its order."""
+        before, self.heard = self.heard, []
+        try:
+            yield self.heard
+        finally:
+            self.heard = before
 
     def plain_cursor(self) -> psycopg.Cursor[Any]:
         """A cursor for which nothing is done that is late."""

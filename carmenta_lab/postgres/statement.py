@@ -8,7 +8,7 @@ expression whose parameters are made by `given`, or a text with psycopg's `%(nam
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import psycopg
@@ -48,6 +48,9 @@ PREFIX = "given_"
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
 """A NamedTuple: its fields have the names of the statement's columns, in their order."""
+
+OtherT = TypeVar("OtherT", bound=tuple[Any, ...])
+"""That of a second statement."""
 
 
 def given(name: str, kind: TypeEngine[Any]) -> Any:
@@ -109,6 +112,13 @@ def compiled(statement: ClauseElement) -> Compiled:
     return Compiled(str(made), own, names, packs)
 
 
+def _ready_driver(where: Where) -> LateConnection:
+    """The driver's connection, what is pending in the session written."""
+    if isinstance(where, Session):
+        where.flush()
+    return driver(where)
+
+
 class Statement:
     """A statement that is not built before it is first used; what it gives is said by `Rows`, `Value` and `Change`.
 
@@ -133,6 +143,13 @@ class Statement:
 
     def cursor(self, where: Where, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         """Execute it; the cursor has its rows and their count."""
+        raw = _ready_driver(where)
+        try:
+            return self._sent(raw, values)
+        except psycopg.Error as error:
+            raise translated(error, where, self.text) from error
+
+    def _sent(self, raw: LateConnection, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         text, own, names, packs = self._ready
         if own:
             found = dict(own)
@@ -140,13 +157,7 @@ class Statement:
                 key = names.get(name, name)
                 found[key] = packs[key](value) if key in packs else value
             values = found
-        if isinstance(where, Session):
-            where.flush()
-        raw = driver(where)
-        try:
-            return raw.execute(text, values, prepare=prepares(raw), binary=True)
-        except psycopg.Error as error:
-            raise translated(error, where, text) from error
+        return raw.execute(text, values, prepare=prepares(raw), binary=True)
 
 
 class Rows(Statement, Generic[RowT]):
@@ -154,17 +165,18 @@ class Rows(Statement, Generic[RowT]):
 
     def __init__(self, row: type[RowT], build: Callable[[], ClauseElement] | str) -> None:
         super().__init__(build)
-        named = cast("Any", row)
-        self._make: Callable[[Sequence[Any]], RowT] = named._make
-        self._fields: tuple[str, ...] = named._fields
+        self._make: Callable[[Sequence[Any]], RowT] = partial(tuple.__new__, row)  # `_make` looks at each row's length
+        self._fields: tuple[str, ...] = cast("Any", row)._fields
         self._checked = False
 
     def all(self, where: Where, values: Mapping[str, Any]) -> list[RowT]:
         """All rows, in the statement's order."""
-        cursor = self.cursor(where, values)
+        return self._rows(self.cursor(where, values))
+
+    def _rows(self, cursor: psycopg.Cursor[Any]) -> list[RowT]:
         if not self._checked:
             self._check(cursor.description or ())
-        return list(map(self._make, cursor))
+        return list(map(self._make, cursor.fetchall()))
 
     def first(self, where: Where, values: Mapping[str, Any]) -> RowT | None:
         """The first row; None when there is none."""
@@ -174,6 +186,19 @@ class Rows(Statement, Generic[RowT]):
         found = tuple(column.name for column in columns)
         assert found == self._fields, f"rows of {self._fields} are read from columns {found}"
         self._checked = True
+
+
+def both(
+    where: Where, values: Mapping[str, Any], first: Rows[RowT], second: Rows[OtherT]
+) -> tuple[list[RowT], list[OtherT]]:
+    """The rows of two statements of the same parameters, in one round trip together with what a transaction sets."""
+    raw = _ready_driver(where)
+    try:
+        with raw.pipeline():
+            one, other = first._sent(raw, values), second._sent(raw, values)
+        return first._rows(one), second._rows(other)
+    except psycopg.Error as error:
+        raise translated(error, where, f"{first.text};\n{second.text}") from error
 
 
 class Value(Statement):
@@ -187,7 +212,7 @@ class Value(Statement):
 
     def each(self, where: Where, values: Mapping[str, Any]) -> list[Any]:
         """The value in every row."""
-        return [value for value, *_ in self.cursor(where, values)]
+        return [value for value, *_ in self.cursor(where, values).fetchall()]
 
 
 class Change(Statement):

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from carmenta_lab.errors import UnknownName, UsageError
+from carmenta_lab.parameters import NotOfType, is_plain, typed, types_of
 
 _CELL = re.compile(r"(?P<name>[^()]+)\((?P<given>[^()]*)\)")
 
@@ -30,31 +31,18 @@ def changed(name: str, strategy: Any, given: Mapping[str, str]) -> Any:
     for key in given:
         if key not in known:
             raise UnknownName(f"parameter of {name}", key, known)
-    return replace(strategy, **{key: _typed(name, key, known[key], value) for key, value in given.items()})
+    values = {}
+    for key, value in given.items():
+        try:
+            values[key] = typed(value, known[key])
+        except NotOfType as error:
+            raise UsageError(f"{key} of {name} must be {error}, not {value!r}.") from None
+    return replace(strategy, **values)
 
 
-_PLAIN = {"bool": bool, "int": int, "float": float, "str": str}
-
-
-def parameters(strategy: Any) -> dict[str, type]:
+def parameters(strategy: Any) -> dict[str, Any]:
     """The parameters of a strategy that are numbers, truth values or words, with their types."""
-    if not is_dataclass(strategy):
-        return {}
-    found: dict[str, type] = {}
-    for field in fields(strategy):
-        value = getattr(strategy, field.name)
-        named = next((kind for name, kind in _PLAIN.items() if re.search(rf"\b{name}\b", str(field.type))), None)
-        kind = type(value) if isinstance(value, bool | int | float | str) else named if value is None else None
-        if field.init and kind is not None:
-            found[field.name] = kind
-    return found
-
-
-def _typed(name: str, key: str, kind: type, value: str) -> Any:
-    try:
-        return {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
-    except (KeyError, ValueError):
-        raise UsageError(f"{key} of {name} must be of the type {kind.__name__}, not {value!r}.") from None
+    return {name: kind for name, kind in types_of(strategy).items() if is_plain(kind)}
 
 
 def cells(strategies: Mapping[str, Any], grid: Mapping[str, Sequence[str]]) -> list[str]:

@@ -76,7 +76,7 @@ def participants(session: Session, query: Query) -> Participants:
     rows = session.execute(
         select(s.c.author, s.c.role).where(s.c.user_id == query.user_id, s.c.unit == "turn", s.c.author != "")
     ).all()
-    return Participants(tuple(sorted({row[0] for row in rows})), any(row[1] == "assistant" for row in rows))
+    return Participants(tuple(sorted({row.author for row in rows})), any(row.role == "assistant" for row in rows))
 
 
 def read_question(
@@ -92,7 +92,7 @@ def read_question(
     text = _without(query.text, names, language)
     named = {names[word] for word in WORD.findall(query.text.lower()) if names.get(word)}
     words, codes = ((), ()) if model is None or "tokens" not in needs else _tokens(query.text, model, names, language)
-    months = [n for n, m in enumerate(language.months, 1) if _mentions(query.text, m)]
+    months = [n for n, m in enumerate(language.months, 1) if _mentions(query.text, m, language)]
     addressed = re.search(_python(language.addressed), query.text, re.IGNORECASE) is not None
     return Question(
         text=text,
@@ -141,10 +141,14 @@ def _without(text: str, names: Mapping[str, str], language: Rules) -> str:
     return left if WORD.search(left) else text
 
 
-def _mentions(text: str, month: tuple[str, ...]) -> bool:
-    """Whether a month is named; one that is a common word too ("may", "march") only with a capital."""
-    return any(re.search(rf"\b{name.capitalize() if name in ('may', 'march') else name}\b", text,
-                         0 if name in ("may", "march") else re.IGNORECASE) for name in month)  # fmt: skip
+def _mentions(text: str, month: tuple[str, ...], language: Rules) -> bool:
+    """Whether a month is named; one whose name is a common word too only with a capital."""
+    return any(
+        re.search(rf"\b{name.capitalize()}\b", text)
+        if name in language.common_months
+        else re.search(rf"\b{name}\b", text, re.IGNORECASE)
+        for name in month
+    )
 
 
 def _days(text: str, month: tuple[str, ...], number: int) -> list[int]:

@@ -104,6 +104,11 @@ def understand(session: Session, retriever: Retriever, query: Query) -> Question
     return read_question(short, participants(session, query), retriever.model, retriever.needs)
 
 
+def query_vector(model: str, query: Query) -> Vector:
+    """The vector that a search with the model computes of a question, shape (dim,)."""
+    return load_embedder(model).embed_query(_mended(query.text)[:MAX_EMBEDDED_CHARACTERS])
+
+
 def _mended(text: str) -> str:
     """A text without NUL, halves of characters replaced: as texts are loaded."""
     if text.isascii() and "\0" not in text:

@@ -1,9 +1,7 @@
 """One named strategy per file: its name is the file's, its docstring the hypothesis, `STRATEGY` the retriever."""
 
-import ast
 import os
 import sys
-from collections.abc import Callable
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -11,17 +9,15 @@ from inspect import isroutine
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args
 
 from carmenta_lab.errors import CarmentaError, UnknownName, UsageError
-from carmenta_lab.retrieval.failure import failure
+from carmenta_lab.retrieval.failure import assigned_at, executed, failure
 from carmenta_lab.retrieval.grid import changed, split
 from carmenta_lab.retrieval.python import function
 from carmenta_lab.retrieval.retriever import KINDS, Declared, Need, PythonRetriever, Retriever, SqlRetriever
 
 __all__ = ["PythonRetriever", "function", "load", "names", "needs_tokens", "title"]
-
-T = TypeVar("T")
 
 MEMBERS = tuple(name for kind in (Declared, SqlRetriever) for name in vars(kind) if not name.startswith("_"))
 """What every retriever that is a statement has."""
@@ -47,7 +43,9 @@ def load(name: str) -> Retriever:
         strategy = _retriever(module.STRATEGY)
         return cast("Retriever", changed(name, strategy, given))
     except _Unfit as error:
-        raise UsageError(f"STRATEGY of {name} ({file}:{_line(Path(file))}) {error}.") from error.__cause__
+        raise UsageError(
+            f"STRATEGY of {name} ({file}:{assigned_at('STRATEGY', Path(file))}) {error}."
+        ) from error.__cause__
     except (Exception, SystemExit) as error:
         if isinstance(error, CarmentaError):  # ours, and says what is wrong
             raise
@@ -71,7 +69,7 @@ def _inside(name: str) -> ModuleType:
     if name not in names():
         raise UnknownName("strategy", name, names())
     file = str(Path(__file__).with_name(f"{name}.py"))
-    return _executed(f"the strategy {name} cannot be executed", file, lambda: import_module(f"{__name__}.{name}"))
+    return executed(f"the strategy {name}", file, lambda: import_module(f"{__name__}.{name}"))
 
 
 def _outside(path: Path) -> ModuleType:
@@ -88,30 +86,11 @@ def _outside(path: Path) -> ModuleType:
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look
     try:
-        _executed(f"the strategy {path.name} cannot be executed", str(path), lambda: loader.exec_module(module))
+        executed(f"the strategy {path.name}", str(path), lambda: loader.exec_module(module))
     except UsageError:
         del sys.modules[spec.name]
         raise
     return module
-
-
-def _executed(what: str, file: str, act: Callable[[], T]) -> T:
-    """What comes of code that is not ours; UsageError when it raises or exits."""
-    try:
-        return act()
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{what}: {failure(error, file)}.") from error
-
-
-def _line(file: Path) -> int:
-    """Where a file that was executed assigns its STRATEGY, last of all; 1 where it came in another way."""
-    lines = [1]
-    for node in ast.parse(file.read_bytes()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        targets += [node.target] if isinstance(node, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "STRATEGY" for target in targets):
-            lines.append(node.lineno)
-    return lines[-1]
 
 
 class _Unfit(Exception):

@@ -1,5 +1,6 @@
 """One named policy per file: its name is the file's, its docstring the hypothesis, `POLICY` the parameters."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -7,6 +8,7 @@ from runpy import run_path
 
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.errors import UnknownName, UsageError
+from carmenta_lab.retrieval.failure import assigned_at, executed
 
 
 def names() -> list[str]:
@@ -17,16 +19,27 @@ def names() -> list[str]:
 def load(name: str) -> Policy:
     """The policy of that name, or of a Python file outside the package given by its path.
 
-    UnknownName lists the known ones; UsageError when a file cannot be read or defines no `POLICY`.
+    UnknownName lists the known ones; UsageError, with file and line, when a file cannot be executed or its `POLICY` is
+    no policy.
     """
     if name.endswith(".py"):
-        policy = _outside(Path(name))
+        file, values = name, _outside(Path(name))
     elif name in names():
-        policy = getattr(import_module(f"{__name__}.{name}"), "POLICY", None)
+        module = import_module(f"{__name__}.{name}")
+        file, values = str(module.__file__), vars(module)
     else:
         raise UnknownName("policy", name, names())
+    if "POLICY" not in values:
+        raise UsageError(f"{file} defines no POLICY: assign a carmenta_lab.context.Policy to that name.")
+    policy = values["POLICY"]
     if not isinstance(policy, Policy):
-        raise UsageError(f"{name} defines no POLICY: assign a carmenta_lab.context.Policy to that name.")
+        what = (
+            f"the class {policy.__name__}" if isinstance(policy, type) else f"no policy but a {type(policy).__name__}"
+        )
+        raise UsageError(
+            f"POLICY of {name} ({file}:{assigned_at('POLICY', Path(file))}) is {what}: assign a "
+            "carmenta_lab.context.Policy to it, such as Policy(k=20)."
+        )
     return policy
 
 
@@ -35,12 +48,9 @@ def title(name: str) -> str:
     return Path(name).stem if name.endswith(".py") else name
 
 
-def _outside(path: Path) -> object:
+def _outside(path: Path) -> Mapping[str, object]:
     if not path.is_file():
         raise UsageError(
             f"there is no policy file {path}; give a name ({', '.join(names())}) or the path of a .py file."
         )
-    try:
-        return run_path(str(path)).get("POLICY")
-    except Exception as error:
-        raise UsageError(f"the policy file {path} cannot be executed: {type(error).__name__}: {error}.") from error
+    return executed(f"the policy {path.name}", str(path), lambda: run_path(str(path)))

@@ -26,6 +26,7 @@ RULES = Rules(
         ("november", "nov"),
         ("december", "dec"),
     ),
+    common_months=frozenset(("march", "may")),
     question_words=frozenset(
         ("would", "could", "might", "may", "must", "shall", "many", "much", "kind", "sort", "type", "ever")
     ),

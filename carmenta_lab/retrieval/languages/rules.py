@@ -10,6 +10,7 @@ class Rules:
     """How one language asks when, names months, and addresses the assistant."""
 
     months: tuple[tuple[str, ...], ...] = ((),) * 12  # the names of each month, in small letters
+    common_months: frozenset[str] = frozenset()  # of these names, those that are common words unless capitalised
     question_words: frozenset[str] = frozenset()  # beyond the stop words of full-text search: "would", "many"
     when: str = NEVER  # a question for a time
     time: str = NEVER  # an expression of time in a message

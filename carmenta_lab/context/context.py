@@ -1,16 +1,33 @@
-"""What does the model see, why, and what was left out? The result of an assembly, as a value."""
+"""What does the model see, why, and what was left out? The result of an assembly, as a value.
 
+It is shown as text and as HTML, and handed to a chat API as messages whose roles alternate, in the shapes that two APIs
+document. Tool calls stand in the text: as calls of their own they would ask every request to declare the tools again.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-from carmenta_lab.context import chat
-from carmenta_lab.context.html import Left, Shown, page
-from carmenta_lab.display import clean
+from carmenta_lab.display import clean, render
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Kind: TypeAlias = Literal["profile", "message", "memory", "passage", "query"]
+
+COLOURS: dict[Kind, str] = {
+    "profile": "#8e6bbf",
+    "message": "#3f83c4",
+    "memory": "#2f9468",
+    "passage": "#b9822a",
+    "query": "#c4504a",
+}
+"""Middle tones: at least 3:1 against white and against #111."""
+
+FAINT = "rgba(128,128,128,.22)"
+STRIPES = "repeating-linear-gradient(135deg,transparent 0 3px,rgba(255,255,255,.45) 3px 5px)"
+"""Over the colour of what stands compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +83,11 @@ class Context:
         Neighbouring blocks of one role become one message. What was retrieved stands at the beginning of the last
         user message, before the query, or after an unanswered message of the user.
         """
-        return chat.openai(self._spoken())
+        return _openai(self._spoken())
 
     def as_anthropic(self) -> dict[str, Any]:
         """The same for Anthropic's messages API: `system` where there is one, and `messages`, the user's first."""
-        return chat.anthropic(self._spoken())
+        return _anthropic(self._spoken())
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dictionaries: tokens, blocks, dropped."""
@@ -101,8 +118,8 @@ class Context:
     def _title(self) -> str:
         return f"{self.tokens} of {self.budget_tokens} tokens, policy {self.policy}"
 
-    def _spoken(self) -> list[tuple[str, str]]:
-        return [(block.role, block.text) for block in self.blocks]
+    def _spoken(self) -> list["_Spoken"]:
+        return [_Spoken(block.role, block.text) for block in self.blocks]
 
     def __repr__(self) -> str:
         return f"<Context: {self._title()}, {len(self.blocks)} blocks, {len(self.dropped)} left out>"
@@ -119,12 +136,45 @@ class Context:
         return "\n".join(parts)
 
     def _repr_html_(self) -> str:
-        whole = max(self.budget_tokens, 1)
-        rows = [
-            Shown(
-                b.kind, b.role, b.tokens, b.tokens_before, ", ".join(b.sources), b.why, b.text, 100 * b.tokens / whole
-            )
-            for b in self.blocks
-        ]
-        left = [Left(d.kind, d.tokens, d.source, d.reason) for d in self.dropped]
-        return page(self._title(), rows, left, self.notes)
+        """The title, a bar of the budget, a row a block, and what was left out."""
+        sums: dict[str, int] = {}
+        for block in self.blocks:
+            sums[block.kind] = sums.get(block.kind, 0) + block.tokens
+        return render(
+            "context.html",
+            title=self._title(),
+            blocks=self.blocks,
+            dropped=self.dropped,
+            notes=self.notes,
+            budget=max(self.budget_tokens, 1),
+            sums=sums,
+            colours=COLOURS,
+            faint=FAINT,
+            stripes=STRIPES,
+        )
+
+
+class _Spoken(NamedTuple):
+    """Who speaks, and what."""
+
+    role: str
+    text: str
+
+
+BREAK = "\n\n"
+"""What stands between two blocks of one message."""
+
+
+def _openai(spoken: Sequence[_Spoken]) -> list[dict[str, str]]:
+    """Messages with `role` and `content`, for chat completions; neighbouring texts of one role become one message."""
+    return [
+        {"role": role, "content": BREAK.join(one.text for one in texts)}
+        for role, texts in groupby(spoken, key=lambda one: one.role)
+    ]
+
+
+def _anthropic(spoken: Sequence[_Spoken]) -> dict[str, Any]:
+    """`system` (absent where nothing is said there) and `messages`, user and assistant in turn, the user first."""
+    system = BREAK.join(one.text for one in spoken if one.role == "system")
+    messages = _openai([one for one in spoken if one.role != "system"])
+    return ({"system": system} if system else {}) | {"messages": messages}
