@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
@@ -134,9 +134,9 @@ def searching(database: Database, rows: int, repeats: int, seed: int) -> list[Re
             with one.bare(table, retriever) as limit, one.ours(retriever) as ours:
                 found.append(_result(name, alternate(limit, ours, repeats, warm_up=3), size, repeats))
                 if retriever is GRAPH:
-                    for kind in ("connection", "session"):
-                        way = getattr(database, f"user_{kind}")
-                        pair = alternate(limit, lambda one=one, way=way: one.opened(GRAPH, way), repeats, warm_up=3)  # type: ignore[misc]
+                    for kind, way in (("connection", database.user_connection), ("session", database.user_session)):
+                        opens = partial(way, late=True)
+                        pair = alternate(limit, partial(one.opened, GRAPH, opens), repeats, warm_up=3)
                         found.append(_result(f"search_{kind}", pair, size, repeats))
     return found
 
