@@ -22,6 +22,7 @@ FLOORS = (
     {"experiment"},
     {"bench"},
     {"figures"},
+    {"face"},
     {"explorer", "runner", "extension"},
     {"cli"},
     {"__init__"},

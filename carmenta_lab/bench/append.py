@@ -19,7 +19,7 @@ import psycopg
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from carmenta_lab.app import acting, write_message
+from carmenta_lab.app import write_message
 from carmenta_lab.bench.exponents import exponent
 from carmenta_lab.bench.filling import DIM, user_id
 from carmenta_lab.bench.generate import START, near, said
@@ -29,6 +29,7 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.indexing.ready import Passage, cut
 from carmenta_lab.indexing.sources import Source
 from carmenta_lab.indexing.writing import UNNOTED
+from carmenta_lab.names import User
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way
 from carmenta_lab.postgres.late import LateConnection, late_connection
@@ -158,7 +159,7 @@ def _spoken(number: int, messages: int, seed: int) -> Iterator[Spoken]:
 
 
 def _ours(database: Database, user: UUID, conversation: UUID, whole: bool) -> Callable[[Spoken], object]:
-    me = acting(database, user)
+    me = User(database, user)
 
     def write(spoken: Spoken) -> None:
         source = spoken[0].source

@@ -48,38 +48,20 @@ def explain(
 
     Example: `carmenta-lab explain "where did we park the bikes" --user nora --strategies fulltext_or,hybrid_rrf`
     """
-    from carmenta_lab import strategies as registry
-    from carmenta_lab.experiment.explaining import explain as explained
-    from carmenta_lab.experiment.explaining import judgements, loaded_query
-    from carmenta_lab.names import find_user
+    from carmenta_lab import face
     from carmenta_lab.postgres.lab import open_lab
-    from carmenta_lab.records import Query
-    from carmenta_lab.retrieval.best import best_strategy
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if strategies and not names:
         raise UsageError("no strategy to explain: name one or two with --strategies.")
-    retrievers = {registry.title(name): registry.load(name) for name in names}
     with open_lab() as lab:
-        with lab.owner_session() as session:
-            asked = loaded_query(session, query, dataset)
-            judged = judgements(session, asked) if asked is not None else None
-        if asked is None and user is None:
-            raise UsageError(f"no loaded question has the id {query!r}: for a question in words, name its --user.")
-        mine = find_user(lab, user, dataset) if user is not None else None
-        if asked is None or (mine is not None and asked.user_id != mine):
-            assert mine is not None
-            asked, judged = Query("q", mine, query), None
-        with lab.user_session(asked.user_id) as session:
-            if not names:
-                best = best_strategy(session, asked.user_id)
-                retrievers = {name: registry.load(name) for name in ("vector_exact", best)}
-            found = explained(session, asked, retrievers, k, judged)
+        found = face.explain(lab, query, user, strategies=names or None, k=k, dataset=dataset)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
         return
     console = Console()
-    about = " · ".join(filter(None, (asked.query_id if judged is not None else "", asked.category)))
+    asked = found.query
+    about = " · ".join(filter(None, (asked.query_id if found.judged else "", asked.category)))
     console.print(Text(asked.text, style="bold"), Text(f"({about})") if about else "")
     if asked.answers:
         console.print(Text("answer: " + "; ".join(asked.answers)))

@@ -1,7 +1,9 @@
 """What would the model see for this query? Reads, searches and packs."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -38,7 +40,8 @@ def assemble(
     query: Query,
     *,
     conversation_id: UUID | None = None,
-    policy: Policy | str | None = None,
+    policy: policies.Given | None = None,
+    strategy: strategies.Given | None = None,
     budget_tokens: int | None = None,
     counter: Counter | None = None,
     vector: Vector | None = None,
@@ -47,22 +50,26 @@ def assemble(
     """The context of a query, within the budget (the policy's, unless one is given), the query included.
 
     To be called within `as_user(session, query.user_id)`. `policy` is a name, the path of a file, or a value; without
-    it, it is the best one that the user's data allow (`best_policy`). Without `conversation_id` it is the user's latest
+    it, it is the best one that the user's data allow (`best_policy`). `strategy` is searched with instead of the
+    policy's, and is a name, a path or a value as well. Without `conversation_id` it is the user's latest
     conversation. Nothing later than `query.asked_at` is seen; profiles have no history and are always seen. `vector` is
     the query's under the strategy's model, if it is at hand. Memories that it holds are marked as used, from which
     their tiers follow, where the transaction may write: not for a question of the past, which is an experiment, nor
     without `mark`. Where CARMENTA_LLM_URL is set, that language model shortens older messages, and `notes` say when it
     failed.
-    UsageError for an empty query, an unknown conversation, policy or strategy, and a budget too small for the query.
+    UsageError for an empty query, an unknown conversation, policy or strategy, a strategy for a policy that searches
+    for nothing, and a budget too small for the query.
     """
     policy = best_policy(session, query.user_id) if policy is None else policy
-    name = policies.title(policy) if isinstance(policy, str) else OWN
-    policy = policies.load(policy) if isinstance(policy, str) else policy
+    name = policies.title(os.fspath(policy)) if isinstance(policy, str | Path) else OWN
+    policy = policies.load(policy)
+    if strategy is not None and policy.strategy is None:
+        raise UsageError(f"the policy {name} searches for nothing: leave the strategy out, or give another policy.")
     budget = policy.budget_tokens if budget_tokens is None else budget_tokens
     sizes = Sizes(counter or BundledCounter())
 
-    def searched(strategy: str, k: int) -> Ranking:
-        return search(session, strategies.load(strategy), query, k, vector)
+    def searched(own: str, k: int) -> Ranking:
+        return search(session, strategies.load(strategy or own), query, k, vector)
 
     material, may_write = gather(session, query, policy, budget, sizes.counter.name, conversation_id, searched)
     new = uncounted(material)

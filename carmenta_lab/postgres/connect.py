@@ -182,9 +182,9 @@ class Database:
         """
         if not isinstance(user_id, UUID):
             raise UsageError(f"a session is opened for the id of a user, a UUID, not for {user_id!r}: user() finds it.")
-        with self.app.connect().execution_options(**{ACTING_FOR: user_id, LATE: late}) as connection:
-            with connection.begin():
-                yield connection
+        options = {ACTING_FOR: user_id, LATE: late}
+        with self.app.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def user_session(self, user_id: UUID, *, late: bool = False) -> Iterator[Session]:
