@@ -94,7 +94,7 @@ def search(
     >>> [hit.rank for hit in ranking.hits]
     [1, 2, 3]
     >>> [ranking.texts[hit.passage_id].source for hit in ranking.hits]
-    []
+    ['nora-d24', 'nora-c06-m06', 'nora-c01-m28']
     """
     _whole("k", k)
     retriever = None if strategy is None else strategies.load(strategy)
@@ -202,6 +202,8 @@ def policy(name: str | Path, /, **parameters: Any) -> Policy:
     """A context policy as a value, to be given wherever a policy is asked for; as `strategy`.
 
     `name` is one of `carmenta-lab policies`, or the path of a file of your own; `parameters` are those of `Policy`.
+    UnknownName, which lists the known ones, for a name or a parameter that there is not; UsageError for a value of the
+    wrong kind.
 
     >>> cl.policy("retrieved_first", budget_tokens=2_000, k=30).k
     30
@@ -321,7 +323,7 @@ def index_lacking(lab: Database, person: Person, *, models: Sequence[str] = (DEF
     """Make searchable what of a user's rows is not yet, whatever client wrote it; returns how much came or went.
 
     Looks through all of the user's rows. A worker (`carmenta-lab worker`) follows the notes of what was written, which
-    costs no such look. `models` are those whose vectors are written.
+    costs no such look. `models` are those whose vectors are written. UnknownName for a user that there is not.
 
     >>> cl.index_lacking(lab, "nora")
     Indexed(sources=0, passages=0)

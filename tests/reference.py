@@ -40,6 +40,8 @@ def api() -> str:
         "`import carmenta_lab as cl`: the names below and no others. Written from the docstrings by "
         "`python tests/reference.py`; a test runs every example on the sample, `lab` being `cl.open_lab()` with "
         '`cl.load(lab, "sample", tokens=True)` and `nora` being `cl.user(lab, "nora")`.',
+        "`Strategy` is a name, the path of a file, a retriever, or a function `(session, query, k) -> [(source id, "
+        "score)]`.",
         "Errors are of one family, `carmenta_lab.errors.CarmentaError`, and one sentence each: `UsageError` (also a "
         "`ValueError`) is the caller's to mend, and `UnknownName`, one of them, lists what is known.",
     ]
@@ -73,13 +75,13 @@ def _members(kind: type) -> Iterator[str]:
     if dataclasses.is_dataclass(kind):
         said = _comments(kind)
         rows = [
-            f"| `{field.name}` | `{_type(field.type)}` | {said.get(field.name, '')} |"
+            f"| `{field.name}` | `{_cell(_type(field.type))}` | {said.get(field.name, '')} |"
             for field in dataclasses.fields(kind)
             if not field.name.startswith("_")
         ]
         yield "\n".join(["| field | type | |", "|---|---|---|", *rows])
     methods = [
-        f"| `{name}{'' if isinstance(one, property) else _signature(one)}` | {_first(inspect.getdoc(one) or '')} |"
+        f"| `{name}{_cell(_signature(one)) if inspect.isfunction(one) else ''}` | {_first(inspect.getdoc(one) or '')} |"
         for name, one in vars(kind).items()
         if not name.startswith("_") and (inspect.isfunction(one) or isinstance(one, property))
     ]
@@ -92,7 +94,7 @@ def _comments(kind: type) -> dict[str, str]:
     source = inspect.getsource(kind)
     found = re.findall(r"^    (\w+): [^#\n]*(?:\([^()#]*\n\s*[^()#]*\))?[^#\n]*#\s*(.*)$", source, re.MULTILINE)
     found += re.findall(r"^    (\w+): \(\n[^#)]*\n    \)\s*#\s*(.*)$", source, re.MULTILINE)
-    return {name: said.replace("|", "\\|") for name, said in found}
+    return {name: _cell(said) for name, said in found}
 
 
 def _signatures(name: str, function: Any) -> list[str]:
@@ -132,11 +134,18 @@ def _signature(function: Any) -> str:
     return _type(text)
 
 
+STRATEGY = re.compile(
+    r"str \| Path \| SqlRetriever \| PythonRetriever \| "
+    r"Callable\[\[Session, Query, int\], Iterable\[tuple\[UUID \| str, float\]\]\]"
+)
+"""A strategy, however it is given."""
+
+
 def _type(text: Any) -> str:
     """A type without the modules that its parts come from."""
     shown = text if isinstance(text, str) else inspect.formatannotation(text)
-    shown = re.sub(r"\b(?:[a-z_][\w]*\.)+(?=[A-Za-z_])", "", shown)
-    return shown.replace("'", '"').replace("|", "\\|") if not isinstance(text, str) else shown.replace("'", '"')
+    shown = re.sub(r"\b(?:[a-z_][\w]*\.)+(?=[A-Za-z_])", "", shown).replace("'", '"')
+    return STRATEGY.sub("Strategy", shown)
 
 
 def _markdown(doc: str) -> str:
@@ -154,13 +163,19 @@ def _markdown(doc: str) -> str:
             lines += [f"**{line[:-1]}**", ""]
         elif found := re.match(r"    (\w+): (.*)", line):
             lines.append(f"- `{found[1]}`: {found[2]}")
+        elif not code and line.startswith("        "):
+            lines.append(f"  {line.strip()}")
         else:
             lines.append(line)
     return "\n".join([*lines, "```"] if code else lines)
 
 
 def _first(doc: str) -> str:
-    return " ".join(doc.partition("\n\n")[0].split()).replace("|", "\\|")
+    return _cell(" ".join(doc.partition("\n\n")[0].split()))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def commands() -> str:

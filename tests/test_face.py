@@ -47,7 +47,9 @@ def test_a_user_is_found_or_refused_in_a_sentence(sample: Database, nora: cl.Use
     with pytest.raises(UsageError, match=r"a user is given by name, by uuid or as a User, not as 7\."):
         cl.user(sample, 7)  # type: ignore[arg-type]
     other = Database("other", sample.owner, sample.app)
-    with pytest.raises(UsageError, match=r"<User 'nora' of 'sample'> is a user of <Database .*, not of <Database 'other'"):
+    with pytest.raises(
+        UsageError, match=r"<User 'nora' of 'sample'> is a user of <Database .*, not of <Database 'other'"
+    ):
         cl.search(other, nora, ASKED)
 
 
@@ -72,7 +74,7 @@ def test_a_search_takes_names_values_paths_and_functions(sample: Database, nora:
 
 def test_the_best_strategy_and_policy_that_the_data_allow_are_the_defaults(sample: Database, nora: cl.User) -> None:
     assert cl.search(sample, nora, ASKED, k=5) == cl.search(sample, nora, ASKED, k=5, strategy="evidence")
-    assert cl.assemble(sample, nora, ASKED, budget_tokens=500).policy == "retrieved_first"
+    assert cl.assemble(sample, nora, ASKED, budget_tokens=500, mark=False).policy == "retrieved_first"
     with nora.session() as session:
         assert cl.search(session, ASKED, k=5).hits == cl.search(sample, nora, ASKED, k=5).hits
 
@@ -92,24 +94,29 @@ def test_a_question_of_the_past_sees_nothing_later(sample: Database, nora: cl.Us
 
 def test_a_context_takes_the_same(sample: Database, nora: cl.User, tmp_path: Path) -> None:
     with nora.session() as session:
-        below = assemble_below(session, Query("q", nora.id, ASKED), policy="retrieved_first", budget_tokens=800)
+        query = Query(ASKED, nora.id, ASKED)
+        below = assemble_below(session, query, policy="retrieved_first", budget_tokens=800, mark=False)
     file = tmp_path / "retrieved_first.py"
     file.write_text("from carmenta_lab.context.policies import load\nPOLICY = load('retrieved_first')\n")
     for policy in ("retrieved_first", file):
-        assert cl.assemble(sample, "nora", ASKED, policy=policy, budget_tokens=800) == below
+        assert cl.assemble(sample, "nora", ASKED, policy=policy, budget_tokens=800, mark=False) == below
     value = cl.policy("retrieved_first", budget_tokens=800)
-    assert cl.assemble(sample, nora, ASKED, policy=value).blocks == below.blocks
+    assert cl.assemble(sample, nora, ASKED, policy=value, mark=False).blocks == below.blocks
     with nora.session() as session:
-        assert cl.assemble(session, ASKED, policy="retrieved_first", budget_tokens=800) == below
-    by_words = cl.assemble(sample, nora, ASKED, policy="retrieved_first", budget_tokens=800, strategy="fulltext_or")
+        assert cl.assemble(session, ASKED, policy="retrieved_first", budget_tokens=800, mark=False) == below
+    by_words = cl.assemble(
+        sample, nora, ASKED, policy="retrieved_first", budget_tokens=800, strategy="fulltext_or", mark=False
+    )
     assert by_words.blocks != below.blocks
     with pytest.raises(UsageError, match="the policy recent_only searches for nothing: leave the strategy out"):
         cl.assemble(sample, nora, ASKED, policy="recent_only", strategy="bm25")
 
 
 def test_a_context_is_asked_in_a_conversation_by_its_name(sample: Database, nora: cl.User) -> None:
-    here = cl.assemble(sample, nora, ASKED, policy="recent_only", conversation="nora-c01", budget_tokens=800)
-    there = cl.assemble(sample, nora, ASKED, policy="recent_only", budget_tokens=800)
+    here = cl.assemble(
+        sample, nora, ASKED, policy="recent_only", conversation="nora-c01", budget_tokens=800, mark=False
+    )
+    there = cl.assemble(sample, nora, ASKED, policy="recent_only", budget_tokens=800, mark=False)
     assert {source.rpartition("-")[0] for block in here.blocks for source in block.sources if "-m" in source} == {
         "nora-c01"
     }
@@ -122,7 +129,7 @@ def test_a_strategy_and_a_policy_are_values_with_other_parameters() -> None:
     assert cl.strategy("hybrid_bm25", depth=80) == cl.strategy("hybrid_bm25(depth=80)")
     assert cl.strategy("vector_hnsw(ef_search=7)") == cl.strategy("vector_hnsw", ef_search=7)
     assert cl.policy("mission_order", compression="stored", k=9).k == 9
-    with pytest.raises(UnknownName, match="unknown parameter of hybrid_bm25 'dept'. Did you mean 'depth'"):
+    with pytest.raises(UnknownName, match=r"unknown parameter of hybrid_bm25 'dept'\. Did you mean 'depth'"):
         cl.strategy("hybrid_bm25", dept=80)
     for wrong in ("80", True, 8.5):
         with pytest.raises(UsageError, match="depth of hybrid_bm25 must be of the type int, not"):
@@ -175,8 +182,11 @@ def test_a_session_that_is_over_or_of_nobody_says_so(sample: Database, nora: cl.
         cl.search(session, ASKED)
     with sample.app_session() as session, pytest.raises(UsageError, match="the session acts for nobody"):
         cl.search(session, ASKED)
-    with pytest.raises(UsageError, match="a session is opened for the id of a user, a UUID, not for 'nora'"), (
-        sample.user_session("nora")  # type: ignore[arg-type]
+    with (
+        pytest.raises(UsageError, match="a session is opened for the id of a user, a UUID, not for 'nora'"),
+        (
+            sample.user_session("nora")  # type: ignore[arg-type]
+        ),
     ):
         pass
 

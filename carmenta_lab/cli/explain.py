@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from carmenta_lab.cli.completing import dataset_names, strategy_lists
+from carmenta_lab.display import MARKED
 from carmenta_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 200
 EVIDENCE = "bold green"
-MARK = "●"
-"""Before evidence: colour alone is lost in a file, and on some eyes."""
 
 
 def explain(
@@ -76,7 +75,7 @@ def _hits(found: "Explanation") -> Table:
     """A row a rank, a column a strategy."""
     relevant = {e.source_id for e in found.evidence}
     columns = [Column(f"{name} ({found.notes[name]})", ratio=1, overflow="fold") for name in found.tops]
-    title = f"evidence in green, marked {MARK}" if relevant else None
+    title = f"evidence in green, marked {MARKED}" if relevant else None
     table = Table("rank", *columns, show_lines=True, expand=True, title=title)
     for place in range(max((len(tops) for tops in found.tops.values()), default=0)):
         row = [
@@ -88,7 +87,7 @@ def _hits(found: "Explanation") -> Table:
 
 
 def _cell(shown: "Shown", relevant: bool) -> Text:
-    head = f"{MARK + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
+    head = f"{MARKED + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
     text = Text(head + "\n", style=EVIDENCE if relevant else "bold")
     text.append(_cut(shown.text) + "\n", style="default not bold")
     text.append(_parts(shown.hit), style="dim not bold")

@@ -39,9 +39,22 @@ def evidence_by_history(
 ) -> pd.DataFrame:
     """Evidence in context after so many messages of each user: policy, messages, mean, low, high, questions.
 
-    At each length, questions whose judged messages were all said by then are asked at that moment: `questions_each`
-    of them, drawn by the seed. Lengths at which none can be asked are left out; a length that no user has reached
-    is that of the longest history.
+    At each length, questions whose judged messages were all said by then are asked at that moment. Lengths at which
+    none can be asked are left out; a length that no user has reached is that of the longest history.
+
+    Parameters:
+        dataset: the name of a loaded one that has judged questions.
+        policies: names, paths or values, one or several.
+        budget_tokens: the question included.
+        lengths: messages of a user.
+        questions_each: so many at each length at most, drawn by the seed.
+        seed: of the draw and of the intervals.
+
+    Raises:
+        UnknownName: for a policy or dataset that there is not.
+
+    >>> cl.evidence_by_history(lab, "sample_de", "recent_only", 500, [40, 80], 3).messages.tolist()
+    [40, 80]
     """
     titles = policies_of(policies)
     sizes = Sizes(BundledCounter())

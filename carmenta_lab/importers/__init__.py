@@ -21,10 +21,24 @@ FORMATS: Mapping[str, tuple[str, str, Callable[[Path, Writer, Options], None]]] 
 
 
 def import_dataset(form: str, source: str | Path, folder: str | Path, options: Options | None = None) -> Writer:
-    """Make a dataset folder of a source; what was written, counted and repaired.
+    """Make a dataset folder of a labelled set that others published; what was written, counted and repaired.
 
-    The folder appears when all is written, never half. UnknownName lists the formats; UsageError when there is no
-    such source or the folder has something in it; DatasetError when the source is not of that format.
+    The folder appears when all is written, never half.
+
+    Parameters:
+        form: one of `FORMATS`: beir, locomo, longmemeval.
+        source: the file, of beir the folder.
+        folder: the one to make; it must not exist, or be empty.
+        options: what can be chosen; each format looks at its own.
+
+    Raises:
+        UnknownName: for a format that there is not; it lists those that there are.
+        UsageError: when there is no such source, or the folder has something in it.
+        DatasetError: when the source is not of that format.
+
+    >>> made = cl.import_dataset("beir", beir, folder / "mine")  # `beir`: corpus.jsonl, queries.jsonl, qrels/test.tsv
+    >>> made.counts["documents"], made.counts["judgements"]
+    (2, 1)
     """
     if form not in FORMATS:
         raise UnknownName("format", form, FORMATS)

@@ -12,7 +12,11 @@ SHOWN_REJECTS = 5
 
 @dataclass
 class LoadReport:
-    """What a load did; printed, its lines; in a notebook, a table."""
+    """What a load did; printed, its lines; in a notebook, a table.
+
+    >>> print(cl.load(lab, "sample_de"))
+    sample_de: unchanged
+    """
 
     dataset: str
     folder: Path
