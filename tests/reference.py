@@ -145,6 +145,7 @@ def _type(text: Any) -> str:
     """A type without the modules that its parts come from."""
     shown = text if isinstance(text, str) else inspect.formatannotation(text)
     shown = re.sub(r"\b(?:[a-z_][\w]*\.)+(?=[A-Za-z_])", "", shown).replace("'", '"')
+    shown = re.sub(r"Optional\[((?:[^\[\]]|\[[^\[\]]*\])*)\]", r"\1 | None", shown)  # as Python 3.14 writes it
     return STRATEGY.sub("Strategy", shown)
 
 
