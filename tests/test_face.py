@@ -231,6 +231,9 @@ def test_a_question_is_explained_by_its_id_or_in_words(sample: Database, nora: c
     found = cl.explain(sample, "nora-q15", strategies=["vector_exact", "bm25"], k=2)
     assert found.judged
     assert list(found.tops) == ["vector_exact", "bm25"]
+    assert "evidence, and its ranks among the first 200" in str(found)
+    assert all(shown.source in found._repr_html_() for tops in found.tops.values() for shown in tops)
+    assert found.evidence[0].source in str(found)
     words = cl.explain(sample, ASKED, nora)
     assert (words.judged, list(words.tops)) == (False, ["vector_exact", "evidence"])
     assert words.query.text == ASKED
