@@ -42,7 +42,7 @@ def _in_order(marks: re.Match[str]) -> str:
 
 @cache
 def _endless() -> re.Pattern[str]:
-    """As much of a word as is read, where it goes on; marks do not count, and every Han character is a word."""
+    """The part of an overlong word that is read; marks do not count, and every Han character is a word."""
     marks = "".join(chr(code) for code in range(0x300, 0x10000) if category(chr(code)) == "Mn")
     hangul = f"(?:[{_HANGUL}][{marks}]*+){{{LONGEST_HANGUL}}}(?=[{_HANGUL}])"
     return re.compile(rf"{hangul}|(?:[^\W_{_HAN}][{marks}]*+){{{LONGEST_WORD}}}(?=[^\W_{_HAN}])")

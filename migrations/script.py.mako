@@ -2,21 +2,13 @@
 
 from alembic import op
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
-branch_labels = None
-depends_on = None
-
-UP = ()
-
-DOWN = ()
+revision = "${up_revision}"
+down_revision = "${down_revision}"
 
 
 def upgrade() -> None:
-    for statement in UP:
-        op.execute(statement)
+    op.execute("")
 
 
 def downgrade() -> None:
-    for statement in DOWN:
-        op.execute(statement)
+    op.execute("")

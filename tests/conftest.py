@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from skips import pytest_make_collect_report, pytest_runtest_makereport
 
 from carmenta_lab import embedded
 from carmenta_lab.ingest import load
@@ -19,6 +20,8 @@ from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.lab import Way, embedded_way, prepare, way_by_url
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.settings import Settings
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks
 
 URL = os.environ.get("CARMENTA_TEST_DATABASE_URL")
 """Runs the suite on another server; its login must be allowed to create databases and roles."""
@@ -88,6 +91,12 @@ class Cluster:
         set_up(found.admin, found.passwords)  # what is granted on a database is not copied with it
         return found
 
+    def copy(self, name: Literal["empty", "sample"]) -> Iterator[Way]:
+        """A clone of one of the two templates, dropped afterwards."""
+        way = self.clone(self.template(name, None if name == "empty" else name))
+        yield way
+        self.drop(way)
+
     def drop(self, way: Way) -> None:
         """Remove a database."""
         with self._elsewhere(way) as connection:
@@ -103,6 +112,11 @@ class Cluster:
 ROLES = ("admin", "owner", "app")
 
 
+def url_of(way: Way) -> str:
+    """The way of its administrator as one line, as it stands in CARMENTA_DATABASE_URL."""
+    return way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The server of this run."""
@@ -112,51 +126,78 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 @pytest.fixture
 def way(cluster: Cluster) -> Iterator[Way]:
     """The way to an empty, migrated database of the test's own."""
-    found = cluster.clone(cluster.template("empty", None))
-    yield found
-    cluster.drop(found)
+    yield from cluster.copy("empty")
 
 
 @pytest.fixture
-def database(way: Way) -> Iterator[Database]:
+def fresh(way: Way) -> Iterator[Database]:
     """An empty, migrated database of the test's own."""
-    found = prepare(way)
-    yield found
-    found.dispose()
+    with prepare(way) as found:
+        yield found
+
+
+@pytest.fixture
+def database(fresh: Database) -> Database:
+    """The same; a file may put another in its place under this name."""
+    return fresh
+
+
+@pytest.fixture(scope="module")
+def shared_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to an empty, migrated database that all tests of a file share."""
+    yield from cluster.copy("empty")
+
+
+@pytest.fixture(scope="module")
+def shared(shared_way: Way) -> Iterator[Database]:
+    """An empty, migrated database that all tests of a file share."""
+    with prepare(shared_way) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def sample_way(cluster: Cluster) -> Iterator[Way]:
     """The way to a copy of the loaded sample that all tests of this process share."""
-    found = cluster.clone(cluster.template("sample", "sample"))
-    yield found
-    cluster.drop(found)
+    yield from cluster.copy("sample")
 
 
 @pytest.fixture(scope="session")
 def sample(sample_way: Way) -> Iterator[Database]:
-    """A database with the sample loaded; shared, so tests leave it as it is."""
-    found = prepare(sample_way)
-    yield found
-    found.dispose()
+    """A database with the sample loaded; shared by all tests of this process, which leave it as it is."""
+    with prepare(sample_way) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_sample_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to a copy of the loaded sample that the tests of a file share and may change."""
+    yield from cluster.copy("sample")
+
+
+@pytest.fixture(scope="module")
+def shared_sample(shared_sample_way: Way) -> Iterator[Database]:
+    """A copy of the loaded sample that the tests of a file share and may change."""
+    with prepare(shared_sample_way) as found:
+        yield found
 
 
 @pytest.fixture
-def own_sample(cluster: Cluster) -> Iterator[Database]:
+def own_sample_way(cluster: Cluster) -> Iterator[Way]:
+    """The way to a copy of the loaded sample that a test may change."""
+    yield from cluster.copy("sample")
+
+
+@pytest.fixture
+def own_sample(own_sample_way: Way) -> Iterator[Database]:
     """A copy of the loaded sample that a test may change."""
-    copied = cluster.clone(cluster.template("sample", "sample"))
-    found = prepare(copied)
-    yield found
-    found.dispose()
-    cluster.drop(copied)
+    with prepare(own_sample_way) as found:
+        yield found
 
 
 @pytest.fixture
-def own_environment(cluster: Cluster) -> Iterator[dict[str, str]]:
+def own_environment(cluster: Cluster, own_sample_way: Way) -> dict[str, str]:
     """The environment of a process whose database is a copy of the loaded sample."""
-    copied = cluster.clone(cluster.template("sample", "sample"))
-    yield cluster.environment(copied)
-    cluster.drop(copied)
+    return cluster.environment(own_sample_way)
 
 
 @pytest.fixture(scope="session")
@@ -169,6 +210,19 @@ def sample_environment(cluster: Cluster, sample_way: Way) -> dict[str, str]:
 def empty_environment(cluster: Cluster, way: Way) -> dict[str, str]:
     """The environment of a process whose database is empty."""
     return cluster.environment(way)
+
+
+ONE_DATABASE = ("test_main_road.py", "test_cutting.py")
+"""Files of which all tests share one small database, and are fast on it."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `fast` what asks for no database, or only for a small one, and is not marked `slow`."""
+    for item in items:
+        asks = "cluster" in getattr(item, "fixturenames", ()) and item.path.name not in ONE_DATABASE
+        if not asks and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factory import message, query, write
 from sqlalchemy import text
 
 from carmenta_lab import cli
@@ -61,18 +62,14 @@ def fresh(
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A small dataset with one bad line."""
-    path = tmp_path / "keys"
-    path.mkdir()
     lines = [
-        {"message_id": f"m{i}", "conversation_id": "c1", "user_id": "ann", "role": "user", "author": "Ann"}
-        | {"created_at": f"2025-01-0{i}T10:00:00Z", "text": text}
-        for i, text in enumerate(("The spare key is under the blue pot.", "I moved the key to the shed."), start=1)
+        message("m1", "The spare key is under the blue pot.", user="ann", author="Ann"),
+        message("m2", "I moved the key to the shed.", user="ann", author="Ann"),
     ]
-    text = "\n".join(json.dumps(line) for line in lines) + "\nnot json\n"
-    (path / "messages.jsonl").write_text(text)
-    (path / "queries.jsonl").write_text('{"query_id": "q1", "user_id": "ann", "text": "Where is the key?"}\n')
-    (path / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\nq1\tm2\t2\n")
-    return path
+    messages = "".join(json.dumps(line) + "\n" for line in lines) + "not json\n"
+    return write(
+        tmp_path / "keys", messages=messages, queries=[query("q1", "Where is the key?", "ann")], qrels="q1\tm2\t2\n"
+    )
 
 
 def test_help_of_every_command_has_an_example(command: Command) -> None:
@@ -119,7 +116,7 @@ def test_help_of_every_command_has_an_example(command: Command) -> None:
         (("explain", "where is it"), "no loaded question has the id"),
         (("explain", "x", "--user", "nora", "--strategies", ","), "no strategy to explain"),
         (("explain", "x", "--user", "nora", "--k", "0"), "k must be 1 to 1000"),
-        (("import", "csv", "a", "b"), "Invalid value for"),
+        (("import", "csv", "a", "b"), "unknown format 'csv'"),
         (("import", "locomo", "none.json", "made"), "there is no none.json"),
         (("context", "--user", "nora", "--query", "x", "--conversation", "c99"), "unknown conversation"),
         (("run", "05_nothing"), "unknown notebook"),
@@ -385,11 +382,8 @@ def test_vectors_that_only_a_folder_gives_are_asked_about_before_they_go(
     fresh: Command, empty_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """And the folder's next load brings them again, though nothing in it has changed."""
-    folder = tmp_path / "given"
-    (folder / "embeddings").mkdir(parents=True)
-    line = {"message_id": "m1", "conversation_id": "c1", "user_id": "ann", "role": "user"}
-    line |= {"created_at": "2025-01-01T10:00:00Z", "text": "the spare key"}
-    (folder / "messages.jsonl").write_text(json.dumps(line) + "\n")
+    folder = write(tmp_path / "given", messages=[message("m1", "the spare key")])
+    (folder / "embeddings").mkdir()
     np.save(folder / "embeddings" / "some-model.npy", np.ones((1, 3), np.float32))
     code, _, err = fresh("load", str(folder))
     assert (code, err.strip()) == (0, "")
@@ -480,6 +474,7 @@ def test_the_version_is_that_of_the_package(command: Command) -> None:
         ("compare-contexts --policies everything,rec", ["everything,recent_only"]),
         ("load sample", ["sample", "sample_de"]),
         ("users sample_", ["sample_de"]),
+        ("bench ing", ["ingest_growth", "ingest", "ingest_vectors"]),
     ],
 )
 def test_a_shell_completes_names(

@@ -1,17 +1,18 @@
 """Assembly of contexts: packing as pure functions, reading on a small dataset made here."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import factory
 import psycopg
 import pytest
+from factory import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -541,15 +542,13 @@ def test_tiers_go_from_the_newest_back() -> None:
 # --- on a database ---------------------------------------------------------------------------------------------------
 
 
-def message(key: str, conversation: str, minute: int, text: str, role: str = "user", **more: Any) -> dict[str, Any]:
-    at = f"2025-03-01T{minute // 60:02d}:{minute % 60:02d}:00Z"
-    ids = {"message_id": key, "conversation_id": conversation, "user_id": more.pop("user", "ann")}
-    return {**ids, "role": role, "created_at": at, "text": text, **more}
+def message(key: str, conversation: str, minute: int, said: str, role: str = "user", **more: Any) -> dict[str, Any]:
+    more = {"user": "ann", "author": None} | more
+    return factory.message(key, said, conversation, role=role, created_at=factory.at(minute), **more)
 
 
-def memory(key: str, minute: int, text: str, **more: Any) -> dict[str, Any]:
-    at = f"2025-03-01T{minute // 60:02d}:{minute % 60:02d}:00Z"
-    return {"memory_id": key, "user_id": "ann", "category": "personal", "text": text, "created_at": at, **more}
+def memory(key: str, minute: int, said: str, **more: Any) -> dict[str, Any]:
+    return factory.memory(key, said, "ann", created_at=factory.at(minute), **more)
 
 
 MESSAGES = [
@@ -588,21 +587,16 @@ class Loaded:
             session.execute(text(statement), {"id": self.id(kind, given_)})
 
     def context(self, user: str = "ann", minute: int | None = None, ask: str = "When is yoga?", **more: Any) -> Context:
-        asked_at = None if minute is None else datetime(2025, 3, 1, minute // 60, minute % 60, tzinfo=UTC)
+        asked_at = None if minute is None else factory.NOON + timedelta(minutes=minute)
         query = Query("q", self.id("user", user), ask, asked_at=asked_at)
         with self.database.user_session(query.user_id) as session:
             return assemble(session, query, **{"policy": "mission_order"} | more)
 
 
-def write(folder: Path, name: str, lines: list[dict[str, Any]]) -> None:
-    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
 @pytest.fixture
 def loaded(database: Database, tmp_path: Path) -> Loaded:
-    write(tmp_path, "messages.jsonl", MESSAGES)
-    write(tmp_path, "memories.jsonl", MEMORIES)
-    write(tmp_path, "profiles.jsonl", [{"user_id": "ann", "text": "Ann is a translator."}])
+    profile = {"user_id": "ann", "text": "Ann is a translator."}
+    write(tmp_path, messages=MESSAGES, memories=MEMORIES, profiles=[profile])
     name = f"context-{uuid4()}"
     assert not load(database, tmp_path, name).rejects
     return Loaded(database, Ids(name))
@@ -645,7 +639,7 @@ def test_superseded_memories_and_those_said_in_full_are_left_out(loaded: Loaded)
     assert (left["k2"], left["k3"]) == ("superseded by k3", "its source message stands in full")
     shown = [block.text for block in context.blocks if block.kind in ("memory", "passage")]
     assert "Memory: Ann lives in Lisbon." in shown  # the day is said once, before its first hit
-    assert [said.startswith("[2025-03-01] ") for said in shown] == [True] + [False] * (len(shown) - 1)
+    assert [said.startswith("[2025-03-14] ") for said in shown] == [True] + [False] * (len(shown) - 1)
 
 
 def test_the_past_is_seen_as_it_was(loaded: Loaded) -> None:
@@ -712,7 +706,7 @@ def test_a_deleted_message_keeps_its_branch(loaded: Loaded) -> None:
 
 def test_rejected_and_expired_memories_are_left_out(loaded: Loaded) -> None:
     loaded.execute("UPDATE carmenta.memories SET review_status = 'rejected' WHERE id = :id", "memory", "k1")
-    loaded.execute("UPDATE carmenta.memories SET valid_to = '2025-03-02Z' WHERE id = :id", "memory", "k4")
+    loaded.execute("UPDATE carmenta.memories SET valid_to = '2025-03-15Z' WHERE id = :id", "memory", "k4")
     left = reasons(loaded.context())
     assert (left["k1"], left["k4"]) == ("rejected in review", "no longer valid")
     assert "k4" in of_kind(loaded.context(minute=100), "memory")

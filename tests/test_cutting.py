@@ -6,25 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Cluster
 from sqlalchemy import Connection, text
 
-from carmenta_lab.postgres.lab import prepare
+from carmenta_lab.postgres import Database
 from carmenta_lab.schema.base import LANGUAGES
 from carmenta_lab.schema.letters import NOT_STOP, STOP
 from carmenta_lab.schema.words import ASKED, FUNCTIONS
 
 
 @pytest.fixture(scope="module")
-def server(cluster: Cluster) -> Iterator[Connection]:
+def server(shared: Database) -> Iterator[Connection]:
     """The owner, no superuser, in a transaction that has the functions and is rolled back."""
-    way = cluster.clone(cluster.template("empty", None))
-    with prepare(way) as database, database.owner.connect() as connection:
+    with shared.owner.connect() as connection:
         for statement in (*FUNCTIONS, "CREATE SCHEMA IF NOT EXISTS search", ASKED):
             connection.execute(text(statement))
         yield connection
         connection.rollback()
-    cluster.drop(way)
 
 
 Value = Callable[..., Any]
@@ -240,6 +237,7 @@ UNITS += [
 @pytest.mark.parametrize(
     "function", ["carmenta.lexemes", "carmenta.websearch", "carmenta.any_word", "search.asked_lexemes"]
 )
+@pytest.mark.slow
 def test_any_text_of_any_length_is_cut(value: Value, function: str, unit: str) -> None:
     text_of_length = (unit * 200_000)[:200_000]  # were it quadratic, this would take minutes
     assert value(f"coalesce({function}(language, a)\\:\\:text, '') IS NOT NULL", "de", text_of_length)
@@ -263,12 +261,14 @@ def _letters(first: int, last: int, count: int) -> str:
     ],
     ids=["short words", "words", "Han", "Han beyond", "anything", "Cyrillic", "marks"],
 )
+@pytest.mark.slow
 def test_no_text_has_too_many_words(value: Value, said: str) -> None:
     assert value("length(carmenta.lexemes(language, a)) >= 0", "en", said)
     assert value("numnode(carmenta.any_word(language, a)) >= 0", "en", said)
     assert value("numnode(carmenta.websearch(language, a)) >= 0", "en", said)
 
 
+@pytest.mark.slow
 def test_a_question_of_any_length_gives_all_its_words(value: Value) -> None:
     asked = " ".join(f"w{n}" for n in range(24_000)) + " zebra"
     assert "zebra" in value(LEXEMES, "en", asked)

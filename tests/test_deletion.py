@@ -18,7 +18,7 @@ from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.lacking import repair
 from carmenta_lab.indexing.passages import as_written, utc_offset
 from carmenta_lab.names import find_conversation, find_user
-from carmenta_lab.postgres import Database, prepare
+from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
 from carmenta_lab.schema.product.conversations import conversations as conversations_table
@@ -77,30 +77,27 @@ class Undone(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def undone(cluster: Any) -> Iterator[Undone]:
-    way = cluster.clone(cluster.template("sample", "sample"))
-    with prepare(way) as database:
-        with database.owner_session() as session:
-            said = [source for what in DELETED for source in _sources(session, what)]
-        ids, queries = {id for id, _ in said}, [words for _, words in said]
+def undone(shared_sample: Database) -> Undone:
+    with shared_sample.owner_session() as session:
+        said = [source for what in DELETED for source in _sources(session, what)]
+    ids, queries = {id for id, _ in said}, [words for _, words in said]
 
-        def found() -> dict[str, list[Ranking]]:
-            return {name: _rankings(database, name, queries) for name in strategies.names()}
+    def found() -> dict[str, list[Ranking]]:
+        return {name: _rankings(shared_sample, name, queries) for name in strategies.names()}
 
-        def deleted_and_undone() -> dict[str, list[Ranking]]:
-            for what in DELETED:
-                _delete(database, what)
-            during = found()
-            for what in DELETED:
-                _undelete(database, what)
-            assert repair(database, NORA) == (0, 0)
-            return during
+    def deleted_and_undone() -> dict[str, list[Ranking]]:
+        for what in DELETED:
+            _delete(shared_sample, what)
+        during = found()
+        for what in DELETED:
+            _undelete(shared_sample, what)
+        assert repair(shared_sample, NORA) == (0, 0)
+        return during
 
-        deleted_and_undone()  # so that vectors before and after come from the same batches: a batch rounds them
-        before = found()
-        during = deleted_and_undone()
-        yield Undone(ids, before, during, found())
-    cluster.drop(way)
+    deleted_and_undone()  # so that vectors before and after come from the same batches: a batch rounds them
+    before = found()
+    during = deleted_and_undone()
+    return Undone(ids, before, during, found())
 
 
 @pytest.mark.parametrize("name", strategies.names())

@@ -1,14 +1,13 @@
 """Could these tables be distributed by user? Read off the catalogue: what a distributed PostgreSQL would refuse."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from factory import rows
 from planting import NOBODYS
-from sqlalchemy import text
 
-from carmenta_lab.bench.crowd import fill, number
-from carmenta_lab.postgres import Database, prepare
+from carmenta_lab.postgres import Database
+from carmenta_lab.scale.filling import crowd_id, fill_crowd
 
 SCHEMAS = "('carmenta'::regnamespace, 'search'::regnamespace)"
 
@@ -24,24 +23,15 @@ index or another table."""
 
 
 @pytest.fixture(scope="module")
-def shared(cluster: Any) -> Iterator[Database]:
+def shared(shared: Database) -> Database:
     """A migrated database with rows of fifty users, which these tests only read."""
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
-    fill(database, 20_000)
-    yield database
-    database.dispose()
-    cluster.drop(way)
-
-
-def _found(database: Database, statement: str) -> list[Any]:
-    with database.owner_session() as session:
-        return [row[0] if len(row) == 1 else tuple(row) for row in session.execute(text(statement))]
+    fill_crowd(shared, 20_000)
+    return shared
 
 
 def _owned(database: Database) -> dict[str, str]:
     """Table of users' rows -> the column that says whose they are."""
-    found = _found(
+    found = rows(
         database,
         "SELECT c.oid::regclass::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
         "AND a.attname = CASE c.relname WHEN 'users' THEN 'id' ELSE 'user_id' END "
@@ -51,7 +41,7 @@ def _owned(database: Database) -> dict[str, str]:
 
 
 def test_every_table_is_of_users_or_of_nobody(shared: Database) -> None:
-    tables = _found(
+    tables = rows(
         shared,
         f"SELECT oid::regclass::text FROM pg_class WHERE relnamespace IN {SCHEMAS} AND relkind IN ('r', 'p') "
         "AND NOT relispartition AND relname <> 'alembic_version'",
@@ -61,7 +51,7 @@ def test_every_table_is_of_users_or_of_nobody(shared: Database) -> None:
 
 
 def test_no_policy_asks_a_subquery(shared: Database) -> None:
-    policies = _found(
+    policies = rows(
         shared,
         "SELECT polrelid::regclass::text || ' ' || polname, concat(pg_get_expr(polqual, polrelid), "
         "pg_get_expr(polwithcheck, polrelid)) FROM pg_policy p JOIN pg_class c ON c.oid = polrelid "
@@ -72,7 +62,7 @@ def test_no_policy_asks_a_subquery(shared: Database) -> None:
 
 
 def test_the_user_is_in_every_unique_key(shared: Database) -> None:
-    keys = _found(
+    keys = rows(
         shared,
         "SELECT i.indrelid::regclass::text, c.relname::text, array_agg(a.attname::text) FROM pg_index i "
         "JOIN pg_class c ON c.oid = i.indexrelid "
@@ -84,7 +74,7 @@ def test_the_user_is_in_every_unique_key(shared: Database) -> None:
 
 
 def test_no_reference_sets_anything_when_its_row_goes(shared: Database) -> None:
-    keys = _found(
+    keys = rows(
         shared,
         "SELECT conname::text, confdeltype::text, confupdtype::text FROM pg_constraint "
         f"WHERE contype = 'f' AND connamespace IN {SCHEMAS}",
@@ -94,7 +84,7 @@ def test_no_reference_sets_anything_when_its_row_goes(shared: Database) -> None:
 
 
 def test_every_reference_between_rows_of_users_carries_the_user_on_both_sides(shared: Database) -> None:
-    keys = _found(
+    keys = rows(
         shared,
         "SELECT c.conname::text, c.conrelid::regclass::text, c.confrelid::regclass::text, "
         "(SELECT array_agg(a.attname::text || '=' || b.attname) FROM unnest(c.conkey, c.confkey) AS k(own, other) "
@@ -110,7 +100,7 @@ def test_every_reference_between_rows_of_users_carries_the_user_on_both_sides(sh
 
 
 def test_triggers_refuse_place_or_note_and_nothing_else(shared: Database) -> None:
-    functions = _found(
+    functions = rows(
         shared,
         "SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
         "JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_class c ON c.oid = t.tgrelid "
@@ -120,7 +110,7 @@ def test_triggers_refuse_place_or_note_and_nothing_else(shared: Database) -> Non
     assert {"carmenta.refuse_superseding_cycle", "carmenta.next_position"} <= set(functions)
 
 
-ME = number(1)
+ME = crowd_id(1)
 READ = {
     "every row looked at": ("carmenta.messages", "", "enable_indexscan", "enable_bitmapscan"),
     "by an index": ("carmenta.messages", "AND id = %(id)s", "enable_seqscan", "enable_bitmapscan"),
@@ -138,7 +128,7 @@ def test_a_statement_that_names_its_user_has_the_policy_checked_once_and_not_by_
         for setting in (off, off_too):
             connection.exec_driver_sql(f"SET LOCAL {setting} = off")
         statement = f"EXPLAIN (FORMAT JSON) SELECT * FROM {table} WHERE user_id = %(user)s {more}"
-        explained = connection.exec_driver_sql(statement, {"user": ME, "id": number(50)}).scalar_one()
+        explained = connection.exec_driver_sql(statement, {"user": ME, "id": crowd_id(50)}).scalar_one()
     once, by_the_row = _checks(explained[0]["Plan"])
     assert (once, by_the_row) == (True, []), explained
 

@@ -6,8 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from factory import Lines, artifact, at, document, feedback, filed, message, rows, tag, vote, write
+from loading import reasons
 from sqlalchemy import text
-from test_ingest import Lines, at, document, message, reasons, rows, write
 
 from carmenta_lab import resources
 from carmenta_lab.ids import Ids
@@ -16,33 +17,6 @@ from carmenta_lab.postgres import Database
 
 IDS = Ids("tiny")
 USER, C1, M1 = IDS.of("user", "u1"), IDS.of("conversation", "c1"), IDS.of("message", "m1")
-
-
-def artifact(key: str, minute: float, said: str = "", **more: Any) -> dict[str, Any]:
-    """A line of artifacts.jsonl."""
-    line = {"artifact_id": key, "user_id": "u1", "created_at": at(minute), "kind": "text", "title": key}
-    return line | {"content": said or f"{key} at {minute}"} | more
-
-
-def vote(message_id: str, is_upvoted: bool = True, **more: Any) -> dict[str, Any]:
-    """A line of votes.jsonl."""
-    return {"user_id": "u1", "message_id": message_id, "is_upvoted": is_upvoted, "created_at": at(90)} | more
-
-
-def feedback(message_id: str, signal: str = "copy", value: float = 1, **more: Any) -> dict[str, Any]:
-    """A line of feedback.jsonl."""
-    line = {"user_id": "u1", "message_id": message_id, "signal": signal, "value": value, "weight": 0.5}
-    return line | {"created_at": at(91)} | more
-
-
-def tag(name: str, target_type: str, target_id: str, **more: Any) -> dict[str, Any]:
-    """A line of tags.jsonl."""
-    return {"user_id": "u1", "tag": name, "target_type": target_type, "target_id": target_id} | more
-
-
-def filed(conversation: str, folder: str | None, **more: Any) -> dict[str, Any]:
-    """A line of conversations.jsonl."""
-    return {"conversation_id": conversation, "user_id": "u1", "folder": folder} | more
 
 
 FILES: dict[str, Lines] = {

@@ -21,6 +21,8 @@ from carmenta_lab.embedded.account import caller, server_account
 from carmenta_lab.embedded.lock import locked
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
 
+pytestmark = pytest.mark.slow
+
 AS_ROOT = os.geteuid() == 0
 START = """
 import sys

@@ -60,6 +60,7 @@ def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
     assert embedder.token_embeddings([]) == []
 
 
+@pytest.mark.slow
 def test_a_vector_does_not_depend_on_order_or_company(embedder: Embedder) -> None:
     together = embedder.embed(TEXTS)
     assert embedder.embed(TEXTS[::-1])[::-1] == pytest.approx(together, abs=2e-5)
@@ -140,6 +141,7 @@ def test_token_vectors_are_unit_rows_beside_their_places_in_the_text(embedder: E
     assert np.linalg.norm(first.vectors, axis=1) == pytest.approx(np.ones(7), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_texts_and_their_tokens_are_embedded_at_once_as_apart(embedder: Embedder) -> None:
     finished: list[int] = []
     vectors, tokens = embedder.embed_tokens(TEXTS, finished.append)
@@ -289,6 +291,7 @@ def model_copy(tmp_path: Path) -> Path:
     return shutil.copytree(resources.bundled_model(), tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_an_intact_copy_of_the_model_loads(model_copy: Path, embedder: Embedder) -> None:
     copy = bundled.load("copy-of-the-bundled-model", model_copy)
     assert copy.embed(TEXTS) == pytest.approx(embedder.embed(TEXTS), abs=2e-5)
@@ -330,6 +333,7 @@ def test_a_model_that_is_not_here_is_refused_without_noise(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_the_import_is_cheap_and_the_load_is_silent() -> None:
     code = (
         "import sys; import carmenta_lab.embedding as e\n"

@@ -1,13 +1,14 @@
 """Forgetting a person or a conversation leaves nothing of it in any column, and nobody else loses a row."""
 
 import gc
-from functools import _lru_cache_wrapper
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from factory import add_conversation, add_memory, add_message, rows
 from planting import DERIVED, Planted, plant, plant_lab
 from sqlalchemy import text
 
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.everywhere
 
 SECRET = "xyzzyplugh"
 DATASET = uuid4()
+CACHED = type(cache(lambda: None))
+"""The type of every function that functools caches."""
 
 
 def _columns(database: Database) -> list[tuple[str, str, str]]:
@@ -170,30 +173,12 @@ def test_forgetting_a_conversation_takes_what_derives_from_it(two: tuple[Databas
 
 def test_a_conversation_beside_the_forgotten_one_stays_whole(two: tuple[Database, UUID, UUID, Planted]) -> None:
     database, ann, _, planted = two
-    beside = uuid4()
     with database.owner_session() as session:
-        values = {"u": ann, "c": beside, "m": uuid4()}
-        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), values)
-        session.execute(
-            text(
-                "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, content) "
-                "VALUES (:u, :m, :c, 0, 'user', 'x')"
-            ),
-            values,
-        )
-        session.execute(
-            text(
-                "INSERT INTO carmenta.memories (user_id, id, category, content, source_message_id) "
-                "VALUES (:u, gen_random_uuid(), 'personal', 'beside', :m)"
-            ),
-            values,
-        )
+        message = add_message(session, ann, add_conversation(session, ann))
+        add_memory(session, ann, "beside", source_message_id=message)
     forget_conversation(database.owner, ann, planted["conversations"][0]["id"])
-    with database.owner_session() as session:
-        assert session.scalars(text("SELECT content FROM carmenta.memories WHERE user_id = :u"), values).all() == ["beside"]  # fmt: skip  # noqa: E501
-        assert session.scalars(text("SELECT id FROM carmenta.messages WHERE user_id = :u"), values).all() == [
-            values["m"]
-        ]
+    assert rows(database, "SELECT content FROM carmenta.memories WHERE user_id = :u", u=ann) == ["beside"]
+    assert rows(database, "SELECT id FROM carmenta.messages WHERE user_id = :u", u=ann) == [message]
 
 
 def test_forgetting_happens_at_once_or_not_at_all(two: tuple[Database, UUID, UUID, Planted]) -> None:
@@ -280,32 +265,14 @@ def test_references_that_do_nothing_on_delete_are_cleared_first(two: tuple[Datab
     database, ann, bob, planted = two
     assert _without_actions(database) > 5
     bobs = _rows(database, bob)
-    conversation, beside = planted["conversations"][0]["id"], uuid4()
+    conversation = planted["conversations"][0]["id"]
     with database.owner_session() as session:
-        values = {"u": ann, "c": beside, "m": uuid4(), "k": uuid4(), "old": planted["memories"][0]["id"]}
-        values["parent"] = planted["messages"][0]["id"]
-        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), values)
-        session.execute(
-            text(
-                "INSERT INTO carmenta.messages (user_id, id, conversation_id, parent_id, position, role, content) "
-                "VALUES (:u, :m, :c, :parent, 0, 'user', 'a branch of what was said there')"
-            ),
-            values,
-        )
-        session.execute(
-            text(
-                "INSERT INTO carmenta.memories (user_id, id, category, content, superseded_by) "
-                "VALUES (:u, :k, 'personal', 'replaced by what was learned there', :old)"
-            ),
-            values,
-        )
+        beside = add_conversation(session, ann)
+        add_message(session, ann, beside, "a branch of what was said there", parent_id=planted["messages"][0]["id"])
+        add_memory(session, ann, "replaced by what was learned there", superseded_by=planted["memories"][0]["id"])
     forget_conversation(database.owner, ann, conversation)
-    with database.owner_session() as session:
-        assert session.scalars(text("SELECT parent_id FROM carmenta.messages WHERE user_id = :u"), values).all() == [
-            None
-        ]
-        holds = "SELECT superseded_by FROM carmenta.memories WHERE user_id = :u"
-        assert session.scalars(text(holds), values).all() == [None]
+    assert rows(database, "SELECT parent_id FROM carmenta.messages WHERE user_id = :u", u=ann) == [None]
+    assert rows(database, "SELECT superseded_by FROM carmenta.memories WHERE user_id = :u", u=ann) == [None]
     forget_user(database.owner, ann)
     assert not any(_rows(database, ann).values())
     assert _rows(database, bob) == bobs
@@ -344,7 +311,7 @@ def test_no_cache_of_the_process_holds_what_was_asked_or_said(own_sample: Databa
         for policy in policies.names():
             assemble(session, query, policy=policy, budget_tokens=400)
     gc.collect()
-    caches = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
+    caches = [found for found in gc.get_objects() if isinstance(found, CACHED)]
     ours = [found for found in caches if (found.__module__ or "").startswith("carmenta_lab")]
     assert len(ours) > 5
     assert not [found for found in ours if _reaches(found, (SECRET, "sardines"), 5)]

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from factory import memory, message, query, write
 
 from carmenta_lab.context import Block, Context
 from carmenta_lab.errors import UsageError
@@ -79,22 +80,16 @@ def test_the_share_counts_each_judged_source_once_and_by_its_own_blocks() -> Non
 def bikes(database: Database, tmp_path: Path) -> tuple[Database, str]:
     """Forty messages about nothing and one about bikes, a memory of it, and two questions."""
     said = [MESSAGE, *(f"Message number {n} is about the weather of day {n}." for n in range(40))]
-    lines = [
-        {
-            "message_id": f"m{n}", "conversation_id": f"c{n // 10}", "user_id": "ann", "role": "user",
-            "author": "Ann", "created_at": f"2025-03-{1 + n // 10:02d}T10:{n % 10:02d}:00Z", "text": text,
-        }
-        for n, text in enumerate(said)
-    ]  # fmt: skip
-    memory = {"memory_id": "k0", "user_id": "ann", "category": "personal", "text": "The bikes are red."}
-    queries = [
-        {"query_id": "q1", "user_id": "ann", "text": "where are the red bikes parked", "answers": ["bakery"]},
-        {"query_id": "q2", "user_id": "ann", "text": "which colour are the bikes"},
-    ]
-    for name, rows in (("messages", lines), ("memories", [memory]), ("queries", queries)):
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    qrels = "query_id\ttarget_id\trelevance\nq1\tm0\t1\nq1\tk0\t1\nq2\tk0\t1\n"
-    (tmp_path / "qrels.tsv").write_text(qrels)
+    write(
+        tmp_path,
+        messages=[message(f"m{n}", body, f"c{n // 10}", "ann", author="Ann") for n, body in enumerate(said)],
+        memories=[memory("k0", "The bikes are red.", "ann")],
+        queries=[
+            query("q1", "where are the red bikes parked", "ann", answers=["bakery"]),
+            query("q2", "which colour are the bikes", "ann"),
+        ],
+        qrels="q1\tm0\t1\nq1\tk0\t1\nq2\tk0\t1\n",
+    )
     name = f"bikes-{uuid4()}"
     assert not load(database, tmp_path, name, tokens=True).rejects
     return database, name

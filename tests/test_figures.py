@@ -303,7 +303,7 @@ def conversations(count: int, users: int, hours: float = 1.0) -> pd.DataFrame:
         conversations(12, 3).assign(
             user="$a$ 漢字 \n a name that goes on for much longer than anybody would read it 🙂"
         ),
-        conversations(2000, 200, hours=90),
+        pytest.param(conversations(2000, 200, hours=90), marks=pytest.mark.slow),
     ],
     ids=["one", "few", "packed", "many users", "a strange name", "crowd"],
 )

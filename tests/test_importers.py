@@ -1,18 +1,22 @@
 """Published sets become dataset folders that load without a reject; what was wrong in them is repaired and told."""
 
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from carmenta_lab.datasets import Document, Judgement, Message, QueryLine, read
+from carmenta_lab import importers
+from carmenta_lab.datasets import FILES, Document, Judgement, Message, QueryLine, Vote, read
 from carmenta_lab.errors import CarmentaError, DatasetError, UnknownName, UsageError
-from carmenta_lab.importers import FORMATS, Options, Writer, import_dataset
+from carmenta_lab.importers import Options, Writer, formats, import_dataset
 from carmenta_lab.importers import elements as elements_of
-from carmenta_lab.importers.beir import label
 from carmenta_lab.importers.elements import elements
+from carmenta_lab.importers.formats.beir import label
+from carmenta_lab.importers.writing import COUNTED
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
 
@@ -146,7 +150,7 @@ def test_an_imported_folder_loads_without_a_reject(
     assert {kind: report.changes[kind]["added"] for kind in counts} == counts
     assert {kind: writer.counts[kind] for kind in counts} == counts
     readme = (folder / "README.md").read_text()
-    assert readme.startswith(f"# made\n\nMade of {FORMATS[form][0]}")
+    assert readme.startswith(f"# made\n\nMade of {importers.load(form).what}")
     assert str(tmp_path) not in readme
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".import")) == []
 
@@ -256,7 +260,7 @@ def test_a_list_is_read_an_element_at_a_time_wherever_the_chunks_end(
         ('[{"conversation": {}, "qa": []}, {"a": ]', "element 2 is no whole JSON"),
         ("[1]", "element 1 is of the type int; an object is expected"),
         ('[{"a": 1}]', "no sample of LoCoMo"),
-        ('[{"conversation": {"session_1": [3]}, "qa": []}]', "is not LoCoMo's JSON as published"),
+        ('[{"conversation": {"session_1": [3]}, "qa": []}]', "cannot be read as LoCoMo's JSON, after 1 lines: A"),
     ],
 )
 def test_a_file_that_is_no_such_list_is_refused_and_nothing_is_left(text: str, says: str, tmp_path: Path) -> None:
@@ -281,6 +285,64 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     uneven = [LONGMEMEVAL[0] | {"haystack_dates": []}]
     with pytest.raises(DatasetError, match="differ in length: 3, 0, 3"):
         import_dataset("longmemeval", written(tmp_path / "uneven.json", uneven), tmp_path / "made")
+
+
+CHATS = "chat,who,when,said\nboat,me,2024-05-01T10:00:00+02:00,Where is the key?\nboat,Ida,,\nboat,Ida,,In the tin.\n"
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["by its path", "in the folder of the formats"])
+def test_the_format_that_the_readme_shows_is_one_file_and_loads_without_a_reject(
+    inside: bool, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(importers.__file__).parent / "README.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    place = tmp_path / "formats"
+    place.mkdir()
+    (place / "chats_csv.py").write_text(code)
+    (tmp_path / "chats.csv").write_text(CHATS)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(place)])
+    form = "chats_csv" if inside else str(place / "chats_csv.py")
+    writer = import_dataset(form, tmp_path / "chats.csv", tmp_path / "chats")
+    assert "chats_csv" in importers.names()
+    assert writer.repairs == ["row 3: nothing was said; left out"]
+    report = load(database, str(tmp_path / "chats"))
+    assert (report.rejects, report.changes["messages"]["added"]) == ([], 2)
+    assert str(tmp_path) not in (tmp_path / "chats" / "README.md").read_text()
+
+
+def test_a_format_that_is_none_is_told_so_and_one_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    source = written(tmp_path / "some.json", [])
+    head = "from carmenta_lab.importers import Format\nmade = lambda read: Format('a list', 'none', read)\n"
+    cases = {
+        "1 / 0": (UsageError, "cannot be executed: ZeroDivisionError"),
+        "exit(3)": (UsageError, "cannot be executed: SystemExit: 3"),
+        "FORMAT = 7": (UsageError, "defines no FORMAT"),
+        "FORMAT = made(lambda s, w, o: 1 / 0)": (
+            DatasetError,
+            "be read as a list, after 0 lines: Z",
+        ),
+        "FORMAT = made(lambda s, w, o: w.line('votes.json'))": (
+            DatasetError,
+            "no file of a dataset",
+        ),
+    }
+    for number, (code, (error, says)) in enumerate(cases.items()):
+        path = tmp_path / f"mine{number}.py"
+        path.write_text(head + code)
+        with pytest.raises(error, match=says):
+            import_dataset(str(path), source, tmp_path / "made")
+    with pytest.raises(UsageError, match="there is no format file"):
+        import_dataset("nowhere.py", source, tmp_path / "made")
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path.name != "__pycache__") == [".json", *[".py"] * 5]
+
+
+def test_lines_of_every_file_of_a_dataset_can_be_written_and_a_time_as_it_is(tmp_path: Path) -> None:
+    assert sorted(COUNTED) == sorted(FILES)
+    with Writer(written(tmp_path / "some.json", []), tmp_path / "made", "mine", "a list", "none") as writer:
+        at = datetime(2024, 5, 1, tzinfo=UTC)
+        writer.line("votes.jsonl", user_id="u", message_id="m", is_upvoted=False, created_at=at)
+    assert [vote.created_at for vote in records(tmp_path / "made", Vote)] == [at]
+    assert writer.counts == {"votes": 1}
 
 
 def test_half_a_character_is_written_so_that_it_loads(tmp_path: Path) -> None:

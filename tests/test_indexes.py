@@ -1,7 +1,6 @@
 """Approximate indexes: built, dropped, sized; the memory they need; and the bench that says when they pay."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,20 +16,15 @@ from carmenta_lab.indexing.approximate import MB, GraphMemoryWarning
 from carmenta_lab.indexing.kinds import HNSW, KINDS, IVFFlat, Kind, lists_for
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.lab import prepare
 
 DIM = 64
 ROWS = 4_000
 
 
 @pytest.fixture(scope="module")
-def database(cluster: Any) -> Iterator[Database]:
+def database(shared: Database) -> Database:
     """A database of this file."""
-    way = cluster.clone(cluster.template("empty", None))
-    found = prepare(way)
-    yield found
-    found.dispose()
-    cluster.drop(way)
+    return shared
 
 
 @pytest.fixture(scope="module")
@@ -244,26 +238,16 @@ def test_an_index_that_misses_too_much_or_never_wins_has_no_crossing_there() -> 
     assert [r.rows for r in crossings(measured("hnsw", (1_000, 0.5, 0.9), (2_000, 0.5, 0.95)))] == [2_000]
 
 
-@pytest.fixture
-def empty_database(cluster: Any) -> Iterator[Database]:
-    """Of one test, which takes away all users."""
-    way = cluster.clone(cluster.template("empty", None))
-    with prepare(way) as found:
-        yield found
-    cluster.drop(way)
-
-
-def test_the_bench_measures_every_index_for_every_size_and_leaves_nothing(empty_database: Database) -> None:
-    database = empty_database
-    with database.owner.begin() as connection:
+def test_the_bench_measures_every_index_for_every_size_and_leaves_nothing(fresh: Database) -> None:
+    with fresh.owner.begin() as connection:
         before = connection.scalar(text("SELECT count(*) FROM pg_class WHERE relname LIKE 'ann%'"))
-    found = [result for result in crossover(database, 1_000, 1, 7) if isinstance(result, Crossover)]
+    found = crossover(fresh, 1_000, 1, 7)
     for kind in (*KINDS, "own", "counting"):
         sizes = [result.rows for result in found if result.name.startswith(f"crossover_{kind}_")]
         assert sizes == [10, 20, 50, 100, 200, 500]
     recalls = [r.recall for r in found if r.name.startswith("crossover_halfvec_")]
     assert np.mean(recalls) > 0.9
-    assert all(0 < r.to_json()["recall"] <= 1 for r in found)  # type: ignore[operator]
-    with database.owner.begin() as connection:
+    assert all(0 < r.recall <= 1 and r.to_json()["recall"] == r.recall for r in found)
+    with fresh.owner.begin() as connection:
         assert connection.scalar(text("SELECT count(*) FROM carmenta.users")) == 0
         assert connection.scalar(text("SELECT count(*) FROM pg_class WHERE relname LIKE 'ann%'")) == before

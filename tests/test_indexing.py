@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from factory import add_conversation, add_memory, add_user
 from sqlalchemy import text
 
 from carmenta_lab import User, resources, strategies
@@ -98,14 +99,9 @@ def notes(database: Database) -> list[tuple[Any, ...]]:
 def alone(database: Database) -> tuple[Database, UUID, UUID]:
     """A user with one empty conversation, and a model that is registered."""
     register(database.owner, "all-MiniLM-L6-v2", 384)
-    user, conversation = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(text("INSERT INTO carmenta.users (id) VALUES (:user)"), {"user": user})
-        session.execute(
-            text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:user, :id)"),
-            {"user": user, "id": conversation},
-        )
-    return database, user, conversation
+        user = add_user(session)
+        return database, user, add_conversation(session, user)
 
 
 def test_what_is_written_is_found_in_that_session_and_in_the_next(own_sample: Database) -> None:
@@ -148,6 +144,7 @@ def test_a_write_of_its_own_opens_the_transaction_after_the_model_was_asked(
             count = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
             )
+            session.execute(text("RESET ROLE"))  # a login by URL sees what its own name does, and all of it
             under_way.append(session.scalar(text(count)) - 1)
         return embed(texts, progress)
 
@@ -233,11 +230,8 @@ def test_a_refused_write_leaves_a_session_that_can_go_on(alone: tuple[Database, 
                 refused()
         assert not delete_message(session, uuid4())
         assert not undelete_conversation(session, conversation)
-        session.execute(
-            text("INSERT INTO carmenta.memories (user_id, id, category, content) VALUES (:u, :u, 'personal', 'raw')"),
-            {"u": user},
-        )
-    assert notes(database) == [("memory", user, 1, False)]  # what the caller writes is noted again
+        raw = add_memory(session, user, "raw")
+    assert notes(database) == [("memory", raw, 1, False)]  # what the caller writes is noted again
 
 
 def test_nobody_writes_for_nobody_or_for_another(alone: tuple[Database, UUID, UUID]) -> None:
@@ -360,14 +354,11 @@ def test_a_history_written_message_by_message_ranks_as_the_same_one_loaded(
     of = Ids("sample").of
     register(database.owner, "all-MiniLM-L6-v2", 384)
     with database.owner_session() as session:
-        session.execute(text("INSERT INTO carmenta.users (id) VALUES (:id)"), {"id": NORA})
+        add_user(session, NORA)
     messages = _lines(kinds.Message, "nora")
     with database.user_session(NORA) as session:
         for given in dict.fromkeys(line["conversation_id"] for line in messages):
-            session.execute(
-                text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:user, :id)"),
-                {"user": NORA, "id": of("conversation", given)},
-            )
+            add_conversation(session, NORA, of("conversation", given))
         for line in messages:
             write_message(
                 session,

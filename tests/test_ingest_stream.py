@@ -8,22 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factory import NOON, memory, message, query, rows, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_ingest import (
-    NOON,
-    VECTORS,
-    content,
-    database,
-    load_rows,
-    memory,
-    message,
-    query,
-    reasons,
-    rows,
-    shared,
-    write,
-)
+from loading import VECTORS, content, database, load_rows, reasons
 
 from carmenta_lab.datasets import scan
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
@@ -35,7 +23,7 @@ from carmenta_lab.postgres import Database
 
 pytestmark = pytest.mark.everywhere
 
-__all__ = ["database", "shared"]  # fixtures
+__all__ = ["database"]  # a fixture
 
 LONG = "The roof was mended in spring and the gutter in autumn. "
 

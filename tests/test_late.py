@@ -1,11 +1,12 @@
 """What a transaction begins with may wait for its first statement: nobody acts for a user who is not theirs."""
 
 from dataclasses import replace
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import insert, select, text
+from factory import add_user
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -25,10 +26,9 @@ RENAME = text("UPDATE carmenta.users SET name = :name")
 @pytest.fixture
 def ann(database: Database) -> UUID:
     """A user among others."""
-    user = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": user}, {"id": uuid4()}])
-    return user
+        add_user(session)
+        return add_user(session)
 
 
 def test_a_transaction_begins_as_its_user_before_the_first_statement(database: Database, ann: UUID) -> None:

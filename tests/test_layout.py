@@ -1,6 +1,11 @@
-"""The layout is a promise: imports point to lower floors, modules stay small, the public face is documented."""
+"""The layout is a promise: imports point to lower floors and never in a circle, the public face is documented."""
 
 import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import carmenta_lab
@@ -20,6 +25,7 @@ FLOORS = (
     {"strategies"},
     {"context"},
     {"experiment"},
+    {"scale"},
     {"bench"},
     {"figures"},
     {"face"},
@@ -65,6 +71,32 @@ def test_imports_point_to_lower_floors() -> None:
     assert not offenders
 
 
+def _while_imported(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: nothing in functions, nothing that only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield child
+            yield from _while_imported(child)
+
+
+def test_no_module_is_imported_by_what_it_imports() -> None:
+    names = {".".join(("carmenta_lab", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        found: set[str] = set()
+        for node in _while_imported(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {module if module in names else node.module for module in inside}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        graph[name] = (found & set(names)) - {name}
+    TopologicalSorter(graph).prepare()  # raises a CycleError that names the circle
+
+
 def test_every_module_says_the_question_that_it_answers() -> None:
     assert not [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
 
@@ -75,10 +107,13 @@ def test_the_public_names_exist_and_are_documented() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
     heavy = ("pandas", "matplotlib", "fastembed", "sqlalchemy")
     code = f"import sys, carmenta_lab; print([m for m in {heavy} if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+def test_the_readme_of_the_tests_names_every_file_and_no_other() -> None:
+    folder = Path(__file__).parent
+    named = set(re.findall(r"`([\w.]+\.\w+)`", (folder / "README.md").read_text().partition("## To run")[0]))
+    assert named == {path.name for path in folder.iterdir() if path.is_file()} - {"README.md"}

@@ -6,17 +6,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import nbformat
 import pytest
+from conftest import url_of
+from factory import message, query, write
 from IPython.core.inputtransformer2 import TransformerManager
 from nbstripout import strip_output
 
 from carmenta_lab import resources, runner
+from carmenta_lab.postgres.lab import Way
 
 NAMES = ["01_schema", "02_loading", "03_retrieval", "04_context", "05_signals", "06_scale"]
 CHECKED = "nbval-check-output"
@@ -112,11 +114,9 @@ def test_a_notebook_is_stored_without_outputs_but_for_small_checked_ones(name: s
 
 
 @pytest.fixture(scope="module")
-def loaded(cluster: Any) -> Iterator[str]:
+def loaded(shared_sample_way: Way) -> str:
     """The URL of a copy of the loaded sample."""
-    way = cluster.clone(cluster.template("sample", "sample"))
-    yield way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    cluster.drop(way)
+    return url_of(shared_sample_way)
 
 
 OTHER = {
@@ -156,40 +156,23 @@ def shown_as(cell: Any) -> list[str]:
 def folder(tmp_path: Path) -> Path:
     """A dataset of one's own: one user, one short conversation, one judged question."""
     said = ["The key is under the blue pot.", "Noted: under the blue pot.", "And the cat eats at six."]
-    messages = [
-        {
-            "message_id": f"m{number}",
-            "conversation_id": "c1",
-            "user_id": "ada",
-            "role": ("user", "assistant")[number % 2],
-            "author": ("Ada", "Carmenta")[number % 2],
-            "created_at": f"2025-03-14T09:0{number}:00+00:00",
-            "text": text,
-        }
-        for number, text in enumerate(said)
-    ]
-    query = {"query_id": "q1", "user_id": "ada", "text": "where is the key?", "category": "one", "answers": ["pot"]}
-    place = tmp_path / "own"
-    place.mkdir()
-    (place / "messages.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages))
-    (place / "queries.jsonl").write_text(json.dumps(query) + "\n")
-    (place / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\nq1\tm0\t2\n")
-    return place
+    ada, carmenta = {"role": "user", "author": "Ada"}, {"role": "assistant", "author": "Carmenta"}
+    return write(
+        tmp_path / "own",
+        messages=[message(f"m{n}", body, user="ada", **(carmenta if n % 2 else ada)) for n, body in enumerate(said)],
+        queries=[query("q1", "where is the key?", "ada", category="one", answers=["pot"])],
+        qrels="q1\tm0\t2\n",
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_alone_on_an_empty_database_with_a_folder_of_ones_own(
-    name: str, folder: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    way = cluster.clone(cluster.template("empty", None))
-    url = way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    monkeypatch.setenv("CARMENTA_DATABASE_URL", url)
+    monkeypatch.setenv("CARMENTA_DATABASE_URL", url_of(way))
     known = runner.parameters_of(resources.notebooks() / f"{name}.ipynb")
     given = {"dataset": str(folder), "user": "ada"}
-    try:
-        [executed] = runner.run([name], {key: given[key] for key in given if key in known}, tmp_path / "out")
-    finally:
-        cluster.drop(way)
+    [executed] = runner.run([name], {key: given[key] for key in given if key in known}, tmp_path / "out")
     assert executed.error == ""
 
 

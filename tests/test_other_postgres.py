@@ -20,10 +20,13 @@ MODULES = Path(os.environ.get("CARMENTA_PGLITE", HERE.parent / ".pglite" / "node
 """Where `npm install @electric-sql/pglite@0.2.17` put it; `.ci/run` does that."""
 
 NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(
-    NODE is None or not (MODULES / "@electric-sql" / "pglite").is_dir(),
-    reason="node or the npm package @electric-sql/pglite 0.2.17 is absent (.ci/run installs it into .pglite)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        NODE is None or not (MODULES / "@electric-sql" / "pglite").is_dir(),
+        reason="node or the npm package @electric-sql/pglite 0.2.17 is absent (.ci/run installs it into .pglite)",
+    ),
+]
 
 SET_UP = [
     "CREATE ROLE carmenta_owner NOSUPERUSER",

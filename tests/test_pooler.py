@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import insert, select, text
+from factory import add_user, message, write
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from carmenta_lab.postgres import Database, as_user
@@ -94,10 +95,8 @@ def _wait(url: str, log: Path) -> None:
 @pytest.fixture
 def two(pooled: Database) -> tuple[UUID, UUID]:
     """Two users with a row each."""
-    ann, bob = uuid4(), uuid4()
     with pooled.owner_session() as session:
-        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": bob, "name": "Bob"}])
-    return ann, bob
+        return add_user(session, name="Ann"), add_user(session, name="Bob")
 
 
 def test_two_users_alternate_over_one_connection_and_never_see_each_other(
@@ -140,12 +139,8 @@ def test_a_search_works_through_the_pooler(pooled: Database, tmp_path: Path) -> 
     from carmenta_lab.records import Query
     from carmenta_lab.retrieval import search
 
-    line = (
-        '{"message_id": "m1", "conversation_id": "c1", "user_id": "ann", "role": "user", "author": "Ann", '
-        '"created_at": "2025-01-01T10:00:00Z", "text": "The spare key is under the blue pot."}\n'
-    )
-    (tmp_path / "messages.jsonl").write_text(line)
-    load(replace(pooled), tmp_path, name="keys", tokens=True)
+    folder = write(tmp_path / "keys", messages=[message("m1", "The spare key is under the blue pot.", user="ann")])
+    load(replace(pooled), folder, tokens=True)
     user = find_user(pooled, "ann")
     for name in strategies.names():
         for _ in range(7):

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from factory import add_conversation, add_memory, add_passage, add_user
 from planting import plant
 from psycopg.errors import DuplicateObject
 from pydantic import SecretStr
@@ -104,15 +105,14 @@ def test_no_connection_says_why_in_a_sentence(way: Way, change: dict[str, object
 
 def test_the_application_sees_nothing_before_it_acts_for_somebody(database: Database) -> None:
     with database.owner_session() as session:
-        session.execute(text("INSERT INTO carmenta.users (id, name) VALUES (gen_random_uuid(), 'x')"))
+        add_user(session)
     with database.app_session() as session:
         assert session.scalar(text("SELECT count(*) FROM carmenta.users")) == 0
 
 
 def test_a_user_sees_only_own_rows_and_only_within_the_block(database: Database) -> None:
-    ann, bob = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": bob, "name": "Bob"}])
+        ann, bob = add_user(session, name="Ann"), add_user(session, name="Bob")
     with database.app_session() as session:
         with as_user(session, ann):
             assert session.scalars(select(users.c.name)).all() == ["Ann"]
@@ -123,9 +123,8 @@ def test_a_user_sees_only_own_rows_and_only_within_the_block(database: Database)
 
 
 def test_a_user_session_acts_for_one_user_and_leaves_nothing_on_the_connection(database: Database) -> None:
-    ann = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": ann}, {"id": uuid4()}])
+        ann, _ = add_user(session), add_user(session)
     with database.user_session(ann) as session:
         assert session.scalars(select(users.c.id)).all() == [ann]
         backend = session.scalar(text("SELECT pg_backend_pid()"))
@@ -157,9 +156,8 @@ def test_connections_that_the_server_has_closed_are_replaced(
 
 
 def test_the_owner_acting_for_a_user_is_bound_as_well(database: Database) -> None:
-    ann = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": uuid4(), "name": "Bob"}])
+        ann, _ = add_user(session, name="Ann"), add_user(session, name="Bob")
         with as_user(session, ann):
             assert session.scalar(text("SELECT current_user")) == "carmenta_app"
             assert session.scalars(select(users.c.name)).all() == ["Ann"]
@@ -168,13 +166,10 @@ def test_the_owner_acting_for_a_user_is_bound_as_well(database: Database) -> Non
 
 
 def test_nobody_writes_rows_of_another(database: Database) -> None:
-    ann, bob = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": ann, "name": "Ann"}, {"id": bob, "name": "Bob"}])
+        ann, bob = add_user(session, name="Ann"), add_user(session, name="Bob")
     with pytest.raises(Exception, match="row-level security"), database.app_session() as session, as_user(session, ann):
-        session.execute(
-            text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:bob, gen_random_uuid())"), {"bob": bob}
-        )
+        add_conversation(session, bob)
 
 
 def test_every_table_of_users_is_isolated(database: Database) -> None:
@@ -204,22 +199,12 @@ def test_a_vector_travels_in_binary_both_ways(database: Database) -> None:
 
     name = register(database.owner, "tiny", 3)
     table = embedding_table(name, 3)
-    user, source = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user, name="Ann"))
-        session.execute(
-            text("INSERT INTO carmenta.memories (user_id, id, category, content) VALUES (:u, :s, 'personal', 'x')"),
-            {"u": user, "s": source},
-        )
-        session.execute(
-            text(
-                "INSERT INTO search.passages (user_id, id, unit, ordinal, content, memory_id) "
-                "VALUES (:u, :s, 'memory', 0, 'x', :s)"
-            ),
-            {"u": user, "s": source},
-        )
+        user = add_user(session)
+        source = add_memory(session, user)
+        passage = add_passage(session, user, "memory", memory_id=source)
         value = np.array([0.6, 0.8, 0.0], np.float32)
-        keys = {"user_id": user, "passage_id": source, "source_id": source, "unit": "memory"}
+        keys = {"user_id": user, "passage_id": passage, "source_id": source, "unit": "memory"}
         session.execute(insert(table).values(**keys, embedding=value))
         found = session.scalar(select(table.c.embedding))
         raw = session.connection().connection.driver_connection

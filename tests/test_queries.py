@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from cryptography.fernet import Fernet
+from factory import add_conversation, add_document, add_memory, add_message, add_user
 from sqlalchemy import insert, text, update
 from sqlalchemy.orm import Session
 
@@ -24,10 +25,10 @@ from carmenta_lab.app import (
 )
 from carmenta_lab.app.concierge import Drawn, Selected, Understood
 from carmenta_lab.app.identity import AccountTaken, Keys, Tokens, TokenUnreadable
-from carmenta_lab.bench.crowd import USERS, fill, number
 from carmenta_lab.errors import UsageError
-from carmenta_lab.postgres import Database, as_user, prepare
+from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.statement import compiled
+from carmenta_lab.scale.filling import CROWD, crowd_id, fill_crowd
 from carmenta_lab.schema.product import artifacts as made
 from carmenta_lab.schema.product import conversations as said
 from carmenta_lab.schema.product import knowledge as kept
@@ -41,29 +42,25 @@ A_MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
-def crowd(cluster: Any) -> Iterator[Database]:
+def crowd(shared: Database) -> Database:
     """50 users, 100,000 messages in 5,000 conversations, 20,000 memories, 5,000 documents, artifacts and queries."""
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
-    fill(database, 100_000)
-    with database.owner.begin() as connection:
+    fill_crowd(shared, 100_000)
+    with shared.owner.begin() as connection:
         for statement in BESIDE:
             connection.exec_driver_sql(statement.replace("%", "%%"))
-    with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with shared.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
-    yield database
-    database.dispose()
-    cluster.drop(way)
+    return shared
 
 
 _N = "lpad(to_hex({}), 32, '0')::uuid"
-_ROW, _MINE = _N.format("i"), _N.format(f"i % {USERS} + 1")
+_ROW, _MINE = _N.format("i"), _N.format(f"i % {CROWD} + 1")
 _OWN = f"SELECT {_MINE}, {_ROW}"
 _FEW, _MANY, _EVERY = (f"generate_series(1, {n}) i" for n in (500, 5_000, 20_000))
 BESIDE = (
     f"INSERT INTO carmenta.workspaces (user_id, id, name) {_OWN}, 'w' || i FROM {_FEW}",
     f"INSERT INTO carmenta.folders (user_id, id, path, name) {_OWN}, ('f.g' || i)::ltree, 'f' FROM {_FEW}",
-    f"INSERT INTO carmenta.tags (user_id, id, name) {_OWN}, 't' || i / {USERS} FROM {_FEW}",
+    f"INSERT INTO carmenta.tags (user_id, id, name) {_OWN}, 't' || i / {CROWD} FROM {_FEW}",
     f"UPDATE carmenta.conversations c SET workspace_id = {_ROW}, folder_id = {_ROW} FROM {_FEW} "
     f"WHERE c.user_id = {_MINE} AND c.id = {_ROW}",
     "INSERT INTO carmenta.conversation_tags (user_id, conversation_id, tag_id) "
@@ -78,14 +75,14 @@ BESIDE = (
     "INSERT INTO carmenta.suggestions (user_id, id, artifact_id, artifact_created_at, original_text, suggested_text) "
     "SELECT user_id, gen_random_uuid(), id, created_at, 'a', 'b' FROM carmenta.artifacts",
     f"UPDATE carmenta.memories m SET source_message_id = m.id FROM {_MANY} WHERE m.id = {_ROW}",
-    f"UPDATE carmenta.memories m SET superseded_by = {_N.format(f'i + {USERS}')} FROM {_EVERY} "
+    f"UPDATE carmenta.memories m SET superseded_by = {_N.format(f'i + {CROWD}')} FROM {_EVERY} "
     f"WHERE m.id = {_ROW} AND i % 100 = 7 AND i < 19000",
     f"UPDATE carmenta.messages m SET parent_id = {_N.format('i - 5000')} FROM generate_series(5001, 20000) i "
     f"WHERE m.id = {_ROW}",
     f"INSERT INTO carmenta.attachments (user_id, id, message_id, name) {_OWN}, {_ROW}, 'a' FROM {_EVERY}",
     f"INSERT INTO carmenta.streams (user_id, id, conversation_id) {_OWN}, {_ROW} FROM {_MANY}",
     "INSERT INTO carmenta.document_links (user_id, document_id, target_id) "
-    f"SELECT {_MINE}, {_ROW}, {_N.format(f'i + {USERS}')} FROM generate_series(1, 4900) i",
+    f"SELECT {_MINE}, {_ROW}, {_N.format(f'i + {CROWD}')} FROM generate_series(1, 4900) i",
     *(
         f"INSERT INTO carmenta.{table} (user_id, id, message_id{column}) {_OWN}, {_ROW}{value} FROM {_MANY}"
         for table, column, value in (
@@ -103,7 +100,7 @@ BESIDE = (
     "INSERT INTO carmenta.accounts (user_id, id, provider, provider_account_id) "
     "SELECT user_id, gen_random_uuid(), provider, provider_account_id FROM carmenta.sign_ins",
     f"INSERT INTO carmenta.assistants (user_id, id, name, role) {_OWN}, 'a' || i, 'r' FROM {_FEW}",
-    f"INSERT INTO carmenta.profiles (user_id, id, content) {_OWN}, 'p' FROM generate_series(1, {USERS}) i",
+    f"INSERT INTO carmenta.profiles (user_id, id, content) {_OWN}, 'p' FROM generate_series(1, {CROWD}) i",
     f"INSERT INTO carmenta.settings (user_id, key, value) SELECT {_MINE}, 'k' || i, '1' FROM {_FEW}",
     f"INSERT INTO carmenta.service_connections (user_id, id, provider, status) {_OWN}, 'p' || i, 'revoked' FROM {_FEW}",
     f"INSERT INTO carmenta.events (user_id, id, created_at, name) {_OWN}, "
@@ -112,41 +109,43 @@ BESIDE = (
     "UPDATE carmenta.documents d SET content = 'the roof leaks near chimney ' || d.name || (SELECT string_agg("
     f"'word' || (i * 7 + x) % 3000, ' ') FROM generate_series(1, 20) x) FROM {_MANY} WHERE d.id = {_ROW}",
 )
-"""Rows in the tables that `fill` leaves empty, by the same numbers."""
+"""Rows in the tables that `fill_crowd` leaves empty, by the same numbers."""
 
-LINE = conversations.ConversationLine(number(4000), None, "active", DAY + timedelta(days=1))
-UNDATED = conversations.ConversationLine(number(4001), None, "active", None)
-SEEN = conversations.MessageLine(number(1), 3, "user", None, "x", None, DAY)
-ME = number(1)
+LINE = conversations.ConversationLine(crowd_id(4000), None, "active", DAY + timedelta(days=1))
+UNDATED = conversations.ConversationLine(crowd_id(4001), None, "active", None)
+SEEN = conversations.MessageLine(crowd_id(1), 3, "user", None, "x", None, DAY)
+ME = crowd_id(1)
 PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "the first page": (lambda: conversations.page_statement(ME, 20), {"ix_conversations_recent"}),
     "a later page": (lambda: conversations.page_statement(ME, 20, LINE), {"ix_conversations_recent"}),
     "a page of the undated": (lambda: conversations.page_statement(ME, 20, UNDATED), {"ix_conversations_recent"}),
     "messages from a point": (
-        lambda: conversations.messages_statement(ME, number(50), 20, SEEN),
+        lambda: conversations.messages_statement(ME, crowd_id(50), 20, SEEN),
         {"ix_messages_conversation", "pk_conversations"},
     ),
     "delete messages from a moment": (
-        lambda: conversations.delete_messages_from_statement(ME, number(50), DAY), {"ix_messages_conversation"},
+        lambda: conversations.delete_messages_from_statement(ME, crowd_id(50), DAY), {"ix_messages_conversation"},
     ),
     "count messages": (
         lambda: conversations.count_messages_statement(ME, DAY + timedelta(seconds=99_000)), {"ix_messages_recent"},
     ),
-    "vote": (lambda: conversations.vote_statement(ME, number(50), True), {"pk_messages"}),
-    "history of an artifact": (lambda: artifacts.history_statement(ME, number(50), 10), {"pk_artifacts"}),
-    "delete versions": (lambda: artifacts.delete_versions_from_statement(ME, number(50), DAY), set()),
+    "vote": (lambda: conversations.vote_statement(ME, crowd_id(50), True), {"pk_messages"}),
+    "history of an artifact": (lambda: artifacts.history_statement(ME, crowd_id(50), 10), {"pk_artifacts"}),
+    "delete versions": (lambda: artifacts.delete_versions_from_statement(ME, crowd_id(50), DAY), set()),
     "relations of an artifact": (
-        lambda: artifacts.relations_statement(ME, number(50), 10),
+        lambda: artifacts.relations_statement(ME, crowd_id(50), 10),
         {"ix_artifact_references_artifact", "ix_artifact_references_target_artifact"},
     ),
     "facts now": (lambda: memory.facts_statement(ME, None, 20), {"ix_memories_recent"}),
     "facts at a date": (lambda: memory.facts_statement(ME, DAY, 20), {"ix_memories_recent"}),
-    "memories used": (lambda: memory.mark_used_statement(ME, [number(50)]), {"pk_memories"}),
+    "memories used": (lambda: memory.mark_used_statement(ME, [crowd_id(50)]), {"pk_memories"}),
     "tree of documents": (lambda: knowledge.tree_statement(ME, None, 1000), {"uq_documents_path"}),
     "branch of the tree": (lambda: knowledge.tree_statement(ME, "a1", 1000), {"uq_documents_path"}),
     "take a query": (lambda: operations.take_statement(ME, "w", A_MINUTE), {"ix_background_queries_due"}),
-    "finish a query": (lambda: operations.finish_statement(ME, number(50), "w", 1, "s"), {"pk_background_queries"}),
-    "fail a query": (lambda: operations.fail_statement(ME, number(50), "w", "e", A_MINUTE), {"pk_background_queries"}),
+    "finish a query": (lambda: operations.finish_statement(ME, crowd_id(50), "w", 1, "s"), {"pk_background_queries"}),
+    "fail a query": (
+        lambda: operations.fail_statement(ME, crowd_id(50), "w", "e", A_MINUTE), {"pk_background_queries"},
+    ),
     "come back": (lambda: operations.come_back_statement(ME), {"ix_background_queries_unseen"}),
     "tokens of a service": (
         lambda: identity.tokens_statement(ME, "p", ""), {"uq_service_connections_user_id_provider_account_label"},
@@ -162,83 +161,83 @@ PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "assistants": (lambda: assistants.assistants_statement(ME, 9), {"uq_assistants_name"}),
     "a setting": (lambda: assistants.setting_statement(ME, "k"), {"pk_settings"}),
     "workspaces": (lambda: filing.workspaces_statement(ME, 9), {"uq_workspaces_name"}),
-    "move to a workspace": (lambda: filing.move_statement(ME, number(50), number(50)), {"pk_conversations"}),
-    "in a workspace": (lambda: filing.in_workspace_statement(ME, number(50), 9), {"ix_conversations_workspace"}),
+    "move to a workspace": (lambda: filing.move_statement(ME, crowd_id(50), crowd_id(50)), {"pk_conversations"}),
+    "in a workspace": (lambda: filing.in_workspace_statement(ME, crowd_id(50), 9), {"ix_conversations_workspace"}),
     "clear a workspace": (
-        lambda: filing.clear_workspace_statement(ME, number(50)), {"ix_conversations_workspace"},
+        lambda: filing.clear_workspace_statement(ME, crowd_id(50)), {"ix_conversations_workspace"},
     ),
-    "delete a workspace": (lambda: filing.delete_workspace_statement(ME, number(50)), {"pk_workspaces"}),
+    "delete a workspace": (lambda: filing.delete_workspace_statement(ME, crowd_id(50)), {"pk_workspaces"}),
     "folders": (lambda: filing.folders_statement(ME, 9), {"uq_folders_path"}),
-    "file": (lambda: filing.file_statement(ME, number(50), number(50)), {"pk_conversations"}),
-    "in a folder": (lambda: filing.in_folder_statement(ME, number(50), 9), {"ix_conversations_folder"}),
-    "clear a folder": (lambda: filing.clear_folder_statement(ME, number(50)), {"ix_conversations_folder"}),
-    "delete a folder": (lambda: filing.delete_folder_statement(ME, number(50)), {"pk_folders"}),
+    "file": (lambda: filing.file_statement(ME, crowd_id(50), crowd_id(50)), {"pk_conversations"}),
+    "in a folder": (lambda: filing.in_folder_statement(ME, crowd_id(50), 9), {"ix_conversations_folder"}),
+    "clear a folder": (lambda: filing.clear_folder_statement(ME, crowd_id(50)), {"ix_conversations_folder"}),
+    "delete a folder": (lambda: filing.delete_folder_statement(ME, crowd_id(50)), {"pk_folders"}),
     "tags": (lambda: filing.tags_statement(ME, 9), {"uq_tags_user_id_name"}),
     "tagged": (
         lambda: filing.tagged_statement(ME, "t1", 9), {"uq_tags_user_id_name", "ix_conversation_tags_tag"},
     ),
-    "attachments": (lambda: conversations.attachments_statement(ME, [number(50)], 9), {"ix_attachments_message"}),
-    "finish a stream": (lambda: conversations.finish_stream_statement(ME, number(50)), {"pk_streams"}),
+    "attachments": (lambda: conversations.attachments_statement(ME, [crowd_id(50)], 9), {"ix_attachments_message"}),
+    "finish a stream": (lambda: conversations.finish_stream_statement(ME, crowd_id(50)), {"pk_streams"}),
     "open streams": (
-        lambda: conversations.open_streams_statement(ME, number(50), 9), {"ix_streams_conversation"},
+        lambda: conversations.open_streams_statement(ME, crowd_id(50), 9), {"ix_streams_conversation"},
     ),
     "clear what was learned in a conversation": (
-        lambda: conversations.clear_sources_statement(ME, conversations.said_in(ME, number(50))),
+        lambda: conversations.clear_sources_statement(ME, conversations.said_in(ME, crowd_id(50))),
         {"ix_memories_source", "ix_messages_conversation"},
     ),
     "clear what was learned from a message": (
-        lambda: conversations.clear_sources_statement(ME, conversations.said_by_id(ME, number(50))),
+        lambda: conversations.clear_sources_statement(ME, conversations.said_by_id(ME, crowd_id(50))),
         {"ix_memories_source"},
     ),
     "clear what was learned since": (
-        lambda: conversations.clear_sources_statement(ME, conversations.said_since(ME, number(50), DAY)),
+        lambda: conversations.clear_sources_statement(ME, conversations.said_since(ME, crowd_id(50), DAY)),
         {"ix_memories_source", "ix_messages_conversation"},
     ),
     "clear answers": (
-        lambda: conversations.clear_parents_statement(ME, conversations.said_in(ME, number(50))),
+        lambda: conversations.clear_parents_statement(ME, conversations.said_in(ME, crowd_id(50))),
         {"ix_messages_parent", "ix_messages_conversation"},
     ),
     "clear queries": (
-        lambda: conversations.clear_queries_statement(ME, number(50)), {"ix_background_queries_conversation"},
+        lambda: conversations.clear_queries_statement(ME, crowd_id(50)), {"ix_background_queries_conversation"},
     ),
     "clear what was made": (
-        lambda: conversations.clear_artifacts_statement(ME, number(50)), {"ix_artifacts_conversation"},
+        lambda: conversations.clear_artifacts_statement(ME, crowd_id(50)), {"ix_artifacts_conversation"},
     ),
     "delete a conversation": (
-        lambda: conversations.delete_conversation_statement(ME, number(50)), {"pk_conversations"},
+        lambda: conversations.delete_conversation_statement(ME, crowd_id(50)), {"pk_conversations"},
     ),
-    "delete a message": (lambda: conversations.delete_message_statement(ME, number(50)), {"pk_messages"}),
+    "delete a message": (lambda: conversations.delete_message_statement(ME, crowd_id(50)), {"pk_messages"}),
     "clear a successor": (
-        lambda: memory.clear_successor_statement(ME, number(50)), {"ix_memories_superseded_by"},
+        lambda: memory.clear_successor_statement(ME, crowd_id(50)), {"ix_memories_superseded_by"},
     ),
-    "delete a memory": (lambda: memory.delete_memory_statement(ME, number(50)), {"pk_memories"}),
-    "tiers": (lambda: memory.tiers_statement(ME, [number(50)]), {"pk_memories"}),
+    "delete a memory": (lambda: memory.delete_memory_statement(ME, crowd_id(50)), {"pk_memories"}),
+    "tiers": (lambda: memory.tiers_statement(ME, [crowd_id(50)]), {"pk_memories"}),
     "profile": (lambda: memory.profile_statement(ME), {"uq_profiles_user_id"}),
     "links": (
-        lambda: knowledge.links_statement(ME, number(50), 9), {"pk_document_links", "ix_document_links_target"},
+        lambda: knowledge.links_statement(ME, crowd_id(50), 9), {"pk_document_links", "ix_document_links_target"},
     ),
-    "delete a document": (lambda: knowledge.delete_document_statement(ME, number(50)), {"pk_documents"}),
+    "delete a document": (lambda: knowledge.delete_document_statement(ME, crowd_id(50)), {"pk_documents"}),
     "recent artifacts": (lambda: artifacts.recent_statement(ME, 9), {"ix_artifacts_recent"}),
     "tagged artifacts": (
         lambda: artifacts.tagged_statement(ME, "t1", 9), {"uq_tags_user_id_name", "ix_artifact_tags_tag"},
     ),
     "artifacts in a folder": (
-        lambda: artifacts.in_folder_statement(ME, number(50), 9), {"ix_artifact_folders_folder"},
+        lambda: artifacts.in_folder_statement(ME, crowd_id(50), 9), {"ix_artifact_folders_folder"},
     ),
     "suggestions": (
-        lambda: artifacts.suggestions_statement(ME, number(50), DAY + 60 * A_MINUTE, 9), {"ix_suggestions_artifact"},
+        lambda: artifacts.suggestions_statement(ME, crowd_id(50), DAY + 60 * A_MINUTE, 9), {"ix_suggestions_artifact"},
     ),
     "events": (
         lambda: operations.events_statement(ME, DAY, DAY + timedelta(days=9), 9), {"pk_events"},
     ),
     "log of what was understood": (
-        lambda: concierge.log_statement(Understood, ME, number(50), 9), {"ix_preprocessing_logs_message"},
+        lambda: concierge.log_statement(Understood, ME, crowd_id(50), 9), {"ix_preprocessing_logs_message"},
     ),
     "log of what was drawn": (
-        lambda: concierge.log_statement(Drawn, ME, number(50), 9), {"ix_postprocessing_logs_message"},
+        lambda: concierge.log_statement(Drawn, ME, crowd_id(50), 9), {"ix_postprocessing_logs_message"},
     ),
     "log of models": (
-        lambda: concierge.log_statement(Selected, ME, number(50), 9), {"ix_model_selections_message"},
+        lambda: concierge.log_statement(Selected, ME, crowd_id(50), 9), {"ix_model_selections_message"},
     ),
 }  # fmt: skip
 
@@ -256,7 +255,7 @@ BY_FUNCTION: dict[str, tuple[str, set[str]]] = {
     ),
     "knowledge.search_documents_statement": (
         FOUND.format(query="'chimney word17'", language="'en'", at_most="20").replace(
-            "carmenta.current_user_id()", f"'{number(1)}'"),
+            "carmenta.current_user_id()", f"'{crowd_id(1)}'"),
         {"ix_documents_text_search"},
     ),
 }  # fmt: skip
@@ -325,7 +324,7 @@ def test_a_deletion_finds_what_goes_with_it_by_an_index(crowd: Database, index: 
     table, _, name = column.partition(".")
     with crowd.owner_session() as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
-        asked = f"EXPLAIN DELETE FROM ONLY carmenta.{table} WHERE user_id = '{ME}' AND {name} = '{number(50)}'"
+        asked = f"EXPLAIN DELETE FROM ONLY carmenta.{table} WHERE user_id = '{ME}' AND {name} = '{crowd_id(50)}'"
         assert index in str(session.scalars(text(asked)).all())
 
 
@@ -358,7 +357,7 @@ def test_every_statement_of_the_package_has_a_plan_to_show() -> None:
 
 
 def test_pages_give_every_conversation_once_in_order(crowd: Database) -> None:
-    for user in (number(1), number(20)):
+    for user in (crowd_id(1), crowd_id(20)):
         with crowd.user_session(user) as session:
             whole = conversations.page(session, user, 1000)
             paged: list[conversations.ConversationLine] = []
@@ -372,23 +371,20 @@ def test_pages_give_every_conversation_once_in_order(crowd: Database) -> None:
 @pytest.fixture
 def ann(crowd: Database) -> Iterator[tuple[Session, UUID]]:
     """A session of the application for a new user; rolled back."""
-    user = uuid4()
     with crowd.owner.connect() as connection, connection.begin() as outer:
         with Session(connection, join_transaction_mode="create_savepoint") as session:
-            session.execute(insert(users).values(id=user))
+            user = add_user(session)
             with as_user(session, user):
                 yield session, user
         outer.rollback()
 
 
 def _conversation(session: Session, user: UUID, messages: int) -> tuple[UUID, list[UUID]]:
-    conversation, ids = uuid4(), [uuid4() for _ in range(messages)]
-    session.execute(insert(said.conversations).values(user_id=user, id=conversation))
-    row = {"user_id": user, "conversation_id": conversation, "role": "user"}
-    for place, id in enumerate(ids):
-        values = {"id": id, "position": place, "content": str(place), "created_at": DAY + place * A_MINUTE}
-        session.execute(insert(said.messages).values(**row, **values))
-    return conversation, ids
+    conversation = add_conversation(session, user)
+    return conversation, [
+        add_message(session, user, conversation, str(n), position=n, created_at=DAY + n * A_MINUTE)
+        for n in range(messages)
+    ]
 
 
 def _delete_softly(session: Session, table: Any, id: UUID) -> None:
@@ -468,23 +464,14 @@ def test_facts_hold_from_their_beginning_until_their_end_or_replacement(ann: tup
     session, user = ann
 
     def learn(content: str, day: int, **values: Any) -> UUID:
-        id = uuid4()
-        row = {
-            "user_id": user,
-            "id": id,
-            "category": "personal",
-            "content": content,
-            "created_at": DAY + timedelta(day),
-        }
-        session.execute(insert(learned.memories).values(row | values))
-        return id
+        return add_memory(session, user, content, created_at=DAY + timedelta(day), **values)
 
     new = learn("lives in Ghent", 10)
     learn("lives in Bruges", 0, superseded_by=new)
     learn("on holiday", 2, valid_from=DAY + timedelta(4), valid_to=DAY + timedelta(6))
     learn("never true", 0, review_status="rejected")
     learn("taken back", 0, deleted_at=DAY)
-    session.execute(insert(learned.memories).values(user_id=user, id=uuid4(), category="personal", content="always"))
+    add_memory(session, user, "always")
 
     def at(day: int) -> set[str]:
         return {fact.content for fact in memory.facts(session, user, DAY + timedelta(day))}
@@ -503,11 +490,7 @@ def test_facts_hold_from_their_beginning_until_their_end_or_replacement(ann: tup
 
 def test_the_tree_puts_parents_before_children(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    ids = {}
-    for path in ("work.plans", "work", "home", "work.plans.old"):
-        ids[path] = uuid4()
-        row = {"user_id": user, "id": ids[path], "path": path, "name": path, "content": "x"}
-        session.execute(insert(kept.documents).values(row))
+    ids = {path: add_document(session, user, path) for path in ("work.plans", "work", "home", "work.plans.old")}
     lines = knowledge.tree(session, user)
     assert [line.path for line in lines] == ["home", "work", "work.plans", "work.plans.old"]
     assert [line.depth for line in lines] == [1, 1, 2, 3]
@@ -581,9 +564,8 @@ def test_a_dead_worker_loses_its_query_and_the_last_one_fails_it(ann: tuple[Sess
 
 
 def test_two_workers_never_take_the_same_query(database: Database) -> None:
-    user = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
+        user = add_user(session)
         ids = {_ask(session, user) for _ in range(2)}
     with Session(database.app) as here, Session(database.app) as there, as_user(here, user), as_user(there, user):
         taken = [operations.take(session, user, "w", A_MINUTE) for session in (here, there, here, there)]
@@ -592,9 +574,8 @@ def test_two_workers_never_take_the_same_query(database: Database) -> None:
 
 
 def test_a_worker_learns_for_whom_to_act_and_no_more(database: Database) -> None:
-    waiting, idle = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": waiting}, {"id": idle}])
+        waiting, _ = add_user(session), add_user(session)
         _ask(session, waiting)
     with database.app_session() as session:
         assert operations.users_with_work(session, 10) == [waiting]
@@ -648,8 +629,7 @@ def test_deleting_a_conversation_keeps_what_came_of_it(ann: tuple[Session, UUID]
     elsewhere, (answer,) = _conversation(session, user, 1)
     session.execute(update(said.messages).where(said.messages.c.id == answer).values(parent_id=second))
     session.execute(update(said.messages).where(said.messages.c.id == second).values(parent_id=first))
-    fact = {"user_id": user, "id": uuid4(), "category": "personal", "content": "x", "source_message_id": first}
-    session.execute(insert(learned.memories).values(fact))
+    add_memory(session, user, source_message_id=first)
     query = operations.ask(session, user, "research", {}, conversation)
     thing = _artifact(session, user, 1)
     session.execute(update(made.artifacts).where(made.artifacts.c.id == thing).values(conversation_id=conversation))
@@ -667,9 +647,8 @@ def test_deleting_messages_keeps_answers_and_memories(ann: tuple[Session, UUID])
     conversation, ids = _conversation(session, user, 4)
     for one, parent in ((1, 0), (2, 1), (3, 2)):
         session.execute(update(said.messages).where(said.messages.c.id == ids[one]).values(parent_id=ids[parent]))
-    row = {"user_id": user, "category": "personal", "content": "x"}
     for source in ids:
-        session.execute(insert(learned.memories).values(**row, id=uuid4(), source_message_id=source))
+        add_memory(session, user, source_message_id=source)
     assert conversations.delete_message(session, user, ids[0])
     assert not conversations.delete_message(session, user, ids[0])
     assert conversations.delete_messages_from(session, user, conversation, DAY + 2 * A_MINUTE) == 2
@@ -681,10 +660,8 @@ def test_deleting_messages_keeps_answers_and_memories(ann: tuple[Session, UUID])
 
 def test_deleting_a_successor_lets_the_fact_before_hold_again(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    row = {"user_id": user, "category": "personal", "created_at": DAY}
-    new, old = uuid4(), uuid4()
-    session.execute(insert(learned.memories).values(**row, id=new, content="new"))
-    session.execute(insert(learned.memories).values(**row, id=old, content="old", superseded_by=new))
+    new = add_memory(session, user, "new", created_at=DAY)
+    old = add_memory(session, user, "old", created_at=DAY, superseded_by=new)
     assert memory.tiers(session, user, [new, old])[old] == "historical"
     assert memory.delete_memory(session, user, new)
     assert not memory.delete_memory(session, user, new)
@@ -750,7 +727,7 @@ def test_an_artifact_is_listed_tagged_filed_and_improved(ann: tuple[Session, UUI
 def test_an_artifact_made_here_has_versions_and_says_where_it_comes_from(ann: tuple[Session, UUID]) -> None:
     session, user = ann
     conversation, (message,) = _conversation(session, user, 1)
-    document, id = _document(session, user, "a", "x"), uuid4()
+    document, id = add_document(session, user, "a", "x"), uuid4()
     first = artifacts.add_version(session, user, id, "text", "t", content="1", conversation_id=conversation)
     assert artifacts.add_version(session, user, id, "text", "t", content="2") > first
     assert [(v.version, v.content) for v in artifacts.history(session, user, id)] == [(2, "2"), (1, "1")]
@@ -802,9 +779,8 @@ def test_an_account_has_one_owner_until_that_one_is_gone(database: Database) -> 
 
 
 def test_of_two_who_claim_an_account_at_once_one_gets_it(database: Database) -> None:
-    people = [uuid4() for _ in range(4)]
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": person} for person in people])
+        people = [add_user(session) for _ in range(4)]
 
     def claim(person: UUID) -> bool:
         try:
@@ -864,19 +840,12 @@ def test_what_was_decided_around_a_message_is_read_in_order(ann: tuple[Session, 
     assert session.scalar(text("SELECT kind FROM carmenta.feedback_signals")) == "copy"
 
 
-def _document(session: Session, user: UUID, path: str, content: str, language: str = "en") -> UUID:
-    id = uuid4()
-    row = {"user_id": user, "id": id, "path": path, "name": path, "content": content, "language": language}
-    session.execute(insert(kept.documents).values(row))
-    return id
-
-
 def test_documents_are_found_by_their_words_more_of_them_first(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    both = _document(session, user, "a", "The roofs leaked near the chimney")
-    one = _document(session, user, "b", "A chimney sweep came along the way here")
-    _document(session, user, "c", "Nothing of it")
-    gone = _document(session, user, "d", "roof and chimney")
+    both = add_document(session, user, "a", "The roofs leaked near the chimney")
+    one = add_document(session, user, "b", "A chimney sweep came along the way here")
+    add_document(session, user, "c", "Nothing of it")
+    gone = add_document(session, user, "d", "roof and chimney")
     _delete_softly(session, kept.documents, gone)
     found = knowledge.search_documents(session, user, "Does the roof leak by the chimney?")
     assert [(line.id, line.path) for line in found] == [(both, "a"), (one, "b")]
@@ -896,7 +865,7 @@ def test_documents_are_found_by_their_words_more_of_them_first(ann: tuple[Sessio
 
 def test_links_are_read_from_both_ends_and_go_with_a_document(ann: tuple[Session, UUID]) -> None:
     session, user = ann
-    one, two, three = (_document(session, user, path, "x") for path in "abc")
+    one, two, three = (add_document(session, user, path, "x") for path in "abc")
     knowledge.link(session, user, one, two, "see")
     knowledge.link(session, user, one, two, "see also")
     knowledge.link(session, user, three, one)

@@ -1,6 +1,5 @@
 """What is searched is dropped and built again: every strategy then ranks as before, and nothing else has changed."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from carmenta_lab.indexing.approximate import build, listed
 from carmenta_lab.indexing.kinds import KINDS, IVFFlat
 from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.ingest import load
-from carmenta_lab.postgres import Database, prepare
+from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.migrate import migrate
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval.search import search
@@ -56,11 +55,8 @@ class Built:
 
 
 @pytest.fixture(scope="module")
-def built(cluster: Any) -> Iterator[Built]:
-    way = cluster.clone(cluster.template("sample", "sample"))
-    with prepare(way) as database:
-        yield Built(database)
-    cluster.drop(way)
+def built(shared_sample: Database) -> Built:
+    return Built(shared_sample)
 
 
 @pytest.mark.parametrize("name", strategies.names())

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from factory import add_conversation, add_memory, add_user
 from planting import NOBODYS, plant, plant_lab, user_tables
 from sqlalchemy import exc, insert, select, text, update
 from sqlalchemy.orm import Session
@@ -25,21 +26,11 @@ from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.schema import DOMAINS, metadata
 from carmenta_lab.schema.product.artifacts import artifact_tags, artifacts, suggestions
 from carmenta_lab.schema.product.conversations import tags
-from carmenta_lab.schema.product.identity import accounts, sessions, users
+from carmenta_lab.schema.product.identity import accounts, sessions
 from carmenta_lab.schema.product.memory import memories
 from carmenta_lab.schema.product.operations import events
 
 PACKAGE = Path(__file__).parent.parent / "carmenta_lab"
-
-
-@pytest.fixture(scope="module")
-def shared(cluster: Any) -> Iterator[Database]:
-    """An empty, migrated database that the tests of this module leave empty."""
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
-    yield database
-    database.dispose()
-    cluster.drop(way)
 
 
 @pytest.fixture
@@ -165,10 +156,7 @@ def test_nonsense_is_refused(ann: tuple[Session, UUID], table: str, change: str)
 
 
 def _memories(session: Session, user: UUID, count: int) -> list[UUID]:
-    ids = [uuid4() for _ in range(count)]
-    row = {"user_id": user, "category": "personal", "content": "x"}
-    session.execute(insert(memories), [row | {"id": id} for id in ids])
-    return ids
+    return [add_memory(session, user) for _ in range(count)]
 
 
 def _supersede(session: Session, old: UUID, new: UUID) -> None:
@@ -195,9 +183,8 @@ def test_a_ring_made_by_one_statement_is_refused(ann: tuple[Session, UUID]) -> N
 
 
 def test_two_transactions_cannot_close_a_ring_together(database: Database) -> None:
-    user = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
+        user = add_user(session)
         one, two = _memories(session, user, 2)
     with Session(database.owner) as here, Session(database.owner) as there:
         _supersede(here, one, two)
@@ -291,11 +278,10 @@ def test_a_reference_is_read_from_both_ends(ann: tuple[Session, UUID]) -> None:
 
 
 def test_a_session_is_found_by_its_token_alone_and_only_while_it_lasts(database: Database) -> None:
-    user, other, third = uuid4(), uuid4(), uuid4()
     token, late, twice = b"a" * 32, b"b" * 32, b"d" * 32
     row = {"id": uuid4(), "expires_at": datetime(2999, 1, 1, tzinfo=UTC)}
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": user}, {"id": other}, {"id": third}])
+        user, other, third = (add_user(session) for _ in range(3))
         session.execute(insert(sessions).values(**row, user_id=user, token_sha256=token))
         session.execute(insert(sessions).values(**row, user_id=other, token_sha256=late))
         session.execute(text("UPDATE carmenta.sessions SET created_at = '2000-01-01', expires_at = '2001-01-01' WHERE user_id = :u"), {"u": other})  # fmt: skip  # noqa: E501
@@ -311,10 +297,9 @@ def test_a_session_is_found_by_its_token_alone_and_only_while_it_lasts(database:
 
 
 def test_no_account_row_stands_without_the_sign_in_of_the_same_user(database: Database) -> None:
-    ann, bob = uuid4(), uuid4()
     row = {"provider": "google", "provider_account_id": "117", "id": uuid4()}
     with database.owner_session() as session:
-        session.execute(insert(users), [{"id": ann}, {"id": bob}])
+        ann, bob = add_user(session), add_user(session)
     with database.user_session(ann) as session:
         session.execute(text("SELECT carmenta.claim_account('google', '117')"))
         session.execute(insert(accounts).values(**row, user_id=ann))
@@ -330,10 +315,10 @@ def test_no_account_row_stands_without_the_sign_in_of_the_same_user(database: Da
 
 def test_the_month_of_an_event_gets_a_partition_and_none_is_lost(database: Database) -> None:
     """Made twice changes nothing; what lay in the default partition is in its month afterwards."""
-    user, now = uuid4(), datetime.now(UTC)
+    now = datetime.now(UTC)
     ages = {"now": 0, "two months ago": 62, "three years ago": 3 * 366}
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
+        user = add_user(session)
         for name, days in ages.items():
             session.execute(
                 insert(events).values(user_id=user, id=uuid4(), name=name, created_at=now - timedelta(days=days))
@@ -364,10 +349,9 @@ def _after(now: datetime, months: int) -> str:
 
 
 def test_two_writers_of_one_conversation_never_tie(database: Database) -> None:
-    user, conversation = uuid4(), uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
-        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), {"u": user, "c": conversation})  # fmt: skip  # noqa: E501
+        user = add_user(session)
+        conversation = add_conversation(session, user)
     say = text(
         "INSERT INTO carmenta.messages (user_id, id, conversation_id, role, content) "
         "VALUES (:u, gen_random_uuid(), :c, 'user', 'x') RETURNING position"
@@ -387,11 +371,9 @@ def test_two_writers_of_one_conversation_never_tie(database: Database) -> None:
 
 
 def test_a_position_that_is_given_is_kept_and_takes_no_lock(database: Database) -> None:
-    user, conversation = uuid4(), uuid4()
-    values = {"u": user, "c": conversation}
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
-        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), values)
+        user = add_user(session)
+        values = {"u": user, "c": add_conversation(session, user)}
     say = (
         "INSERT INTO carmenta.messages (user_id, id, conversation_id, role, content, position) "
         "VALUES (:u, gen_random_uuid(), :c, 'user', 'x', {}) RETURNING position"
@@ -450,9 +432,8 @@ def test_a_user_goes_with_every_row_in_one_statement(database: Database) -> None
 
 
 def test_events_are_added_and_never_changed_by_the_application(database: Database) -> None:
-    user = uuid4()
     with database.owner_session() as session:
-        session.execute(insert(users).values(id=user))
+        user = add_user(session)
     with database.user_session(user) as session:
         session.execute(insert(events).values(user_id=user, id=uuid4(), name="opened"))
         assert session.scalar(select(events.c.name)) == "opened"
@@ -546,8 +527,6 @@ SQUAWK_EXCLUDED = {
 
 def test_the_linter_of_migrations_has_nothing_to_say(tmp_path: Path) -> None:
     squawk = Path(sys.executable).parent / "squawk"
-    if not squawk.exists():
-        pytest.skip("squawk-cli is not installed")
     file = tmp_path / "upgrade.sql"
     file.write_text(offline_sql())
     excluded = ",".join(SQUAWK_EXCLUDED)
@@ -567,6 +546,7 @@ SNIPPETS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_type_checker_catches_a_wrong_type_a_missing_field_and_a_misspelt_column(tmp_path: Path) -> None:
     right = f"Message({KEYS}, position=1, role='user', content='x')"
     lines = [right, *(snippet for snippet, _ in SNIPPETS.values())]

@@ -19,10 +19,11 @@ CATALOGUE = (Path(__file__).parent / "catalogue.sql").read_text().replace("%", "
 
 @pytest.mark.parametrize("domain", [*DOMAINS, None])
 def test_every_table_stands_in_every_format(domain: str | None) -> None:
+    drawn, described, made = mermaid(domain), dbml(domain), sql(domain)
     for table in tables_of(domain):
-        assert re.search(rf"^    {table.name} \{{$", mermaid(domain), re.M)
-        assert f"Table {table.fullname} {{" in dbml(domain)
-        assert f"CREATE TABLE {table.fullname} (" in sql(domain)
+        assert re.search(rf"^    {table.name} \{{$", drawn, re.M)
+        assert f"Table {table.fullname} {{" in described
+        assert f"CREATE TABLE {table.fullname} (" in made
 
 
 def test_every_column_key_and_reference_stands_in_dbml() -> None:

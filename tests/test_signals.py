@@ -1,10 +1,10 @@
 """What a question says of itself, and what the signals make of candidates."""
 
-import json
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from factory import memory, message, write
 
 from carmenta_lab import strategies
 from carmenta_lab.embedding import DEFAULT_MODEL
@@ -66,21 +66,26 @@ def flat(database: Database, tmp_path: Path) -> tuple[Database, UUID]:
         ("u", "The landlord wants the deposit by Friday!"),
         ("u", "My rent is nine hundred a month now."),
     ]
-    folder = tmp_path / "flat"
-    folder.mkdir()
-    lines = [
-        {"message_id": f"m{n}", "conversation_id": "c", "user_id": "ann", "role": "user" if who == "u" else "assistant",
-         "author": "Ann" if who == "u" else "Bo", "created_at": f"2025-01-01T10:0{n}:00Z", "text": text}
-        for n, (who, text) in enumerate(said)
-    ]  # fmt: skip
-    (folder / "messages.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-    memories = [
-        {"memory_id": "old", "user_id": "ann", "category": "personal", "text": "Rent: eight hundred a month.",
-         "created_at": "2024-01-01T00:00:00Z", "superseded_by": "new"},
-        {"memory_id": "new", "user_id": "ann", "category": "personal", "text": "Pays nine hundred for the flat.",
-         "created_at": "2025-01-02T00:00:00Z", "source_message_id": "m4"},
-    ]  # fmt: skip
-    (folder / "memories.jsonl").write_text("\n".join(map(json.dumps, memories)) + "\n")
+    ann, bo = {"role": "user", "author": "Ann"}, {"role": "assistant", "author": "Bo"}
+    folder = write(
+        tmp_path / "flat",
+        messages=[
+            message(f"m{n}", body, user="ann", created_at=f"2025-01-01T10:0{n}:00Z", **(ann if who == "u" else bo))
+            for n, (who, body) in enumerate(said)
+        ],
+        memories=[
+            memory(
+                "old", "Rent: eight hundred a month.", "ann", created_at="2024-01-01T00:00:00Z", superseded_by="new"
+            ),
+            memory(
+                "new",
+                "Pays nine hundred for the flat.",
+                "ann",
+                created_at="2025-01-02T00:00:00Z",
+                source_message_id="m4",
+            ),
+        ],
+    )
     load(database, folder, name=f"flat-{uuid4().hex[:6]}", tokens=True)
     return database, find_user(database, "ann")
 

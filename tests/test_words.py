@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import bm25s
 import numpy as np
 import psycopg
 import pytest
+from factory import add_conversation, add_message, add_passage, add_user
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -134,42 +135,25 @@ def person(database: Database) -> Iterator[tuple[Session, UUID]]:
 
 
 def _person(database: Database) -> UUID:
-    user = uuid4()
     with database.owner_session() as session:
-        session.execute(text("INSERT INTO carmenta.users (id) VALUES (:u)"), {"u": user})
-        for conversation in (user, uuid4()):
-            session.execute(
-                text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :c)"), {"u": user, "c": conversation}
-            )
+        user = add_user(session)
+        add_conversation(session, user, user)
+        add_conversation(session, user)
     return user
 
 
 def _written(session: Session, user: UUID, message: UUID, said: str) -> list[UUID]:
     """The passages of a message, one a sentence; not indexed yet."""
-    pieces = said.replace("?", "?|").split("|")
-    insert = (
-        "INSERT INTO search.passages (user_id, id, unit, ordinal, content, message_id, author) "
-        "VALUES (:u, :p, 'turn', :n, 'Ann: ' || :t, :m, 'Ann')"
-    )
-    rows = [
-        {"u": user, "p": uuid4(), "n": n, "t": piece, "m": message}
-        for n, piece in enumerate(piece for piece in pieces if piece.strip())
+    pieces = [piece for piece in said.replace("?", "?|").split("|") if piece.strip()]
+    return [
+        add_passage(session, user, "turn", f"Ann: {piece}", ordinal=n, message_id=message, author="Ann")
+        for n, piece in enumerate(pieces)
     ]
-    session.execute(text(insert), rows)
-    return [row["p"] for row in rows]  # type: ignore[misc]
 
 
 def _say(session: Session, user: UUID, conversation: UUID, position: int, said: str) -> UUID:
-    message = uuid4()
-    values = {"u": user, "m": message, "c": conversation, "p": position, "t": said}
     at_once(_raw(session))
-    session.execute(
-        text(
-            "INSERT INTO carmenta.messages (user_id, id, conversation_id, position, role, author, content) "
-            "VALUES (:u, :m, :c, :p, 'user', 'Ann', :t)"
-        ),
-        values,
-    )
+    message = add_message(session, user, conversation, said, position=position, author="Ann")
     words.add(_raw(session), user, _written(session, user, message, said))
     return message
 
@@ -431,14 +415,13 @@ def test_indexing_a_user_whom_the_statistics_do_not_know_reads_each_message_a_fe
 
 def test_a_message_reads_few_others_however_the_statistics_look(database: Database) -> None:
     """By statistics of one long conversation, joins that read all of it look cheap."""
-    user = UUID(int=1)
     counts = (
         "SELECT sum(coalesce(idx_tup_fetch, 0) + seq_tup_read) FROM pg_stat_xact_user_tables "
         "WHERE schemaname = 'search' OR relname = 'messages'"
     )
     with database.owner_session() as session:
-        session.execute(text("INSERT INTO carmenta.users (id) VALUES (:u)"), {"u": user})
-        session.execute(text("INSERT INTO carmenta.conversations (user_id, id) VALUES (:u, :u)"), {"u": user})
+        user = add_user(session)
+        add_conversation(session, user, user)
         for n in range(1000):
             _say(session, user, user, n, SAYINGS[n % 5])
         session.execute(text("ANALYZE"))

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 import pytest
+from factory import add_memory
 from sqlalchemy import text
 from test_indexing import FOUND_BY, NORA, ids, index_of, notes
 
@@ -213,10 +213,7 @@ def test_what_fails_is_tried_again_later_and_given_up_at_last(
 ) -> None:
     with own_sample.user_session(NORA) as session:
         for content in ("Fine.", "Poison."):
-            session.execute(
-                text("INSERT INTO carmenta.memories (user_id, id, category, content) VALUES (:u, :id, 'personal', :c)"),
-                {"u": NORA, "id": uuid4(), "c": content},
-            )
+            add_memory(session, NORA, content)
     make = following.make_ready
 
     def fails(sources: Any, *given: Any, **named: Any) -> Any:

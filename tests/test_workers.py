@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factory import query, write
 from sqlalchemy import text
 
 from carmenta_lab import runner, strategies
-from carmenta_lab.bench.generate import write_folder
 from carmenta_lab.cli.workers import read_grid
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.experiment import Comparison, compare
 from carmenta_lab.experiment.workers import executor
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.lab import prepare
 from carmenta_lab.retrieval.fulltext import FullTextSearch
 from carmenta_lab.retrieval.grid import cells, changed, split
 from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.scale.generate import write_folder
 
 CELLS = [
     *(f"fulltext_or(normalization={n})" for n in (0, 1, 2, 4)),
@@ -40,24 +40,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = [json.loads(line) for line in (folder / "messages.jsonl").read_text().splitlines()]
     asked = [message for message in said[7::40] if message["created_at"]]
     queries = [
-        {"query_id": f"q{n}", "user_id": m["user_id"], "text": " ".join(m["text"].split()[:4]), "category": "any"}
-        for n, m in enumerate(asked)
+        query(f"q{n}", " ".join(m["text"].split()[:4]), m["user_id"], category="any") for n, m in enumerate(asked)
     ]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries))
-    lines = [f"q{n}\t{m['message_id']}\t1\n" for n, m in enumerate(asked)]
-    (folder / "qrels.tsv").write_text("query_id\ttarget_id\trelevance\n" + "".join(lines))
-    return folder
+    qrels = "".join(f"q{n}\t{m['message_id']}\t1\n" for n, m in enumerate(asked))
+    return write(folder, queries=queries, qrels=qrels)
 
 
 @pytest.fixture(scope="module")
-def small(cluster: Any, folder: Path) -> Iterator[Database]:
+def small(shared: Database, folder: Path) -> Database:
     """A database with that dataset."""
-    way = cluster.clone(cluster.template("empty", None))
-    database = prepare(way)
-    load(database, folder)
-    yield database
-    database.dispose()
-    cluster.drop(way)
+    load(shared, folder)
+    return shared
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +233,7 @@ NOTEBOOK = {
 
 
 @pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.slow
 def test_notebooks_over_a_grid_are_kept_in_folders_of_their_own(workers: int | None, tmp_path: Path) -> None:
     notebook = tmp_path / "what.ipynb"
     notebook.write_text(json.dumps(NOTEBOOK))

@@ -7,8 +7,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from carmenta_lab.bench.generate import texts
-from carmenta_lab.bench.measure import Result, alternate
+from carmenta_lab.bench.measure import Bench, Result, alternate
 from carmenta_lab.context import BundledCounter, policies
 from carmenta_lab.context.counts import keep_counts, uncounted
 from carmenta_lab.context.found import read_found
@@ -21,6 +20,7 @@ from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import Hit, Query, Ranking
+from carmenta_lab.scale.generate import texts
 from carmenta_lab.schema.product.conversations import Conversation, Message
 from carmenta_lab.schema.product.memory import Memory, Profile
 from carmenta_lab.schema.product.token_counts import TokenCount
@@ -56,7 +56,7 @@ _BARE = (
 """The columns that a context is made of and nothing else: the conversation is known, and neither branches nor what
 was deleted, superseded or replaced are asked for."""
 
-_FILL = (
+_CONVERSATION = (
     "DELETE FROM carmenta.users WHERE id = :user",
     "INSERT INTO carmenta.users (id, name) VALUES (:user, 'bench')",
     "INSERT INTO carmenta.profiles (user_id, id, content) VALUES (:user, :user, 'Lives by the sea and likes tea.')",
@@ -79,8 +79,8 @@ Work = Callable[[], object]
 
 
 def context(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """The database part against bare statements and against ORM entities, by length; then policy and compression."""
-    users = {length: _fill(database, length, seed) for length in (*LENGTHS, rows)}
+    """What a context reads, by length of conversation, against bare statements and ORM entities; and its packing."""
+    users = {length: _converse(database, length, seed) for length in (*LENGTHS, rows)}
     results = []
     for length, user in users.items():
         with database.user_session(user) as session:
@@ -101,13 +101,14 @@ def context(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
     return results
 
 
-def _fill(database: Database, length: int, seed: int) -> UUID:
+def _converse(database: Database, length: int, seed: int) -> UUID:
+    """A user with a conversation of that length, whose latest messages are counted, and with memories."""
     user = uuid5(UUID(int=8), str(length))
     values = {"user": user, "said": list(texts(length, seed)), "learned": list(texts(MEMORIES, seed + 1))}
     with database.owner.begin() as connection:
         connection.exec_driver_sql(UNNOTED, (True,))
-        for statement in _FILL:
-            connection.execute(text(statement), {k: v for k, v in values.items() if f":{k}" in statement})
+        for statement in _CONVERSATION:
+            connection.execute(text(statement), values)
     with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE carmenta.messages, search.passages, carmenta.memories")
     with database.user_session(user) as session:
@@ -222,4 +223,8 @@ def _times(work: Work, times: int = READS) -> Work:
 
 
 def _result(name: str, found: tuple[float, float], rows: int, repeats: int, what: str, times: int = READS) -> Result:
-    return Result(name, found[0] / times, found[1] / times, rows, repeats, what)
+    limit, ours = found
+    return Result(name, limit / times, ours / times, rows, repeats, what)
+
+
+BENCHES = (Bench("context", context, rows=5_000, repeats=15),)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import sql
 
-from carmenta_lab.bench.filling import VECTOR_COLUMNS
-from carmenta_lab.bench.measure import Result
+from carmenta_lab.bench.measure import Bench, Result
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.approximate import MB
@@ -28,9 +27,11 @@ from carmenta_lab.records import Query
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.vector import VectorSearch
+from carmenta_lab.scale.filling import VECTOR_COLUMNS
+from carmenta_lab.scale.generate import DIM
 from carmenta_lab.schema.vector import Vector
 
-DIM, K, QUESTIONS = 384, 10, 20
+K, QUESTIONS = 10, 20
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Each user's part of the table; the rest belongs to users of 1 %."""
 FUSED = 39
@@ -57,7 +58,7 @@ class Crossover(Result):
 
 
 class _Table:
-    """The table of vectors, filled from a seed: a user for each share, and others."""
+    """The table of vectors, filled from a seed: a user for each share, and others; each of topics of their own."""
 
     def __init__(self, database: Database, rows: int, seed: int) -> None:
         self.database, self.rows = database, rows
@@ -73,7 +74,7 @@ class _Table:
         for kind in KINDS:
             approximate.drop(database.owner, self.name, kind)
         for number, user in enumerate(self.users):
-            self._fill(user, self.draw(number, self.sizes[number]))
+            self._add(user, self.draw(number, self.sizes[number]))
         with database.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"VACUUM ANALYZE search.{self.name}")
 
@@ -84,7 +85,7 @@ class _Table:
         unit: NDArray[np.float64] = found / np.linalg.norm(found, axis=1, keepdims=True)
         return unit.astype(np.float32)
 
-    def _fill(self, user: UUID, vectors: NDArray[np.float32]) -> None:
+    def _add(self, user: UUID, vectors: NDArray[np.float32]) -> None:
         ids = [uuid5(user, str(number)) for number in range(len(vectors))]
         with self.database.owner.begin() as connection:
             raw = driver(connection)
@@ -121,8 +122,8 @@ class _Table:
             return approximate.size_bytes(session, self.name, "halfvec" if name == "fused" else cast("Kind", name))
 
 
-def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Result]:
-    """Users of 1 to 50 % of the table, each searched exactly, through every index, and through one of his own."""
+def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Crossover]:
+    """Exact search of users with 1 to 50 % of `rows` vectors against every index, and against one of the user's own."""
     table = _Table(database, rows, seed)
     found: list[Crossover] = []
     try:
@@ -223,3 +224,6 @@ def crossings(measured: Sequence[Crossover]) -> list[Crossover]:
         )
         found.append(crossing)
     return found
+
+
+BENCHES = (Bench("crossover", crossover, rows=100_000, repeats=5, long=True),)

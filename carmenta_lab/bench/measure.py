@@ -1,9 +1,12 @@
-"""Ours against the bare limit, in one run: alternating, after a warm-up, medians."""
+"""What a bench is, and how two sides are timed: in one run, in turns, after a warm-up, by their medians."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import getdoc
 from statistics import median
+
+from carmenta_lab.postgres.connect import Database
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,25 @@ class Result:
             "repeats": self.repeats,
             "what": self.what,
         }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One name of `carmenta-lab bench`: a function that measures, and with how much unless told otherwise.
+
+    The function is given a database that it may empty, rows, repeats and a seed.
+    """
+
+    name: str
+    measure: Callable[[Database, int, int, int], Sequence[Result]]
+    rows: int
+    repeats: int
+    long: bool = False  # takes many minutes, and so runs only when it is asked for by name
+
+    @property
+    def summary(self) -> str:
+        """What it measures: the first line of its function's docstring."""
+        return (getdoc(self.measure) or "").partition("\n")[0]
 
 
 def alternate(

@@ -22,6 +22,11 @@ def dataset_names(incomplete: str) -> list[str]:
     return _beginning(incomplete, names())
 
 
+def format_names(incomplete: str) -> list[str]:
+    """Formats of what can be imported that begin so."""
+    return _beginning(incomplete, _modules("importers/formats"))
+
+
 def strategy_lists(incomplete: str) -> list[str]:
     """The last of several strategies, separated by commas."""
     return _last(incomplete, _modules("strategies"))
@@ -30,6 +35,13 @@ def strategy_lists(incomplete: str) -> list[str]:
 def policy_lists(incomplete: str) -> list[str]:
     """The last of several policies, separated by commas."""
     return _last(incomplete, _modules("context/policies"))
+
+
+def bench_names(incomplete: str) -> list[str]:
+    """Benches that begin so."""
+    from carmenta_lab.bench import benches
+
+    return _beginning(incomplete, [*benches()])
 
 
 def _modules(folder: str) -> list[str]:

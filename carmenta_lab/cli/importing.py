@@ -1,13 +1,22 @@
-"""`carmenta-lab import`: a published labelled set, from files that the user has, as a dataset folder."""
+"""`carmenta-lab import`: what others published, or a user exported, as a dataset folder."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from carmenta_lab.cli.completing import format_names
+
+FORMATS = ", ".join(format_names(""))
+
 
 def import_set(
-    form: Annotated[Literal["beir", "locomo", "longmemeval"], typer.Argument(metavar="FORMAT", help="Its format.")],
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help=f"{FORMATS}, or the path of a .py file with another.", autocompletion=format_names
+        ),
+    ],
     source: Annotated[Path, typer.Argument(help="The JSON file; for beir the folder.")],
     folder: Annotated[Path, typer.Argument(help="The dataset folder to make; it must not exist or be empty.")],
     without_adversarial: Annotated[
@@ -15,7 +24,7 @@ def import_set(
     ] = False,
     split: Annotated[str, typer.Option(help="beir: the file under qrels/ that says what is relevant.")] = "test",
 ) -> None:
-    """Make a dataset folder of a labelled set: LoCoMo, LongMemEval or BEIR.
+    """Make a dataset folder of what others have: LoCoMo, LongMemEval, BEIR, or a format of one's own.
 
     Example: `carmenta-lab import locomo locomo10.json data/locomo`
     """

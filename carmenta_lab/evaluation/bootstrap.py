@@ -124,7 +124,8 @@ def _resampled_means(
 
 @lru_cache(maxsize=4)
 def _kept(clusters: int, seed: int, samples: int) -> tuple[NDArray[np.uint16], ...]:
-    """The same draws serve every strategy and measure: drawing takes ten times as long as weighing."""
+    """How often each cluster is drawn, kept: one set of draws serves every strategy and measure, and drawing takes
+    ten times as long as weighing."""
     return tuple(_drawn(clusters, seed, samples))
 
 

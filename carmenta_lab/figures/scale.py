@@ -1,14 +1,14 @@
 """At which scale does which method pay? Latency, recall, throughput, build time and size as the rows grow."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from carmenta_lab.bench.scale import RECALL, Scale, Searched
 from carmenta_lab.figures.page import BLUE, GREEN, INK, ORANGE, PURPLE, QUIET, SKY, SMALL, VERMILION, Page, page, plain
+from carmenta_lab.scale.methods import RECALL, Latency, Scale, Storage, Throughput
 
 STYLES: dict[str, tuple[str, str]] = {
     "exact": (INK, "o-"),
@@ -23,6 +23,14 @@ STYLES: dict[str, tuple[str, str]] = {
 """Method -> colour and marker; words differ from vectors by more than colour."""
 
 WIDTH, HEIGHT = 10.0, 4.6
+
+Measured = TypeVar("Measured", Latency, Throughput, Storage)
+
+
+class _Point(NamedTuple):
+    x: float
+    y: float
+    hollow: bool
 
 
 def scale_latency(scale: Scale) -> Page:
@@ -50,8 +58,8 @@ def scale_recall(scale: Scale) -> Page:
     wide = f"left: at the usual breadth, right: as wide as a recall of {RECALL:g} takes, or was tried"
     figure = page("What do indexes miss, and how many can ask at once?", _caption(scale, wide), WIDTH, HEIGHT)
     left, right = figure.subplots(1, 2)
-    known = [row for row in scale.searched if row.recall is not None and row.rows == most and row.wider == 1]
-    _draw(left, known, lambda row: row.user_rows / row.rows, lambda row: row.recall)
+    usual = [row for row in scale.searched if row.rows == most and row.wider == 1]
+    _draw(left, usual, lambda row: row.user_rows / row.rows, lambda row: row.recall)
     plain(left, f"the user's share of {most:,} rows", "recall at 10 against exact search", grid="both")
     _logarithmic(left, "x")
     left.set_ylim(0, 1.04)
@@ -89,26 +97,28 @@ def _sizes(scale: Scale) -> set[int]:
     return {row.user_rows for row in scale.searched}
 
 
-def _missed(row: Searched) -> bool:
+def _missed(row: Latency) -> bool:
     return row.recall is not None and row.recall < RECALL
 
 
 def _draw(
     axes: Axes,
-    rows: Sequence[Any],
-    x: Callable[[Any], float],
-    y: Callable[[Any], float],
-    hollow: Callable[[Any], bool] = lambda row: False,
+    rows: Sequence[Measured],
+    x: Callable[[Measured], float],
+    y: Callable[[Measured], float | None],
+    hollow: Callable[[Measured], bool] = lambda row: False,
 ) -> None:
+    """A line for each method that has points; what has no y is left out."""
     for method, (colour, marker) in STYLES.items():
-        points = sorted((x(row), y(row), hollow(row)) for row in rows if row.method == method)
+        own = [(row, y(row)) for row in rows if row.method == method]
+        points = sorted(_Point(x(row), up, hollow(row)) for row, up in own if up is not None)
         if points:
-            across, up, empty = zip(*points, strict=True)
+            across, up = [point.x for point in points], [point.y for point in points]
             axes.plot(across, up, marker, color=colour, label=method, markersize=6, linewidth=1.5, alpha=0.9)
-            some = [place for place, gone in enumerate(empty) if gone]
+            empty = [point for point in points if point.hollow]
             axes.plot(
-                [across[place] for place in some],
-                [up[place] for place in some],
+                [point.x for point in empty],
+                [point.y for point in empty],
                 marker[0],
                 color="white",
                 markeredgecolor=colour,
@@ -127,7 +137,7 @@ def _logarithmic(axes: Axes, which: str) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10f}".rstrip("0").rstrip(".")))
 
 
-def _legend(figure: Page, rows: Sequence[Any]) -> None:
+def _legend(figure: Page, rows: Sequence[Latency] | Sequence[Storage]) -> None:
     there = {row.method for row in rows}
     handles: dict[str, Artist] = {}
     for axes in figure.axes:

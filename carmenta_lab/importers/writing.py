@@ -3,11 +3,13 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from carmenta_lab.errors import UsageError
 
@@ -15,11 +17,19 @@ LISTED = 200
 """Repairs that the README lists one by one."""
 
 COUNTED = {
+    "conversations.jsonl": "titles and places of conversations",
     "messages.jsonl": "messages",
     "documents.jsonl": "documents",
+    "memories.jsonl": "memories",
+    "profiles.jsonl": "profiles",
     "queries.jsonl": "questions",
     "qrels.tsv": "judgements",
+    "artifacts.jsonl": "versions of artifacts",
+    "votes.jsonl": "votes",
+    "feedback.jsonl": "feedback signals",
+    "tags.jsonl": "tags",
 }
+"""File of a dataset -> what its lines are counted as."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,14 @@ class Options:
 
     adversarial: bool = True  # locomo: keep the questions that nothing answers, without judgements
     split: str = "test"  # beir: which file under qrels/
+
+
+class Format(NamedTuple):
+    """What a file of `formats/` declares."""
+
+    what: str  # the source, as it is named in messages: "LoCoMo's JSON"
+    licence: str  # of the source, as the folder's README says it
+    read: "Callable[[Path, Writer, Options], None]"  # writes what a source holds
 
 
 class Writer:
@@ -46,10 +64,13 @@ class Writer:
             raise UsageError(f"{folder} is there already and not empty: give a new folder.")
 
     def line(self, file: str, **fields: Any) -> None:
-        """One record, its empty fields left out."""
+        """One record, its empty fields left out, times in ISO 8601; ValueError when no dataset has such a file."""
+        if file not in COUNTED:
+            raise ValueError(f"{file} is no file of a dataset; known: {', '.join(COUNTED)}.")
         kept = {name: value for name, value in fields.items() if value is not None and value != []}
         if file == "messages.jsonl":
             kept.setdefault("created_at", None)
+        kept = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in kept.items()}
         self._write(file, json.dumps(kept, ensure_ascii=not _whole(kept)))
 
     def judge(self, query_id: str, target_id: str, relevance: int = 1) -> None:

@@ -17,7 +17,9 @@ def refuse_another(session: Session, query: Query) -> None:
 
 
 def check_acting(query: Query, person: str | None, role: str) -> None:
-    """The same of a user and a role that were read already; other roles than the application's see all rows."""
+    """UsageError when a session of this role that acts for this user cannot see the rows of the query's user.
+
+    Only the application's role is confined to one user; other roles see all rows."""
     if role == APP and person != str(query.user_id):
         raise UsageError(
             "the session does not act for the query's user: search within as_user(session, query.user_id)."

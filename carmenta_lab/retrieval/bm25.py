@@ -71,7 +71,7 @@ class BM25(SqlRetriever):
             raise UsageError(f"BM25 has no words of the unit {unknown[0]!r}; it has {', '.join(UNIT_CODES)}.")
 
     def route(self, session: Session, query: Query) -> str:
-        """Always the same."""
+        """`bm25`: there is one way to search."""
         return "bm25"
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:
@@ -79,7 +79,7 @@ class BM25(SqlRetriever):
         return cast("Select[Any]", _statement(self, limit))
 
     def tables(self) -> Mapping[str, tuple[str, ...]]:
-        """Posting lists, and the features that say when a passage was there."""
+        """The posting lists, and the table that says when each passage was written."""
         return {"postings": ("words",), "passage_features": ("visibility",)}
 
 

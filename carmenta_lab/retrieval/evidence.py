@@ -117,17 +117,17 @@ class Evidence(SqlRetriever):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The units of both searches."""
+        """The units that the vector search and BM25 search."""
         return tuple(dict.fromkeys((*self.vector.units, *self.words.units)))
 
     @property
     def model(self) -> str:
-        """The model of the vectors."""
+        """The embedding model whose vectors are compared."""
         return self.vector.model
 
     @cached_property
     def needs(self) -> frozenset[Need]:
-        """The question read; with the codes of its tokens, where a signal compares them."""
+        """The question read, and the codes of its tokens where a signal compares them."""
         read: frozenset[Need] = frozenset({"vector", "question"})
         return read | {"tokens"} if any(signal.stage == "tokens" for signal in self.signals) else read
 
@@ -150,11 +150,11 @@ class Evidence(SqlRetriever):
         return cast("Select[Any]", _statement(self, route, limit))
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """Those of the vector search; an exact one keeps one plan, as planning takes as long as searching."""
+        """The settings of the vector search; an exact search keeps one plan, as planning takes as long as searching."""
         return {"plan_cache_mode": "force_generic_plan"} | dict(self.vector.settings(route))
 
     def variants(self) -> Mapping[str, Variant]:
-        """Without each signal, without all that compare tokens, without either search, without the link.
+        """Retrievers without one signal, without all that compare tokens, without either search, without the link.
 
         Where the best of the conversation was that of a signal switched off, it becomes that of the heaviest one left;
         it goes with it where none is left. One signal and one search stay at the least.
@@ -176,7 +176,7 @@ class Evidence(SqlRetriever):
         return found
 
     def tables(self) -> Mapping[str, tuple[str, ...]]:
-        """What the signals and the searches read."""
+        """The tables that the signals and the two searches read."""
         names = [signal.name for signal in self.signals]
         tokens = tuple(signal.name for signal in self.signals if signal.stage == "tokens")
         near = [VECTORS] * ("vectors" in self.searches) + [name for name in names if name in ("nearness", "context")]

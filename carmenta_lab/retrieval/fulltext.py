@@ -40,12 +40,12 @@ class FullTextSearch(SqlRetriever):
     model: None = None
 
     def shortened(self, text: str) -> tuple[str, bool]:
-        """As any; the database itself takes the first 1,024 of more different words."""
+        """The first INDEXED_CHARACTERS of the text; of those the database takes the first 1,024 different words."""
         short, cut = super().shortened(text)
         return short, cut or (len(short) > MAX_WORDS and len(set(short.lower().split())) > MAX_WORDS)
 
     def route(self, session: Session, query: Query) -> str:
-        """Always the same."""
+        """`fulltext`: there is one way to search."""
         return "fulltext"
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:

@@ -42,21 +42,21 @@ class Fusion(SqlRetriever):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The units of all parts."""
+        """Every unit that any part searches."""
         return tuple(dict.fromkeys(unit for _, part in self.parts for unit in part.units))
 
     @property
     def model(self) -> str | None:
-        """The model of the part that has one."""
+        """The embedding model of the part that compares vectors; None where none does."""
         return next((part.model for _, part in self.parts if part.model), None)
 
     @cached_property
     def needs(self) -> frozenset[Need]:
-        """What any part wants."""
+        """Everything that any part wants made of the question."""
         return NOTHING_NEEDED.union(*(part.needs for _, part in self.parts))
 
     def shortened(self, text: str) -> tuple[str, bool]:
-        """As much as every part searches."""
+        """As much of the text as every part searches: the shortest of what the parts take."""
         cut = False
         for _, part in self.parts:
             text, shorter = part.shortened(text)
@@ -64,12 +64,12 @@ class Fusion(SqlRetriever):
         return text, cut
 
     def variants(self) -> Mapping[str, Variant]:
-        """Without each part; one is left at the least."""
+        """The fusion without each of its parts, as long as one part is left."""
         left = {name: tuple(pair for pair in self.parts if pair[0] != name) for name, _ in self.parts}
         return {name: Variant(replace(self, parts=parts)) for name, parts in left.items() if parts}
 
     def tables(self) -> Mapping[str, tuple[str, ...]]:
-        """Those of the parts."""
+        """The tables that the parts read, each with the names of these parts."""
         found: dict[str, tuple[str, ...]] = {}
         for name, part in self.parts:
             for table in part.tables():
@@ -97,7 +97,7 @@ class ReciprocalRankFusion(Fusion):
         return _statement(self, route, limit)
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """Those of the parts."""
+        """The settings that the parts need, together."""
         routes = route.split("+")
         return {k: v for (_, part), way in zip(self.parts, routes, strict=True) for k, v in part.settings(way).items()}
 

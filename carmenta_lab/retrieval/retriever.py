@@ -40,7 +40,7 @@ TEXT = bindparam("text", type_=Text)
 
 @dataclass(frozen=True)
 class AtLeast:
-    """As many rows as the parameter `limit` says, and never fewer than these."""
+    """A LIMIT of what the parameter `limit` says, and never below `rows`."""
 
     rows: int
 
@@ -81,7 +81,7 @@ class Declared(Protocol):
         return NOTHING_NEEDED
 
     def shortened(self, text: str) -> tuple[str, bool]:
-        """As much of a question's text as it searches, and whether that is not all of it."""
+        """The part of a question's text that it searches, and whether anything was cut off."""
         return text[:INDEXED_CHARACTERS], len(text) > INDEXED_CHARACTERS
 
     def route(self, session: Session, query: Query) -> str:
@@ -131,11 +131,11 @@ class PythonRetriever(Declared):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """All, unless told; recall is measured over the kinds that it says it can find."""
+        """The units it can find, all by default; recall is measured over these kinds of sources."""
         return SEARCHED
 
     def route(self, session: Session, query: Query) -> str:
-        """Always the same."""
+        """Always `python`."""
         return PYTHON
 
     @abstractmethod
@@ -194,7 +194,7 @@ APPROXIMATE = (*_INDEXES, *(OWN + kind for kind in _INDEXES))
 
 
 def exactly(route: str) -> str:
-    """The same route without approximate indexes."""
+    """The route in which every approximate index is replaced by exact search."""
     return "+".join("exact" if way in APPROXIMATE else way for way in route.split("+"))
 
 

@@ -60,7 +60,7 @@ def texts(session: Session, user_id: UUID, hits: Sequence[Hit]) -> list[Shown]:
 
 
 def with_texts(session: Session, ranking: Ranking) -> Ranking:
-    """The same ranking with what its hits say, for the user that the session acts for.
+    """The ranking with the text, author and time of each hit, for the user that the session acts for.
 
     ranking = search(session, retriever, query, k=5)
     with_texts(session, ranking)  # a table in a notebook: rank, score, parts, source, date, who, text

@@ -43,7 +43,7 @@ class TrigramSearch(SqlRetriever):
         return short, len(words) > MAX_WORDS or len(" ".join(words)) > MAX_CHARACTERS
 
     def route(self, session: Session, query: Query) -> str:
-        """Always the same."""
+        """`trigram`: there is one way to search."""
         return "trigram"
 
     def statement(self, route: str, limit: Limit = None) -> Select[Any]:

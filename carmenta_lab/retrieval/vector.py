@@ -82,7 +82,7 @@ class VectorSearch(SqlRetriever):
         return VECTOR_NEEDED
 
     def tables(self) -> Mapping[str, tuple[str, ...]]:
-        """That of the model's vectors."""
+        """The table of the model's vectors."""
         return {table_name(self.model): ("vectors",)}
 
     def route(self, session: Session, query: Query) -> str:
@@ -116,7 +116,7 @@ class VectorSearch(SqlRetriever):
         return _indexed(self.model, self.units, self.dim, route.removeprefix(OWN), self.candidates, limit)
 
     def settings(self, route: str) -> Mapping[str, str]:
-        """None for an exact search; for an index, its breadth and a plan that cannot avoid it."""
+        """Empty for an exact search; for an index, its breadth and a plan that cannot avoid it."""
         if route == "exact":
             return {}
         breadth = {
@@ -172,16 +172,16 @@ def _exact(model: str, units: tuple[str, ...], limit: Limit) -> Select[Any]:
 
 @cache
 def _indexed(model: str, units: tuple[str, ...], dim: int, route: str, candidates: int, limit: Limit) -> Select[Any]:
-    """The nearest by the index, which may give them out of order, ranked by the vectors as they are stored."""
+    """The nearest by the index, which may give them out of order, ranked by the vectors as they are stored.
+
+    Which of several at one distance are the last to be taken is the index's choice: ordered by id as well, PostgreSQL
+    16 would not use the index at all, as it sorts what an index gives by distance wholly or not.
+    """
     e = vectors_of(model).alias("e")
     order = _order(e.c.embedding, route, dim)
     wanted = at_most(limit)
     near = select(e.c.passage_id, e.c.source_id, e.c.unit, e.c.embedding).where(*visible(e, units))
-    if route == "binary":
-        near = near.order_by(order).limit(wanted * candidates)
-    else:
-        near = near.order_by(order, e.c.passage_id).limit(wanted)
-    found = near.subquery("near")
+    found = near.order_by(order).limit(wanted * candidates if route == "binary" else wanted).subquery("near")
     distance = _cosine(found.c.embedding)
     return (
         select(found.c.passage_id, found.c.source_id, found.c.unit, (1 - distance).label("score"))

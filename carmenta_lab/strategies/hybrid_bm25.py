@@ -1,4 +1,4 @@
-"""The same with words ranked by BM25, and through a graph where a user's vectors are many: does it stay fast?"""
+"""Do meaning and BM25, fused by their ranks, stay fast where a user's vectors are many and are searched by a graph?"""
 
 from carmenta_lab.retrieval.bm25 import BM25
 from carmenta_lab.retrieval.fusion import ReciprocalRankFusion

@@ -18,7 +18,7 @@ class BestOfConversation(Signal):
 
     @property
     def reads(self) -> str:
-        """That of which it is the best."""
+        """The signal whose best value in the conversation this is."""
         return self.of
 
     def reading(self, name: str) -> "BestOfConversation":

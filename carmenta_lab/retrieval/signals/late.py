@@ -24,7 +24,7 @@ class Late(Signal):
 
 @dataclass(frozen=True)
 class LateWindow(Signal):
-    """The same over the candidates within two messages: what one leaves open its neighbour may say."""
+    """Late interaction with candidates at most two messages away: what one leaves open its neighbour may say."""
 
     name: ClassVar[str] = "late_window"
     stage: ClassVar[Stage] = "tokens"

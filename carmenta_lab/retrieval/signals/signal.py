@@ -81,7 +81,7 @@ class Signal:
         return None
 
     def reading(self, name: str) -> "Signal":
-        """The same made of another signal; for one that says what it `reads`."""
+        """This signal, reading the other one; for signals that say what they read (`reads`)."""
         raise NotImplementedError(f"the signal {self.name} reads no other.")
 
     def join(self, table: str) -> str:

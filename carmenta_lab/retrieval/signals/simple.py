@@ -13,7 +13,7 @@ class Nearness(Signal):
     name: ClassVar[str] = "nearness"
 
     def sql(self) -> str:
-        """As found."""
+        """The similarity with which the vector search found the candidate."""
         return "coalesce(candidate.nearness, 0)"
 
 
@@ -91,5 +91,5 @@ class AsksWhen(Signal):
         )
 
     def sql(self) -> str:
-        """Without the header's date."""
+        """The text without the date in its first line."""
         return "CASE WHEN regexp_replace(said.content, '^[[][0-9-]+[]] ', '') ~* :time_pattern THEN 1 ELSE 0 END"

@@ -31,7 +31,7 @@ class User(Base):
 
 
 class SignIn(Base):
-    """Whose an external account is: one owner for each. Nobody's row: read and written by functions alone."""
+    """Whose an external account is, one owner for each; no user's row: only functions read and write it."""
 
     __tablename__ = "sign_ins"
     __table_args__ = (

@@ -16,7 +16,7 @@ KINDS = ("user", "conversation", "message", "memory", "document")
 
 
 class Note(Base):
-    """That the index must follow a row: one a row, whatever happened to it how often."""
+    """A note that the index must follow a changed row: one note a row, however often it changed."""
 
     __tablename__ = "outbox"
     __table_args__ = (
