@@ -45,6 +45,7 @@ def given(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "beir": _beir(folder / "beir"),
                 "ipython": InteractiveShell.instance(),
             }
+    InteractiveShell.clear_instance()
     cluster.drop(way)
 
 

@@ -116,9 +116,7 @@ def compare_contexts(
     Raises:
         UsageError: for a budget that is no whole number of at least 1, and for an unknown name.
 
-    >>> found = cl.compare_contexts(
-    ...     lab, "sample_de", policies=["recent_only", "naive_top_k"], budgets=500, questions_drawn=4
-    ... )
+    >>> found = cl.compare_contexts(lab, "sample_de", ["recent_only", "naive_top_k"], budgets=500, questions_drawn=4)
     >>> found.evidence.columns.tolist()
     ['policy', 'budget', 'mean', 'low', 'high', 'every_target', 'tokens']
     """
