@@ -1,89 +1,69 @@
 """Retrieval and context experiments over conversations kept in PostgreSQL.
 
-lab = open_lab()                                      # starts the embedded server, migrates
-load(lab, "sample")                                   # a folder under data/, or any path
-result = compare(lab, "sample", strategies=["vector_exact", "hybrid_rrf"])
+import carmenta_lab as cl
+
+lab = cl.open_lab()                                   # starts the embedded server, migrates
+cl.load(lab, "sample")                                # a folder under data/, or any path
+nora = cl.user(lab, "nora")
+cl.search(lab, nora, "Where did we park the bikes?")  # rank, score, who, when, text
+result = cl.compare(lab, "sample", strategies=["vector_exact", "hybrid_rrf"])
 print(result)                                         # strategies by measures: mean [low, high]
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from carmenta_lab import figures
-    from carmenta_lab.context.assemble import assemble
-    from carmenta_lab.context.context import Context
-    from carmenta_lab.experiment.ablation import Ablation, ablate
-    from carmenta_lab.experiment.compare import Comparison, compare
-    from carmenta_lab.experiment.contexts import ContextComparison, compare_contexts, evidence_by_history
-    from carmenta_lab.explorer import Explorer
-    from carmenta_lab.extension import load_ipython_extension
-    from carmenta_lab.ingest.load import LoadReport, load
-    from carmenta_lab.names import find_conversation, find_user
-    from carmenta_lab.postgres.connect import Database, as_user
-    from carmenta_lab.postgres.lab import open_lab
-    from carmenta_lab.postgres.migrate import migrate
-    from carmenta_lab.records import Hit, Query, Ranking
-    from carmenta_lab.retrieval.search import search
-
-__all__ = [
-    "Ablation",
-    "Comparison",
-    "Context",
-    "ContextComparison",
-    "Database",
-    "Explorer",
-    "Hit",
-    "LoadReport",
-    "Query",
-    "Ranking",
-    "ablate",
-    "as_user",
-    "assemble",
-    "compare",
-    "compare_contexts",
-    "evidence_by_history",
-    "figures",
-    "find_conversation",
-    "find_user",
-    "load",
-    "load_ipython_extension",
-    "migrate",
-    "open_lab",
-    "search",
-]
-
-_HOMES = {
+_PUBLIC = {
     "Ablation": "experiment.ablation",
-    "Comparison": "experiment",
-    "Context": "context",
+    "Comparison": "experiment.comparison",
+    "Context": "context.context",
     "ContextComparison": "experiment.contexts",
-    "Database": "postgres",
+    "Database": "postgres.connect",
+    "Explanation": "experiment.explaining",
     "Explorer": "explorer",
+    "Forgotten": "erasure",
     "Hit": "records",
-    "LoadReport": "ingest",
+    "LoadReport": "ingest.load",
+    "Policy": "context.policy",
     "Query": "records",
     "Ranking": "records",
+    "User": "names",
     "ablate": "experiment.ablation",
-    "as_user": "postgres",
-    "assemble": "context",
-    "compare": "experiment",
+    "app": "",
+    "assemble": "face",
+    "build_index": "face",
+    "compare": "experiment.compare",
     "compare_contexts": "experiment.contexts",
     "evidence_by_history": "experiment.contexts",
-    "find_conversation": "names",
-    "find_user": "names",
-    "load": "ingest",
+    "explain": "face",
+    "figures": "",
+    "forget": "face",
+    "import_dataset": "importers",
+    "index_lacking": "face",
+    "load": "ingest.load",
     "load_ipython_extension": "extension",
-    "migrate": "postgres",
-    "open_lab": "postgres",
-    "search": "retrieval",
+    "migrate": "postgres.migrate",
+    "open_lab": "postgres.lab",
+    "policy": "face",
+    "search": "face",
+    "strategy": "face",
+    "user": "names",
 }
-"""Public name -> the module it comes from, imported at first use: starting a command must not import pandas."""
+"""Public name -> the module it comes from, "" where it is a module itself; all that there is, listed here alone.
+
+Imported at first use: starting a command must not import pandas. `__init__.pyi` says the same to type checkers.
+"""
+
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return import_module("carmenta_lab.figures")
-    if name not in _HOMES:
+    if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if not _PUBLIC[name]:
+        return import_module(f"{__name__}.{name}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from carmenta_lab.display import Table
 from carmenta_lab.errors import UsageError
 from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.writing import UNNOTED, remove
@@ -34,7 +35,12 @@ OF_A_CONVERSATION = (
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed, and where else the content may still be."""
+    """What was removed, and where else the content may still be.
+
+    >>> gone = cl.forget(lab, "tomasz", "tomasz-c02")
+    >>> gone.rows["carmenta.conversations"], gone.origins[0].endswith("sample")
+    (1, True)
+    """
 
     rows: Mapping[str, int]  # "carmenta.messages" -> rows removed; tables without any are left out
     objects: tuple[tuple[str | None, str], ...]  # bucket and key of files in object storage, to be deleted there
@@ -46,6 +52,21 @@ class Forgotten:
     def total(self) -> int:
         """All rows removed."""
         return sum(self.rows.values())
+
+    def table(self) -> Table:
+        """A row a table; below it where else the content may be."""
+        rows = [[name, f"{count:,}"] for name, count in self.rows.items()]
+        notes = [f"a file, to be deleted in object storage: {bucket or ''}/{key}" for bucket, key in self.objects]
+        notes += [f"loaded from {origin}: another load would bring it back" for origin in self.origins]
+        notes += [f"rejected lines of it may be in {path}" for path in self.rejects_files]
+        notes += [f"not reached: {place}" for place in self.elsewhere]
+        return Table(["table", "rows removed"], rows, f"{self.total:,} rows removed", notes)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None) -> Forgotten:

@@ -35,7 +35,13 @@ LATEST = "the latest"
 class Explorer:
     """Pick user, conversation, question and policy, and move the budget: the context is put together anew at once.
 
-    Where nobody can move anything (papermill, a test) it shows the figure of its first context instead.
+    Where nobody can move anything (papermill, a test) it shows the figure of its first context instead. `policy` is a
+    name or the path of a file, the best that the user's data allow when not given; `budget` is in tokens, and the
+    nearest of `BUDGETS` is taken.
+
+    >>> panel = cl.Explorer(lab, "sample", "nora", "Where did we park the bikes?", budget=500)
+    >>> panel.context().tokens <= 500
+    True
     """
 
     def __init__(

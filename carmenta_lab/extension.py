@@ -8,9 +8,15 @@ from carmenta_lab.schema.base import APP
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Connect `%sql` and define `%carmenta_user NAME [DATASET]`, which makes `%sql` act for one user.
+    """What `%load_ext carmenta_lab` calls: `%sql` asks the lab's database, and `%carmenta_user` says for whom.
 
-    Before a user is named, row-level security shows `%sql` no user's rows.
+    `%carmenta_user NAME [DATASET]` makes `%sql` act for one user; without a name, for nobody. Before a user is named,
+    row-level security shows `%sql` no user's rows.
+
+    >>> cl.load_ipython_extension(ipython)
+    >>> _ = ipython.run_line_magic("carmenta_user", "nora sample")
+    >>> len(ipython.run_line_magic("sql", "SELECT DISTINCT user_id FROM carmenta.messages"))
+    1
     """
     way = find_way()
     database = prepare(way)

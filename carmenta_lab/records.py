@@ -17,7 +17,17 @@ Qrels: TypeAlias = Mapping[str, Mapping[UUID, int]]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question put to one user's passages."""
+    """A question put to one user's passages, as `compare` keeps it and as a strategy of one's own is given it.
+
+    >>> def newest(session, query, k):
+    ...     rows = session.execute(
+    ...         text("SELECT id FROM carmenta.messages WHERE user_id = :user ORDER BY created_at DESC LIMIT :k"),
+    ...         {"user": query.user_id, "k": k},
+    ...     )
+    ...     return [(row.id, -place) for place, row in enumerate(rows)]
+    >>> len(cl.search(lab, nora, "the boat", k=4, strategy=newest).hits)
+    4
+    """
 
     query_id: str
     user_id: UUID
@@ -30,7 +40,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One retrieved source with the passage that earned its rank."""
+    """One retrieved source with the passage that earned its rank.
+
+    >>> [first] = cl.search(lab, nora, "Where did we park the bikes?", k=1, strategy="hybrid_rrf").hits
+    >>> first.rank, sorted(first.parts)
+    (1, ['fulltext', 'vector'])
+    """
 
     passage_id: UUID
     source_id: UUID
@@ -58,7 +73,12 @@ class HitText:
 class Ranking:
     """The hits of one query, best first, each source once; printed, it is a table.
 
-    `retrieval.with_texts` adds what the hits say: a search does not read it.
+    `texts` are what the hits say. What searches alone, without the face, does not read them: see
+    `retrieval.with_texts`.
+
+    >>> ranking = cl.search(lab, nora, "Where did we park the bikes?", k=2, strategy="vector_exact")
+    >>> ranking
+    <Ranking of 'Where did we park the bikes?': 2 hits, route='exact'>
     """
 
     query_id: str

@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from carmenta_lab import app, find_conversation, find_user, load, strategies
-from carmenta_lab.app import acting, artifacts, conversations, knowledge, memory, operations
+from carmenta_lab import User, app, load, strategies
+from carmenta_lab.app import artifacts, conversations, knowledge, memory, operations
 from carmenta_lab.context import assemble
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.ids import Ids
 from carmenta_lab.indexing.lacking import repair
 from carmenta_lab.indexing.passages import as_written, utc_offset
+from carmenta_lab.names import find_conversation, find_user
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
@@ -54,11 +55,11 @@ def _sources(session: Session, what: str) -> list[tuple[UUID, str]]:
 
 
 def _delete(database: Database, what: str) -> None:
-    assert getattr(app, f"delete_{what}")(acting(database, NORA), _id(what))
+    assert getattr(app, f"delete_{what}")(User(database, NORA), _id(what))
 
 
 def _undelete(database: Database, what: str) -> None:
-    assert getattr(app, f"undelete_{what}")(acting(database, NORA), _id(what))
+    assert getattr(app, f"undelete_{what}")(User(database, NORA), _id(what))
 
 
 def _rankings(database: Database, name: str, queries: list[str]) -> list[Ranking]:

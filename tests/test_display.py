@@ -85,7 +85,7 @@ def test_a_hit_whose_text_is_gone_says_so() -> None:
 
 
 def test_a_ranking_carries_its_texts_once_they_are_asked_for(sample: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    from carmenta_lab import find_user
+    from carmenta_lab.names import find_user
 
     nora = find_user(sample, "nora")
     with sample.user_session(nora) as session:

@@ -10,9 +10,8 @@ import pytest
 from factory import add_conversation, add_memory, add_user
 from sqlalchemy import text
 
-from carmenta_lab import find_conversation, find_user, resources, strategies
+from carmenta_lab import User, resources, strategies
 from carmenta_lab.app import (
-    acting,
     delete_conversation,
     delete_document,
     delete_memory,
@@ -37,6 +36,7 @@ from carmenta_lab.indexing.ready import make_ready
 from carmenta_lab.indexing.sources import read_living
 from carmenta_lab.indexing.token_codes import insert_codes
 from carmenta_lab.indexing.vectors import register
+from carmenta_lab.names import find_conversation, find_user
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.records import Query, Ranking
@@ -149,7 +149,7 @@ def test_a_write_of_its_own_opens_the_transaction_after_the_model_was_asked(
         return embed(texts, progress)
 
     monkeypatch.setattr(embedder, "embed_tokens", watched)
-    me = acting(database, user)
+    me = User(database, user)
     said = write_message(me, conversation, "user", "I sold the boat.")
     edit_message(me, said.id, "I sold the car.")
     delete_message(me, said.id)
@@ -185,7 +185,7 @@ def test_two_who_write_to_one_conversation_at_once_get_a_place_each(alone: tuple
     from concurrent.futures import ThreadPoolExecutor
 
     database, user, conversation = alone
-    me = acting(database, user)
+    me = User(database, user)
     with ThreadPoolExecutor(4) as writers:
         done = list(writers.map(lambda n: write_message(me, conversation, "user", f"Number {n}"), range(24)))
     assert sorted(one.position or 0 for one in done) == list(range(24))
@@ -213,7 +213,7 @@ def test_what_cannot_be_written_is_refused_in_a_sentence(
 ) -> None:
     database, user, conversation = alone
     with pytest.raises(UsageError, match=said):
-        write_message(acting(database, user), **{"conversation_id": conversation, "role": "user", **given})
+        write_message(User(database, user), **{"conversation_id": conversation, "role": "user", **given})
     with database.owner_session() as session:
         assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 0
 
@@ -239,11 +239,11 @@ def test_nobody_writes_for_nobody_or_for_another(alone: tuple[Database, UUID, UU
     with database.app_session() as session, pytest.raises(UsageError, match="acts for nobody"):
         write_message(session, conversation, "user", "Hello")
     with pytest.raises(UsageError, match="there is no conversation"):
-        write_message(acting(database, uuid4()), conversation, "user", "Hello")
+        write_message(User(database, uuid4()), conversation, "user", "Hello")
 
 
 def test_an_edit_is_found_by_what_it_says_now(own_sample: Database) -> None:
-    me, conversation = acting(own_sample, NORA), find_conversation(own_sample, NORA, "nora-c01")
+    me, conversation = User(own_sample, NORA), find_conversation(own_sample, NORA, "nora-c01")
     said = write_message(me, conversation, "user", "Where is the gyrocopter?", content_for_llm="gyrocopter?")
     answer = write_message(me, conversation, "assistant", "In the barn, beside the tractor.")
     fact = write_memory(me, "personal", "Owns a gyrocopter.")
@@ -277,7 +277,7 @@ def test_a_long_document_is_embedded_anew_only_where_it_changed(
     alone: tuple[Database, UUID, UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database, user, _ = alone
-    me, embedder = acting(database, user), load_embedder()
+    me, embedder = User(database, user), load_embedder()
     embed, counts = embedder.embed_tokens, []
 
     def counted(texts: Sequence[str], progress: Any = None) -> Any:
@@ -300,7 +300,7 @@ def test_a_long_document_is_embedded_anew_only_where_it_changed(
 
 def test_superseding_marks_the_old_memory(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, _ = alone
-    me = acting(database, user)
+    me = User(database, user)
     old = write_memory(me, "preference", "Likes tea.")
     new = write_memory(me, "preference", "Likes coffee.", supersedes=old.id)
     with pytest.raises(UsageError, match="still holds"):
@@ -312,7 +312,7 @@ def test_superseding_marks_the_old_memory(alone: tuple[Database, UUID, UUID]) ->
 
 def test_deleting_and_undeleting_a_document_whose_path_was_taken(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, _ = alone
-    me = acting(database, user)
+    me = User(database, user)
     old = write_document(me, "a.b", "Old", "The old gyrocopter.")
     assert delete_document(me, old.id)
     new = write_document(me, "a.b", "New", "The new gyrocopter.")
@@ -327,7 +327,7 @@ def test_deleting_and_undeleting_a_document_whose_path_was_taken(alone: tuple[Da
 
 def test_a_message_below_a_deleted_conversation_stays_out_of_the_index(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, conversation = alone
-    me = acting(database, user)
+    me = User(database, user)
     said = [write_message(me, conversation, "user", f"Gyrocopter {n}") for n in range(3)]
     assert delete_message(me, said[0].id)
     assert delete_conversation(me, conversation)
@@ -416,7 +416,7 @@ def test_a_history_written_message_by_message_ranks_as_the_same_one_loaded(
 
 def test_what_others_write_is_noted_once_and_at_constant_cost(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, conversation = alone
-    me = acting(database, user)
+    me = User(database, user)
     said, fact = write_message(me, conversation, "user", "Hello"), write_memory(me, "personal", "Lives here.")
     note = write_document(me, "a", "Name", "Text")
     for statement, expected in (
@@ -477,7 +477,7 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_no_strategy_finds_the_old_form_before_a_worker_ran(own_sample: Database, what: str) -> None:
     conversation = find_conversation(own_sample, NORA, "nora-c01")
-    said = write_message(acting(own_sample, NORA), conversation, "user", "The gyrocopter is parked in the barn.")
+    said = write_message(User(own_sample, NORA), conversation, "user", "The gyrocopter is parked in the barn.")
     names = strategies.names()
     assert all(said.id in found for found in ids(own_sample, "gyrocopter parked in the barn", names).values())
     with own_sample.user_session(NORA) as session:
@@ -538,7 +538,7 @@ def test_the_index_is_built_anew_from_the_rows(own_sample: Database) -> None:
 def test_a_text_is_indexed_as_it_is_read(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, conversation = alone
     decomposed = "Cafe\u0301 am Ufer"
-    said = write_message(acting(database, user), conversation, "user", decomposed, author="Rene\u0301")
+    said = write_message(User(database, user), conversation, "user", decomposed, author="Rene\u0301")
     with database.user_session(user) as session:
         content = session.scalar(text("SELECT content FROM search.passages"))
         kept = session.scalar(text("SELECT content FROM carmenta.messages"))
@@ -573,7 +573,7 @@ def test_memories_that_a_context_shows_are_marked_as_used(own_sample: Database) 
 
 def test_soft_deletion_of_a_memory(alone: tuple[Database, UUID, UUID]) -> None:
     database, user, _ = alone
-    me = acting(database, user)
+    me = User(database, user)
     fact = write_memory(me, "personal", "Owns a gyrocopter.")
     assert delete_memory(me, fact.id)
     assert not delete_memory(me, fact.id)

@@ -1,4 +1,4 @@
-"""What a transaction begins with is sent with its first statement: nobody acts for a user who is not theirs."""
+"""What a transaction begins with may wait for its first statement: nobody acts for a user who is not theirs."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -33,8 +33,21 @@ def ann(database: Database) -> UUID:
         return add_user(session)
 
 
-def test_nothing_is_sent_before_the_first_statement(database: Database, ann: UUID) -> None:
+def test_a_transaction_begins_as_its_user_before_the_first_statement(database: Database, ann: UUID) -> None:
     with database.user_connection(ann) as connection:
+        raw = late_connection(connection)
+        assert not raw.late
+        assert not raw.untouched
+        assert raw.info.transaction_status.name == "INTRANS"
+        assert connection.scalars(select(users.c.id)).all() == [ann]
+    with database.user_session(ann) as session:
+        assert not late_connection(session.connection()).late
+    with database.app_session() as session:
+        assert not late_connection(session.connection()).late
+
+
+def test_nothing_is_sent_before_the_first_statement_of_a_late_transaction(database: Database, ann: UUID) -> None:
+    with database.user_connection(ann, late=True) as connection:
         raw = late_connection(connection)
         assert raw.untouched
         assert raw.info.transaction_status.name == "IDLE"
@@ -58,7 +71,7 @@ def test_a_connection_that_begins_by_itself_runs_as_the_role(database: Database,
 
 @pytest.mark.parametrize("way_in", ["execute", "cursor", "server cursor", "copy", "transaction", "pipeline"])
 def test_every_way_to_a_statement_acts_for_the_user(database: Database, ann: UUID, way_in: str) -> None:
-    with database.user_connection(ann) as connection:
+    with database.user_connection(ann, late=True) as connection:
         raw = late_connection(connection)
         if way_in == "execute":
             rows = raw.execute("SELECT id::text FROM carmenta.users").fetchall()
@@ -80,7 +93,7 @@ def test_every_way_to_a_statement_acts_for_the_user(database: Database, ann: UUI
 
 
 def test_a_session_closed_within_its_block_leaves_nobody_to_the_next_borrower(database: Database, ann: UUID) -> None:
-    with database.user_connection(ann) as connection:
+    with database.user_connection(ann, late=True) as connection:
         raw = late_connection(connection)
         connection.close()
         pooled = database.app.raw_connection()
@@ -94,7 +107,7 @@ def test_a_session_closed_within_its_block_leaves_nobody_to_the_next_borrower(da
 
 
 def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(database: Database, ann: UUID) -> None:
-    with database.user_connection(ann) as connection:
+    with database.user_connection(ann, late=True) as connection:
         raw = late_connection(connection)
         assert raw.untouched
         first, rows = raw.alone(["set_config('work_mem', '8MB', true)"], b"SELECT id FROM carmenta.users", {})
@@ -103,7 +116,7 @@ def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(da
         assert not raw.untouched
         assert connection.scalar(text("SELECT current_setting('work_mem')")) != "8MB"
         assert connection.scalars(select(users.c.id)).all() == [ann]
-    with database.user_connection(ann) as connection:
+    with database.user_connection(ann, late=True) as connection:
         raw = late_connection(connection)
         with pytest.raises(psycopg.Error, match="division by zero"):
             raw.alone([], b"SELECT 1/0", {})
@@ -112,7 +125,7 @@ def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(da
 
 def test_a_transaction_that_sees_one_moment_is_never_cut_up(database: Database, ann: UUID, way: Way) -> None:
     strict = replace(database, app=engine(way.app, APP, isolation_level="REPEATABLE READ"))
-    with strict.user_connection(ann) as connection:
+    with strict.user_connection(ann, late=True) as connection:
         assert not late_connection(connection).untouched
     strict.app.dispose()
     try:
@@ -120,7 +133,7 @@ def test_a_transaction_that_sees_one_moment_is_never_cut_up(database: Database, 
             way, f"ALTER DATABASE \"{database.name}\" SET default_transaction_isolation = 'serializable'"
         )
         by_default = replace(database, app=engine(way.app, APP))
-        with by_default.user_connection(ann) as connection:
+        with by_default.user_connection(ann, late=True) as connection:
             assert not late_connection(connection).untouched
             assert connection.scalars(select(users.c.id)).all() == [ann]
         by_default.app.dispose()

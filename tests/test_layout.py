@@ -28,6 +28,7 @@ FLOORS = (
     {"scale"},
     {"bench"},
     {"figures"},
+    {"face"},
     {"explorer", "runner", "extension"},
     {"cli"},
     {"__init__"},

@@ -5,11 +5,14 @@ from uuid import UUID
 import pytest
 from factory import document, memory, message, query, rows, write
 
-from carmenta_lab import assemble, find_conversation, find_user, load, search, strategies
+from carmenta_lab import load, strategies
 from carmenta_lab.app import delete_message, write_message
+from carmenta_lab.context import assemble
 from carmenta_lab.erasure import forget_user
+from carmenta_lab.names import find_conversation, find_user
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Query
+from carmenta_lab.retrieval import search
 
 KEY, SHED = "The spare key is under the blue pot.", "I painted the shed green."
 

@@ -52,7 +52,7 @@ def test_a_notebook_opens_with_its_question_then_parameters_then_the_connection(
     assert title.source.count("\n# ") == 0
     assert len(re.findall(r"[.:;]\s", title.source + " ")) >= 2
     assert tags(parameters) == ["parameters"]
-    assert "lab = open_lab()" in connection.source
+    assert re.search(r"^lab = (cl\.)?open_lab\(\)$", connection.source, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -94,12 +94,15 @@ def test_searches_in_a_row_set_their_settings_once_and_the_next_statement_sees_n
 
 def test_a_search_that_comes_first_is_a_transaction_of_its_own(graph: Graph) -> None:
     expected = graph.search(ROUTES["halfvec"], 0)
-    with graph.database.user_connection(graph.user) as connection:
+    with graph.database.user_connection(graph.user, late=True) as connection:
         raw = late_connection(connection)
         for status in ("IDLE", "INTRANS"):  # a second one begins it, for those that follow
             assert search(connection, ROUTES["halfvec"], graph.query, 10, graph.questions[0]) == expected
             assert raw.info.transaction_status.name == status
-    with graph.database.user_connection(graph.other) as connection, pytest.raises(UsageError, match="does not act for"):
+    with (
+        graph.database.user_connection(graph.other, late=True) as connection,
+        pytest.raises(UsageError, match="does not act for"),
+    ):
         search(connection, ROUTES["halfvec"], graph.query, 10, graph.questions[0])
 
 

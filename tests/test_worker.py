@@ -15,7 +15,8 @@ from factory import add_memory
 from sqlalchemy import text
 from test_indexing import FOUND_BY, NORA, ids, index_of, notes
 
-from carmenta_lab.app import acting, edit_message, write_message
+from carmenta_lab import User
+from carmenta_lab.app import edit_message, write_message
 from carmenta_lab.errors import EmbeddingError
 from carmenta_lab.indexing import following, worker
 from carmenta_lab.names import find_conversation, find_user
@@ -175,7 +176,7 @@ def _some_more(database: Database) -> None:
 
 def test_a_note_raised_while_it_is_worked_on_stays(own_sample: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     conversation = find_conversation(own_sample, NORA, "nora-c01")
-    said = write_message(acting(own_sample, NORA), conversation, "user", "One gyrocopter.")
+    said = write_message(User(own_sample, NORA), conversation, "user", "One gyrocopter.")
 
     def change(content: str) -> None:
         with own_sample.user_session(NORA) as session:
@@ -198,7 +199,7 @@ def test_a_note_raised_while_it_is_worked_on_stays(own_sample: Database, monkeyp
     with own_sample.user_session(NORA) as session:
         content = session.scalars(text("SELECT content FROM search.passages WHERE source_id = :id"), {"id": said.id})
         assert [each.partition(": ")[2] for each in content] == ["Three gyrocopters."]
-    meanwhile[:] = [lambda: edit_message(acting(own_sample, NORA), said.id, "Five gyrocopters.")]
+    meanwhile[:] = [lambda: edit_message(User(own_sample, NORA), said.id, "Five gyrocopters.")]
     change("Four gyrocopters.")
     worker.run(own_sample, once=True)
     with own_sample.user_session(NORA) as session:
@@ -243,7 +244,7 @@ def test_what_fails_is_tried_again_later_and_given_up_at_last(
 
 def test_workers_and_writers_at_once_agree(own_sample: Database) -> None:
     conversation = find_conversation(own_sample, NORA, "nora-c01")
-    me = acting(own_sample, NORA)
+    me = User(own_sample, NORA)
     said = [write_message(me, conversation, "user", f"Number {n}, is it?").id for n in range(12)]
     generator = Random(5)
 

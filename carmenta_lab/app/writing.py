@@ -1,12 +1,12 @@
 """Write it, and the next search finds it: messages, memories and documents with their index in one transaction.
 
-Every function takes a session of `Database.user_session`, or a value that opens one (`acting(database, user_id)`) and
-then opens and commits a transaction of its own. The model is asked before anything is written or locked: before the
-transaction begins where the function opens it. What a text costs to write does not depend on how much there is.
+Every function takes a session of a user; or the user, and then opens and commits a transaction of its own. The model
+is asked before anything is written or locked: before the transaction begins where the function opens it. What a text
+costs to write does not depend on how much there is.
 
-with database.user_session(user_id) as session:
+with nora.session() as session:
     write_message(session, conversation_id, "user", "I sold the boat.")
-    search(session, strategies.load("hybrid_rrf"), Query("q", user_id, "the boat"))
+    search(session, "the boat")
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from carmenta_lab.indexing import following, writing
 from carmenta_lab.indexing.passages import as_written, utc_offset
 from carmenta_lab.indexing.ready import Ready, make_ready
 from carmenta_lab.indexing.sources import TABLES, Kind, Source, living, read_living, source
-from carmenta_lab.postgres.connect import Database, acting_for
+from carmenta_lab.postgres.connect import acting_for
 from carmenta_lab.postgres.copying import jsonb
 from carmenta_lab.postgres.late import LateConnection, prepares
 from carmenta_lab.postgres.statement import driver
@@ -40,18 +40,6 @@ class OpensSession(Protocol):
 
     def session(self) -> AbstractContextManager[Session]:
         """A transaction, committed at the end of the block."""
-
-
-@dataclass(frozen=True)
-class Acting:
-    """One user of one database."""
-
-    database: Database
-    user_id: UUID
-
-    def session(self) -> AbstractContextManager[Session]:
-        """A transaction that acts for the user, committed at the end of the block."""
-        return self.database.user_session(self.user_id)
 
 
 Where: TypeAlias = Session | OpensSession
@@ -81,11 +69,6 @@ class _Unset:
 
 AS_IT_IS: Final = _Unset()
 """What an edit does not name stays."""
-
-
-def acting(database: Database, user_id: UUID) -> Acting:
-    """A user whose writes are transactions of their own."""
-    return Acting(database, user_id)
 
 
 def write_message(

@@ -24,12 +24,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import ClauseElement
 
-from carmenta_lab.app import acting, artifacts, conversations, knowledge, memory, operations, write_message
+from carmenta_lab.app import artifacts, conversations, knowledge, memory, operations, write_message
 from carmenta_lab.bench.measure import Bench, Result, alternate
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.indexing.ready import Passage, cut
 from carmenta_lab.indexing.sources import Source
 from carmenta_lab.indexing.writing import UNNOTED
+from carmenta_lab.names import User
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_way
 from carmenta_lab.postgres.late import LateConnection
@@ -175,7 +176,7 @@ def _messages(number: int, messages: int, seed: int) -> Iterator[NewMessage]:
 
 
 def _ours(database: Database, user: UUID, conversation: UUID, whole: bool) -> Callable[[NewMessage], object]:
-    me = acting(database, user)
+    me = User(database, user)
 
     def write(message: NewMessage) -> None:
         source = message.passage.source

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from carmenta_lab.cli.completing import dataset_names, strategy_lists
+from carmenta_lab.display import MARKED
 from carmenta_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 200
 EVIDENCE = "bold green"
-MARK = "●"
-"""Before evidence: colour alone is lost in a file, and on some eyes."""
 
 
 def explain(
@@ -48,38 +47,20 @@ def explain(
 
     Example: `carmenta-lab explain "where did we park the bikes" --user nora --strategies fulltext_or,hybrid_rrf`
     """
-    from carmenta_lab import strategies as registry
-    from carmenta_lab.experiment.explaining import explain as explained
-    from carmenta_lab.experiment.explaining import judgements, loaded_query
-    from carmenta_lab.names import find_user
+    from carmenta_lab import face
     from carmenta_lab.postgres.lab import open_lab
-    from carmenta_lab.records import Query
-    from carmenta_lab.retrieval.best import best_strategy
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if strategies and not names:
         raise UsageError("no strategy to explain: name one or two with --strategies.")
-    retrievers = {registry.title(name): registry.load(name) for name in names}
     with open_lab() as lab:
-        with lab.owner_session() as session:
-            asked = loaded_query(session, query, dataset)
-            judged = judgements(session, asked) if asked is not None else None
-        if asked is None and user is None:
-            raise UsageError(f"no loaded question has the id {query!r}: for a question in words, name its --user.")
-        mine = find_user(lab, user, dataset) if user is not None else None
-        if asked is None or (mine is not None and asked.user_id != mine):
-            assert mine is not None
-            asked, judged = Query("q", mine, query), None
-        with lab.user_session(asked.user_id) as session:
-            if not names:
-                best = best_strategy(session, asked.user_id)
-                retrievers = {name: registry.load(name) for name in ("vector_exact", best)}
-            found = explained(session, asked, retrievers, k, judged)
+        found = face.explain(lab, query, user, strategies=names or None, k=k, dataset=dataset)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
         return
     console = Console()
-    about = " · ".join(filter(None, (asked.query_id if judged is not None else "", asked.category)))
+    asked = found.query
+    about = " · ".join(filter(None, (asked.query_id if found.judged else "", asked.category)))
     console.print(Text(asked.text, style="bold"), Text(f"({about})") if about else "")
     if asked.answers:
         console.print(Text("answer: " + "; ".join(asked.answers)))
@@ -94,7 +75,7 @@ def _hits(found: "Explanation") -> Table:
     """A row a rank, a column a strategy."""
     relevant = {e.source_id for e in found.evidence}
     columns = [Column(f"{name} ({found.notes[name]})", ratio=1, overflow="fold") for name in found.tops]
-    title = f"evidence in green, marked {MARK}" if relevant else None
+    title = f"evidence in green, marked {MARKED}" if relevant else None
     table = Table("rank", *columns, show_lines=True, expand=True, title=title)
     for place in range(max((len(tops) for tops in found.tops.values()), default=0)):
         row = [
@@ -106,7 +87,7 @@ def _hits(found: "Explanation") -> Table:
 
 
 def _cell(shown: "Shown", relevant: bool) -> Text:
-    head = f"{MARK + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
+    head = f"{MARKED + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
     text = Text(head + "\n", style=EVIDENCE if relevant else "bold")
     text.append(_cut(shown.text) + "\n", style="default not bold")
     text.append(_parts(shown.hit), style="dim not bold")

@@ -172,22 +172,20 @@ def search(
 
     Example: `carmenta-lab search "which allergy does Saga have" --user nora --strategy vector_exact`
     """
-    from carmenta_lab.names import find_user
+    from carmenta_lab import face
+    from carmenta_lab.names import user as find_user
     from carmenta_lab.postgres.lab import open_lab
-    from carmenta_lab.records import Query
-    from carmenta_lab.retrieval import search as find
-    from carmenta_lab.retrieval import with_texts
     from carmenta_lab.retrieval.best import best_strategy
     from carmenta_lab.strategies import load as load_strategy
 
-    retriever = load_strategy(strategy) if strategy else None
+    if strategy:
+        load_strategy(strategy)  # so that a name that is none needs no server
     with open_lab() as lab:
         found = find_user(lab, user, dataset)
-        with lab.user_session(found) as session:
-            if retriever is None:
-                strategy = best_strategy(session, found)
-                retriever = load_strategy(strategy)
-            ranking = with_texts(session, find(session, retriever, Query(query, found, query), k))
+        if not strategy:
+            with found.session() as session:
+                strategy = best_strategy(session, found.id)
+        ranking = face.search(lab, found, query, k=k, strategy=strategy)
     if as_json:
         hits = [
             {
@@ -230,17 +228,15 @@ def context(
 
     Example: `carmenta-lab context --user nora --query "what did we decide about the roof" --budget 2000`
     """
-    from carmenta_lab.context import assemble
-    from carmenta_lab.names import find_conversation, find_user
+    from carmenta_lab import face
+    from carmenta_lab.names import user as find_user
     from carmenta_lab.postgres.lab import open_lab
-    from carmenta_lab.records import Query
 
     with open_lab() as lab:
         found = find_user(lab, user, dataset)
-        place = find_conversation(lab, found, conversation) if conversation else None
-        asked = Query("q", found, query)
-        with lab.user_session(found) as session:
-            result = assemble(session, asked, conversation_id=place, policy=policy, budget_tokens=budget)
+        result = face.assemble(
+            lab, found, query, conversation=conversation or None, policy=policy, budget_tokens=budget
+        )
     typer.echo(json.dumps(result.to_json()) if as_json else result.explain())
 
 

@@ -1,6 +1,8 @@
 """What would the model see for this query? Reads, searches and packs."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
@@ -41,13 +43,17 @@ def best_policy(session: Session, user_id: UUID) -> str:
 class Searches:
     """What the strategies of policies find for one query: each search once, and the model asked once for all of them.
 
-    `vector` is the query's under the strategies' model, if it is at hand. `session` is as for `search`.
+    `vector` is the query's under the strategies' model, if it is at hand. `instead` is searched with in the place of
+    every strategy that a policy names. `session` is as for `search`.
     """
 
-    def __init__(self, session: Session, query: Query, vector: Vector | None = None) -> None:
+    def __init__(
+        self, session: Session, query: Query, vector: Vector | None = None, instead: strategies.Given | None = None
+    ) -> None:
         self.session = session
         self.query = query
         self._given = vector
+        self._instead = instead
         self._vectors: dict[str, Vector] = {}
         self._questions: dict[tuple[str | None, frozenset[Need]], Question] = {}
         self._rankings: dict[tuple[str, int], Ranking] = {}
@@ -60,7 +66,7 @@ class Searches:
         return self._rankings[key]
 
     def _searched(self, strategy: str, k: int) -> Ranking:
-        retriever = strategies.load(strategy)
+        retriever = strategies.load(strategy if self._instead is None else self._instead)
         model, needs = retriever.model, retriever.needs
         vector, question = self._given, None
         if "question" in needs:
@@ -86,7 +92,8 @@ def assemble(
     query: Query,
     *,
     conversation_id: UUID | None = None,
-    policy: Policy | str | None = None,
+    policy: policies.Given | None = None,
+    strategy: strategies.Given | None = None,
     budget_tokens: int | None = None,
     counter: Counter | None = None,
     vector: Vector | None = None,
@@ -95,20 +102,24 @@ def assemble(
     """The context of a query, within the budget (the policy's, unless one is given), the query included.
 
     To be called within `as_user(session, query.user_id)`. `policy` is a name, the path of a file, or a value; without
-    it, it is the best one that the user's data allow (`best_policy`). Without `conversation_id` it is the user's latest
+    it, it is the best one that the user's data allow (`best_policy`). `strategy` is searched with instead of the
+    policy's, and is a name, a path or a value as well. Without `conversation_id` it is the user's latest
     conversation. Nothing later than `query.asked_at` is seen; profiles have no history and are always seen. `vector` is
     the query's under the strategy's model, if it is at hand. Memories that it holds are marked as used, from which
     their tiers follow, where the transaction may write: not for a question of the past, which is an experiment, nor
     without `mark`. Where CARMENTA_LLM_URL is set, that language model shortens older messages, and `notes` say when it
     failed.
-    UsageError for an empty query, an unknown conversation, policy or strategy, and a budget too small for the query.
+    UsageError for an empty query, an unknown conversation, policy or strategy, a strategy for a policy that searches
+    for nothing, and a budget too small for the query.
     """
     policy = best_policy(session, query.user_id) if policy is None else policy
-    name = policies.title(policy) if isinstance(policy, str) else OWN
-    policy = policies.load(policy) if isinstance(policy, str) else policy
+    name = policies.title(os.fspath(policy)) if isinstance(policy, str | Path) else OWN
+    policy = policies.load(policy)
+    if strategy is not None and policy.strategy is None:
+        raise UsageError(f"the policy {name} searches for nothing: leave the strategy out, or give another policy.")
     budget = policy.budget_tokens if budget_tokens is None else budget_tokens
     counts = TokenCounts(counter or BundledCounter())
-    searches = Searches(session, query, vector)
+    searches = Searches(session, query, vector, strategy)
     material, may_write = gather(searches, policy, budget, counts.counter.name, conversation_id)
     new = material.uncounted()
     if (endpoint := endpoint_of(read_settings())) is not None:

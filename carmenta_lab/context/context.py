@@ -68,7 +68,14 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The blocks in the order in which the model reads them; `tokens` is their sum and within the budget."""
+    """The blocks in the order in which the model reads them; `tokens` is their sum and within the budget.
+
+    >>> context = cl.assemble(lab, nora, "What did we decide about the roof?", budget_tokens=400)
+    >>> sum(block.tokens for block in context.blocks) == context.tokens <= context.budget_tokens == 400
+    True
+    >>> context.blocks[-1].kind
+    'query'
+    """
 
     blocks: tuple[Block, ...]
     dropped: tuple[Dropped, ...]

@@ -53,6 +53,11 @@ class Policy:
 
     `tiers` go from the newest message back; what is older than the last tier is not read. Of what is retrieved the
     best ranks stand, but `memories` and `passages` keep a fraction of its room for either kind while there is any.
+    UsageError for what cannot be kept: floors above 1 together, `k` outside 1 to 1000.
+
+    >>> mine = cl.Policy(strategy="bm25", k=20, budget_tokens=1_000)
+    >>> cl.assemble(lab, nora, "What did we decide about the roof?", policy=mine).budget_tokens
+    1000
     """
 
     strategy: str | None = (

@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # printing is no part of a search: what prints is imported wh
 MARKS = {True: "▲", False: "▼"}
 """Better, and worse, than the baseline by more than chance."""
 
+MARKED = "●"
+"""Before what a list is about, such as evidence: colour alone is lost in a file, and on some eyes."""
+
 BEST = "*"
 """Behind the best of a column: what is bold on a screen is not bold in a file."""
 

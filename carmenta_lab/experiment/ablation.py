@@ -22,7 +22,12 @@ from carmenta_lab.retrieval.retriever import Retriever, Variant
 
 @dataclass(frozen=True)
 class Ablation:
-    """Tidy frames; `without` names what was switched off, differences are those to the whole strategy."""
+    """Tidy frames; `without` names what was switched off, differences are those to the whole strategy.
+
+    >>> found = cl.ablate(lab, "sample_de", "hybrid_rrf", at_most=10)
+    >>> found.parts("marlene-q01").columns.tolist()
+    ['signal', 'raw', 'weighed']
+    """
 
     strategy: str
     measure: str
@@ -68,13 +73,26 @@ def ablate(
 ) -> Ablation:
     """Run a strategy over the judged questions of a loaded dataset, whole and without each of its parts.
 
-    The strategy is a name, the path of a file, or a value, and says itself which its parts are (`variants`): of a
-    fusion what is fused; of a sum of signals the signals, all that read codes of single tokens together, either search
-    for candidates, and the link between a memory and its message. Every question is put to all variants before the
-    next, so that `time`, the median over the questions of a variant's latency to the whole's, is little moved by what
-    else the machine does. `at_most` so many judged questions are asked, evenly spread over their file; 0: all.
-    `progress` is called with the number of questions answered since its last call. UsageError for a strategy of one
-    piece, and when `k` is below the depth of the measure.
+    A strategy says itself which its parts are (`variants`): of a fusion what is fused; of a sum of signals the signals,
+    all that read codes of single tokens together, either search for candidates, and the link between a memory and its
+    message. Every question is put to all variants before the next, so that `time`, the median over the questions of a
+    variant's latency to the whole's, is little moved by what else the machine does.
+
+    Parameters:
+        dataset: the name of a loaded one that has judged questions.
+        strategy: a name, the path of a file, or a value.
+        measure: what a part is worth in, such as "ndcg@10".
+        k: hits a question, 1 to 1000, at least the depth of the measure.
+        seed: of the intervals.
+        at_most: so many judged questions are asked, evenly spread over their file; 0: all.
+        progress: called with the number of questions answered since its last call.
+
+    Raises:
+        UsageError: for a strategy of one piece, and when `k` is below the depth of the measure.
+
+    >>> found = cl.ablate(lab, "sample_de", "hybrid_rrf", measure="recall@10", at_most=10)
+    >>> sorted(found.table.without)
+    ['fulltext', 'vector']
     """
     parsed = parse(measure)
     if parsed.k is not None and parsed.k > k:

@@ -44,12 +44,29 @@ def compare(
 ) -> Comparison:
     """Run strategies over the judged questions of a loaded dataset.
 
-    Strategies are names, paths of files, or values; the first is the baseline unless another is named. A baseline that
-    is the JSON file of an earlier run is held against this one as well, each strategy against itself (`changes`).
-    Intervals are bootstrapped over questions, or over users (wider: they speak about other users). `keep` stores
-    runs, hits and scores in the lab. An `executor` runs the strategies in processes of their own: results are the
-    same, and latency then tells how busy the machine was. Deterministic but for latency and for what an approximate
-    index finds. UsageError when `k` is below the depth of a measure, and when an earlier run does not fit this one.
+    Printed, the result is a table of strategies by measures, with what differs beyond chance. Deterministic but for
+    latency and for what an approximate index finds.
+
+    Parameters:
+        dataset: the name of a loaded one that has judged questions.
+        strategies: names, paths, values or functions, one or several.
+        measures: such as "ndcg@10", "recall@10", "mrr"; the number is the depth.
+        k: hits a question, 1 to 1000, at least the depth of every measure.
+        baseline: what the others are paired with, the first unless another is named. The JSON file of an earlier run
+            is held against this one as well, each strategy against itself (`changes`).
+        resample: intervals are bootstrapped over questions, or over users (wider: they speak about other users).
+        seed: of the bootstrap.
+        keep: whether runs, hits and scores are stored in the lab.
+        executor: runs the strategies in processes of their own; results are the same, and latency then tells how busy
+            the machine was.
+        progress: called with a strategy's name, the questions done since its last call, and how many there are.
+
+    Raises:
+        UsageError: when `k` is below the depth of a measure, for an unknown name, and when an earlier run does not fit.
+
+    >>> result = cl.compare(lab, "sample_de", strategies=["vector_exact", "bm25"], measures="ndcg@10")
+    >>> result.quality.columns.tolist()
+    ['strategy', 'measure', 'mean', 'low', 'high']
     """
     retrievers = strategies_of(strategies)
     parsed = _checked(retrievers, [measures] if isinstance(measures, str) else measures, k)

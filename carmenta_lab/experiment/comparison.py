@@ -29,7 +29,15 @@ _LIST = re.compile(r"\[\n\s+[^\[\]{}]*?\n\s*\]")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tidy frames of one comparison; printed, it is a table of strategies by measures."""
+    """Tidy frames of one comparison; printed, it is a table of strategies by measures.
+
+    >>> result = cl.compare(lab, "sample_de", strategies=["fulltext", "fulltext_or"], measures=["recall@10"])
+    >>> result
+    <Comparison on 'sample_de': 34 questions, fulltext, fulltext_or>
+    >>> print(result)  # doctest: +ELLIPSIS
+    sample_de: 34 judged questions, mean [95 % interval]
+    ...
+    """
 
     dataset: str
     queries: int  # judged ones

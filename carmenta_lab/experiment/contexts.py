@@ -121,7 +121,11 @@ BUDGETS = (500, 1_000, 2_000, 4_000, 8_000)
 
 @dataclass(frozen=True)
 class ContextComparison:
-    """Tidy frames of one comparison of policies; printed, it is a table of policies by budgets."""
+    """Tidy frames of one comparison of policies; printed, it is a table of policies by budgets.
+
+    >>> cl.compare_contexts(lab, "sample_de", "recent_only", budgets=[500, 1_000], questions_drawn=4)
+    <ContextComparison on 'sample_de': 4 questions, recent_only; budgets 500, 1,000>
+    """
 
     dataset: str
     queries: int  # with a judged message
@@ -181,10 +185,25 @@ def compare_contexts(
 ) -> ContextComparison:
     """Evidence in context at each budget, by policy, over the judged questions of a loaded dataset.
 
-    Policies are names, paths of files, or values, all when none is given; the first is the baseline unless another is.
     Every question is asked in the user's latest conversation of its time. The mean is over questions with a judged
     message and counts messages; `every_target` counts memories and documents as well, by the same rule.
-    `questions_drawn` takes so many judged questions, drawn by the seed, instead of all.
+
+    Parameters:
+        dataset: the name of a loaded one that has judged questions.
+        policies: names, paths or values, one or several; all that there are when none is given.
+        budgets: tokens, the question included.
+        baseline: what the others are paired with, the first unless another is named.
+        counter: counts tokens; that of the bundled model when not given.
+        questions_drawn: so many judged questions, drawn by the seed; all when not given.
+        seed: of the draw and of the intervals.
+        progress: called with a stage, the questions done since its last call, and how many there are.
+
+    Raises:
+        UsageError: for a budget that is no whole number of at least 1, and for an unknown name.
+
+    >>> found = cl.compare_contexts(lab, "sample_de", ["recent_only", "naive_top_k"], budgets=500, questions_drawn=4)
+    >>> found.evidence.columns.tolist()
+    ['policy', 'budget', 'mean', 'low', 'high', 'every_target', 'tokens']
     """
     titles = policies_of(policies) or policies_of(registry.names())
     base = next(iter(titles)) if baseline is None else title_of(baseline, titles)
@@ -317,9 +336,22 @@ def evidence_by_history(
 ) -> pd.DataFrame:
     """Evidence in context after so many messages of each user: policy, messages, mean, low, high, questions.
 
-    At each length, questions whose judged messages were all said by then are asked at that moment: `questions_each`
-    of them, drawn by the seed. Lengths at which none can be asked are left out; a length that no user has reached
-    is that of the longest history.
+    At each length, questions whose judged messages were all said by then are asked at that moment. Lengths at which
+    none can be asked are left out; a length that no user has reached is that of the longest history.
+
+    Parameters:
+        dataset: the name of a loaded one that has judged questions.
+        policies: names, paths or values, one or several.
+        budget_tokens: the question included.
+        lengths: messages of a user.
+        questions_each: so many at each length at most, drawn by the seed.
+        seed: of the draw and of the intervals.
+
+    Raises:
+        UnknownName: for a policy or dataset that there is not.
+
+    >>> cl.evidence_by_history(lab, "sample_de", "recent_only", 500, [40, 80], 3).messages.tolist()
+    [40, 80]
     """
     titles = policies_of(policies)
     counts = TokenCounts(BundledCounter())

@@ -1,6 +1,6 @@
 """One question under several strategies: the top hits, every signal's part of them, and where the evidence stands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from carmenta_lab import display
+from carmenta_lab.display import MARKED, Table
 from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment.questions import QUERY_COLUMNS, query_of
 from carmenta_lab.records import WEIGHED, Hit, Query, SourceKind
@@ -48,7 +50,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A question, the first hits of each strategy, and its evidence if it is judged."""
+    """A question, the first hits of each strategy, and its evidence if it is judged; printed, two tables.
+
+    >>> found = cl.explain(lab, "nora-q15", strategies="vector_exact", k=2)
+    >>> found
+    <Explanation of 'nora-q15': vector_exact>
+    """
 
     query: Query
     judged: bool
@@ -56,6 +63,38 @@ class Explanation:
     tops: Mapping[str, Sequence[Shown]]
     notes: Mapping[str, str]  # route, and what the reader must know
     evidence: tuple[Evidence, ...]
+
+    def tables(self) -> list[Table]:
+        """The hits side by side, evidence marked; then, of a judged question, the evidence and its ranks."""
+        relevant = {e.source_id for e in self.evidence}
+        depth = max((len(tops) for tops in self.tops.values()), default=0)
+        rows = [
+            [
+                str(place + 1),
+                *(_shown(tops[place], relevant) if place < len(tops) else "" for tops in self.tops.values()),
+            ]
+            for place in range(depth)
+        ]
+        heads = ["rank", *(f"{name} ({self.notes[name]})" for name in self.tops)]
+        found = [Table(heads, rows, self.query.text, [f"{MARKED} evidence"] if relevant else [])]
+        if self.judged:
+            ranks = [
+                [e.source, str(e.relevance), e.text, *(str(hit.rank) if hit else "" for hit in e.hits.values())]
+                for e in self.evidence
+            ]
+            title = f"evidence, and its ranks among the first {self.depth}" if ranks else "nothing answers it"
+            found.append(Table(["source", "relevance", "text", *self.tops], ranks, title))
+        return found
+
+    def __repr__(self) -> str:
+        about = self.query.query_id if self.judged else self.query.text
+        return f"<Explanation of {about!r}: {', '.join(self.tops)}>"
+
+    def __str__(self) -> str:
+        return display.text(self.tables())
+
+    def _repr_html_(self) -> str:
+        return display.html(self.tables())
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as plain values."""
@@ -74,6 +113,11 @@ class Explanation:
                 for e in self.evidence
             ],
         }
+
+
+def _shown(shown: Shown, relevant: Container[UUID]) -> str:
+    """A hit in its place, evidence marked."""
+    return f"{MARKED + ' ' if shown.hit.source_id in relevant else ''}{shown.source}: {shown.text}"
 
 
 def parts_of(hit: Hit) -> list[Part]:

@@ -11,11 +11,9 @@ from carmenta_lab.context import Policy, policies
 from carmenta_lab.errors import UsageError
 from carmenta_lab.retrieval.retriever import Retriever
 
-Strategy: TypeAlias = str | Path | Retriever
-"""A name such as `bm25` or `vector_hnsw(ef_search=40)`, the path of a file, or the retriever itself."""
+Strategy: TypeAlias = registry.Given
 
-PolicyGiven: TypeAlias = str | Path | Policy
-"""A name, the path of a file, or the policy itself."""
+PolicyGiven: TypeAlias = policies.Given
 
 Value = TypeVar("Value")
 
@@ -68,17 +66,17 @@ def _each(given: Any) -> list[Any]:
 
 
 def _titled(
-    given: Iterable[Any], load: Callable[[str], Value], title: Callable[[str], str], names: Callable[[], list[str]]
+    given: Iterable[Any], load: Callable[[Any], Value], title: Callable[[str], str], names: Callable[[], list[str]]
 ) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for one in given:
         if isinstance(one, str | Path):
             name = os.fspath(one)
             found[title(name)] = load(name)
-        elif one not in found.values():
-            called = _called(one, {name: load(name) for name in names()})
+        elif (value := load(one)) not in found.values():
+            called = _called(value, {name: load(name) for name in names()})
             number = 1 + sum(other == called or other.startswith(f"{called} ") for other in found)
-            found[called if number == 1 else f"{called} {number}"] = one
+            found[called if number == 1 else f"{called} {number}"] = value
     return found
 
 

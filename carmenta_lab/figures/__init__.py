@@ -12,6 +12,9 @@ figures.tokens_by_block(context)
 figures.conversation_shown(context)                    # which messages stand in full, compressed, not at all
 figures.evidence_by_budget(compare_contexts(lab, "sample"))
 figures.quality(comparison, "ndcg@10").savefig("quality.png", dpi=200)
+
+>>> result = cl.compare(lab, "sample_de", strategies=["fulltext", "fulltext_or"], measures="ndcg@10")
+>>> cl.figures.quality(result, "ndcg@10").savefig(folder / "quality.png", dpi=80)
 """
 
 from carmenta_lab.figures.ablation import ablation, ablation_by_category
@@ -45,3 +48,7 @@ __all__ = [
     "top_hits",
     "wins_and_losses",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,11 +13,24 @@ __all__ = ["Format", "Options", "Writer", "import_dataset", "load", "names"]
 
 
 def import_dataset(form: str, source: str | Path, folder: str | Path, options: Options | None = None) -> Writer:
-    """Make a dataset folder of a source; what was written, counted and repaired.
+    """Make a dataset folder of a labelled set that others published; what was written, counted and repaired.
 
-    `form` is the name of a format or the path of a `.py` file with one. The folder appears when all is written, never
-    half. UnknownName lists the formats; UsageError when there is no such source or the folder has something in it;
-    DatasetError when the source is not of that format.
+    The folder appears when all is written, never half.
+
+    Parameters:
+        form: the name of a format, or the path of a `.py` file with one.
+        source: the file, of beir the folder.
+        folder: the one to make; it must not exist, or be empty.
+        options: what can be chosen; each format looks at its own.
+
+    Raises:
+        UnknownName: for a format that there is not; it lists those that there are.
+        UsageError: when there is no such source, or the folder has something in it.
+        DatasetError: when the source is not of that format.
+
+    >>> made = cl.import_dataset("beir", beir, folder / "mine")  # `beir`: corpus.jsonl, queries.jsonl, qrels/test.tsv
+    >>> made.counts["documents"], made.counts["judgements"]
+    (2, 1)
     """
     found = load(form)
     with Writer(Path(source), Path(folder), Path(form).name, found.what, found.licence) as writer:

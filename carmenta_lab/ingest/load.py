@@ -72,7 +72,11 @@ COUNTED = (
 
 @dataclass
 class LoadReport:
-    """What a load did; printed, its lines; in a notebook, a table."""
+    """What a load did; printed, its lines; in a notebook, a table.
+
+    >>> print(cl.load(lab, "sample_de"))
+    sample_de: unchanged
+    """
 
     dataset: str
     folder: Path
@@ -157,11 +161,24 @@ def load(
 ) -> LoadReport:
     """Bring the database to match a folder; loading the same folder twice changes nothing, unless rows went meanwhile.
 
-    `dataset` is a name under `data/` or a path; `name` overrides the folder's name as its identity. Bad lines are
-    left out, listed in the report and, when `rejects_folder` is given, written to a file there; `reject_scope` says
-    what a bad line takes along, and unless given it is that of the last load, at first the line alone. `tokens` says
-    that codes of single tokens are wanted as well, for late interaction; `words=False` leaves the index of words to
-    the next load. UsageError when the name is taken by a dataset from elsewhere.
+    A changed folder is brought to match: added, updated, deleted. Bad lines are left out and listed in the report.
+
+    Parameters:
+        dataset: a name under `data/`, or the path of a folder.
+        name: the dataset's name, by which it is known from then on; the folder's unless given.
+        models: embedding models whose vectors are written.
+        tokens: whether codes of single tokens are wanted as well, for `evidence` and `late_interaction`.
+        words: False leaves the index of words to the next load.
+        reject_scope: what a bad line takes along, "line" or "conversation"; as at the last load, at first the line.
+        rejects_folder: where rejected lines are written, readable by their owner alone.
+        progress: called with a stage, what was done since its last call, and how much there is.
+
+    Raises:
+        UsageError: when there is no such folder, and when the name is taken by a dataset from elsewhere.
+        DatasetError: when the folder is no dataset.
+
+    >>> cl.load(lab, "sample_de").unchanged
+    True
     """
     folder = find(dataset)
     name = name or folder.name

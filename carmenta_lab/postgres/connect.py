@@ -32,7 +32,10 @@ ASK_AFTER_SECONDS = 1.0
 
 
 ACTING_FOR = "acting_for"
-"""Under this name a session keeps the user it was opened for."""
+"""Under this name a session, and the connection it runs on, keep the user they were opened for."""
+
+LATE = "late"
+"""Under this name a connection keeps whether a transaction's settings wait for its first statement."""
 
 
 class _TextInBinary(Loader):
@@ -118,7 +121,11 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
 
     @event.listens_for(made, "begin")
     def _enter(connection: Connection) -> None:
-        late_connection(connection).enter([(setting, ()) for setting in settings])
+        raw, options = late_connection(connection), connection.get_execution_options()
+        user = options.get(ACTING_FOR)
+        raw.enter([*((setting, ()) for setting in settings), *(() if user is None else _acting_for(user))])
+        if raw.late and not options.get(LATE):
+            raw.settle()
 
     @event.listens_for(made, "before_cursor_execute")
     def _settle(connection: Connection, *_: object) -> None:
@@ -142,7 +149,12 @@ def _settings(host: Host, role: str | None, schemas: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Database:
-    """One database, by its two roles."""
+    """One database, by its two roles: what `open_lab` gives, and what nearly everything else takes first.
+
+    >>> with lab.user_session(nora.id) as session:
+    ...     session.scalar(text("SELECT count(DISTINCT user_id) FROM carmenta.messages"))
+    1
+    """
 
     name: str
     owner: Engine  # migrates and loads
@@ -168,21 +180,23 @@ class Database:
             yield session
 
     @contextmanager
-    def user_connection(self, user_id: UUID) -> Iterator[Connection]:
+    def user_connection(self, user_id: UUID, *, late: bool = False) -> Iterator[Connection]:
         """A transaction of the application role that acts for one user until it ends, committed at the end.
 
-        Nothing is sent before its first statement. A search that comes first is a transaction of its own, in one
-        round trip. `as_user` within `app_session` takes two more, to end before the transaction does.
+        `late` is for a block that searches first: nothing is sent before its first statement, and a search that comes
+        first is a transaction of its own, in one round trip; what follows may see what others committed since.
         """
-        with self.app.connect() as connection, connection.begin():
-            late_connection(connection).late += _acting_for(user_id)
+        if not isinstance(user_id, UUID):
+            raise UsageError(f"a session is opened for the id of a user, a UUID, not for {user_id!r}: user() finds it.")
+        options = {ACTING_FOR: user_id, LATE: late}
+        with self.app.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def user_session(self, user_id: UUID) -> Iterator[Session]:
+    def user_session(self, user_id: UUID, *, late: bool = False) -> Iterator[Session]:
         """The same as a session: its `commit` writes what is pending, the block's end commits."""
         with (
-            self.user_connection(user_id) as connection,
+            self.user_connection(user_id, late=late) as connection,
             Session(connection, join_transaction_mode="rollback_only", info={ACTING_FOR: user_id}) as session,
         ):
             yield session

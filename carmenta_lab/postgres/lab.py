@@ -118,5 +118,14 @@ def revisions(way: Way) -> dict[str, str]:
 
 
 def open_lab(settings: Settings | None = None) -> Database:
-    """A database ready for use; starts the embedded server and migrates when that is needed."""
+    """A database ready for use; starts the embedded server and migrates when that is needed.
+
+    `settings` stand in for the environment: CARMENTA_HOME, CARMENTA_DATABASE, CARMENTA_DATABASE_URL and the others of
+    the README. DatabaseUnavailable when no server can be reached; DatabaseUnsuitable when one lacks a version, an
+    extension or a privilege, or would not isolate users.
+
+    >>> with cl.open_lab() as another:
+    ...     another.name == lab.name
+    True
+    """
     return prepare(find_way(settings))

@@ -35,8 +35,8 @@ class BinaryCursor(psycopg.Cursor[Any]):
 class LateConnection(psycopg.Connection[Any]):
     """Whoever asks for a cursor finds what is `late` done; who commits or rolls back need not have it done.
 
-    So a search costs one round trip: the first of a transaction that has not begun is `alone`, and within one its
-    settings stay `in_force` for the next search that wants the same.
+    So a search costs one round trip: within a transaction its settings stay `in_force` for the next search that wants
+    the same, and where a transaction was opened to search first, which has not begun then, it is `alone`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

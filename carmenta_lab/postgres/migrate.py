@@ -150,9 +150,13 @@ def planned(owner: Engine, target: str = "head") -> list[Step]:
 
 
 def migrate(owner: Engine, target: str = "head") -> list[Step]:
-    """Bring a database to a target (see `targets`); returns what was done, branch by branch.
+    """Bring a database to a target; returns what was done, branch by branch. `open_lab` does so where it is needed.
 
-    Two migrators at once: the second waits, then finds nothing to do. Each revision is a transaction of its own.
+    `target` is "head", "base", or one of a branch, such as "product@head". Two migrators at once: the second waits,
+    then finds nothing to do. Each revision is a transaction of its own. UsageError for a target that there is not.
+
+    >>> cl.migrate(lab.owner)
+    []
     """
     targets(target)
     with owner.connect() as guard, owner.connect() as connection:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from itertools import product
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.parameters import NotOfType, is_plain, typed, types_of
@@ -43,6 +44,35 @@ def changed(name: str, strategy: Any, given: Mapping[str, str]) -> Any:
 def parameters(strategy: Any) -> dict[str, Any]:
     """The parameters of a strategy that are numbers, truth values or words, with their types."""
     return {name: kind for name, kind in types_of(strategy).items() if is_plain(kind)}
+
+
+def adjusted(name: str, value: Any, given: Mapping[str, Any]) -> Any:
+    """A strategy or policy with these parameters instead; UnknownName for one it does not have.
+
+    UsageError for a number, truth value or word of the wrong kind; whatever else a parameter holds is taken as it is.
+    """
+    if not given:
+        return value
+    known = [field.name for field in fields(value) if field.init] if is_dataclass(value) else []
+    hints = get_type_hints(type(value))
+    for key, one in given.items():
+        if key not in known:
+            raise UnknownName(f"parameter of {name}", key, known)
+        if not _fits(one, hints[key]):
+            wanted = hints[key].__name__ if isinstance(hints[key], type) else str(hints[key]).replace("typing.", "")
+            raise UsageError(f"{key} of {name} must be of the type {wanted}, not {one!r}.")
+    return replace(value, **given)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value may be a parameter of that type; more than plain types is not looked at."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return not isinstance(hint, type) or hint not in (str, bool, NoneType) or isinstance(value, hint)
 
 
 def cells(strategies: Mapping[str, Any], grid: Mapping[str, Sequence[str]]) -> list[str]:

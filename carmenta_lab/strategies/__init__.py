@@ -9,15 +9,18 @@ from inspect import isroutine
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from carmenta_lab.errors import CarmentaError, UnknownName, UsageError
 from carmenta_lab.retrieval.failure import assigned_at, executed, failure
 from carmenta_lab.retrieval.grid import changed, split
 from carmenta_lab.retrieval.python import function
-from carmenta_lab.retrieval.retriever import KINDS, Declared, Need, PythonRetriever, Retriever, SqlRetriever
+from carmenta_lab.retrieval.retriever import KINDS, Declared, Need, PythonRetriever, Rank, Retriever, SqlRetriever
 
-__all__ = ["PythonRetriever", "function", "load", "names", "needs_tokens", "title"]
+__all__ = ["Given", "PythonRetriever", "function", "load", "names", "needs_tokens", "title"]
+
+Given: TypeAlias = str | Path | Retriever | Rank
+"""A name such as `bm25` or `vector_hnsw(ef_search=40)`, the path of a file, a retriever, or a function that ranks."""
 
 MEMBERS = tuple(name for kind in (Declared, SqlRetriever) for name in vars(kind) if not name.startswith("_"))
 """What every retriever that is a statement has."""
@@ -28,20 +31,25 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def load(name: str) -> Retriever:
-    """The strategy of that name, or of a Python file outside the package given by its path.
+def load(strategy: Given) -> Retriever:
+    """The strategy of that name, or of a Python file outside the package given by its path; a value as it is.
 
     Parameters in brackets stand in for its own: `vector_hnsw(ef_search=40)`. UnknownName lists the known ones;
-    UsageError, with file and line, when a file cannot be executed or its `STRATEGY` is no retriever.
+    UsageError, with file and line, when a file cannot be executed or its `STRATEGY` is no retriever, and for a value
+    that is none.
     """
-    name, given = split(name)
+    if not isinstance(strategy, str | Path):
+        try:
+            return _retriever(strategy)
+        except _Unfit as error:
+            raise UsageError(f"the strategy {error}.") from error.__cause__
+    name, given = split(os.fspath(strategy))
     module = _outside(Path(name)) if name.endswith(".py") else _inside(name)
     file = module.__file__ or name
     if "STRATEGY" not in vars(module):
         raise UsageError(f"{file} defines no STRATEGY: assign a retriever to that name, or function(rank).")
     try:
-        strategy = _retriever(module.STRATEGY)
-        return cast("Retriever", changed(name, strategy, given))
+        return cast("Retriever", changed(name, _retriever(module.STRATEGY), given))
     except _Unfit as error:
         raise UsageError(
             f"STRATEGY of {name} ({file}:{assigned_at('STRATEGY', Path(file))}) {error}."
@@ -52,9 +60,9 @@ def load(name: str) -> Retriever:
         raise UsageError(f"STRATEGY of {name} cannot be read: {failure(error, file)}.") from error
 
 
-def needs_tokens(name: str) -> bool:
+def needs_tokens(strategy: Given) -> bool:
     """Whether a strategy compares codes of single tokens, which loading writes only when they are asked for."""
-    return "tokens" in load(name).needs
+    return "tokens" in load(strategy).needs
 
 
 def title(name: str) -> str:

@@ -1,14 +1,19 @@
 """One named policy per file: its name is the file's, its docstring the hypothesis, `POLICY` the parameters."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from runpy import run_path
+from typing import TypeAlias
 
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.retrieval.failure import assigned_at, executed
+
+Given: TypeAlias = str | Path | Policy
+"""A name, the path of a file, or the policy itself."""
 
 
 def names() -> list[str]:
@@ -16,12 +21,17 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def load(name: str) -> Policy:
-    """The policy of that name, or of a Python file outside the package given by its path.
+def load(given: Given) -> Policy:
+    """The policy of that name, or of a Python file outside the package given by its path; a value as it is.
 
     UnknownName lists the known ones; UsageError, with file and line, when a file cannot be executed or its `POLICY` is
-    no policy.
+    no policy, and for a value that is none.
     """
+    if isinstance(given, Policy):
+        return given
+    if not isinstance(given, str | Path):
+        raise UsageError(f"a policy is given by name, by path or as a Policy, not as {given!r}.")
+    name = os.fspath(given)
     if name.endswith(".py"):
         file, values = name, _outside(Path(name))
     elif name in names():
