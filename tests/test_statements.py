@@ -171,7 +171,7 @@ def test_every_function_names_its_user(sample: Database) -> None:
         assert len(re.findall(r"user_id\s*=\s*person", source)) >= len(tables), name
 
 
-EXEMPT = ("experiment", "postgres", "retrieval")
+EXEMPT = ("postgres",)
 """Parts that ask the driver themselves: `postgres` for all others, and those that time it or watch it."""
 
 

@@ -130,7 +130,8 @@ def execute(connection: Connection, statement: Prepared, values: Mapping[str, An
             first = raw.execute(around.before, prepare=prepare)
             cursor = raw.execute(text, values, prepare=prepare, binary=True)
         raw.late = list(around.after)
-        known = raw.in_force = _InForce(around, str(first.fetchall()[0][0]))
+        [(indexes, *_)] = first.fetchall()
+        known = raw.in_force = _InForce(around, str(indexes))
         return cursor.fetchall(), known.indexes
     except psycopg.Error as error:
         raise translated(error, connection, text.decode()) from error

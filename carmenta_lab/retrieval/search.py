@@ -1,6 +1,7 @@
 """The one place where a retriever is asked: a statement is executed, or a function called, and hits come of it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import CarmentaError, DimensionMismatch, UsageError
 from carmenta_lab.records import Hit, Query, Ranking
 from carmenta_lab.retrieval.acting import check_acting
-from carmenta_lab.retrieval.prepared import Row, execute, prepared
+from carmenta_lab.retrieval.prepared import execute, prepared
 from carmenta_lab.retrieval.python import ranked
 from carmenta_lab.retrieval.question import Question, participants, read_question
 from carmenta_lab.retrieval.retriever import (
@@ -177,24 +178,22 @@ def _hits(
     limit = k + (k // 5 if route in APPROXIMATE else k // 2 + 2)  # a row that an index gives costs ten of a sort
     while True:
         rows, indexes = execute(connection, statement, statement.values(parameters, limit))
-        best: dict[UUID, Row] = {}
-        for row in rows:
-            if row[-1] is None:
-                best.setdefault(row[1], row)
+        best: dict[UUID, Hit] = {}
+        noted = None
+        for passage, source, unit, score, *of_parts, noted in rows:
+            if noted is None and source not in best:
+                scores = _scores(statement.parts, of_parts) if of_parts else {}
+                best[source] = Hit(passage, source, KINDS[unit], len(best) + 1, float(score), scores)
             if len(best) == k:
                 break
-        if len(best) == k or len(rows) < limit or rows[0][-1] == "user":
-            break
+        if len(best) == k or len(rows) < limit or noted == "user":
+            return tuple(best.values()), indexes
         limit *= 4
-    return tuple(_hit(row, rank, statement.parts) for rank, row in enumerate(best.values(), start=1)), indexes
 
 
-def _hit(row: Row, rank: int, parts: tuple[str, ...]) -> Hit:
-    passage, source, unit, score, *found, _ = row
-    scores = (
-        {name: float(value) for name, value in zip(parts, found, strict=True) if value is not None} if parts else {}
-    )
-    return Hit(passage, source, KINDS[unit], rank, float(score), scores)
+def _scores(parts: tuple[str, ...], found: Sequence[float | None]) -> dict[str, float]:
+    """The score of each part that found the passage."""
+    return {name: float(score) for name, score in zip(parts, found, strict=True) if score is not None}
 
 
 def _why_nothing(session: Session, query: Query, parameters: dict[str, Any]) -> str:
