@@ -109,7 +109,7 @@ UNSPACED = (
 )
 """Scripts written without blanks between words, and Hangul."""
 
-CUTTING = r"[-/\\_.@&<>+*~#=\u0025^|:$\u2010\u2011\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
+CUTTING = r"[-/\\_.@&<>+*~#=\u0025^|$:\u2010\u2011\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
 """What the parser would read as a part of a path, an address, a sign or a tag."""
 
 PLAIN = (
