@@ -195,6 +195,7 @@ def strategy(name: str | Path, /, **parameters: Any) -> Retriever:
     >>> cl.strategy("hybrid_bm25", depth=80) == cl.strategy("hybrid_bm25(depth=80)")
     True
     """
+    _named("strategy", name)
     return adjusted(os.fspath(name), strategies.load(name), parameters)  # type: ignore[no-any-return]
 
 
@@ -208,6 +209,7 @@ def policy(name: str | Path, /, **parameters: Any) -> Policy:
     >>> cl.policy("retrieved_first", budget_tokens=2_000, k=30).k
     30
     """
+    _named("policy", name)
     return adjusted(os.fspath(name), policies.load(name), parameters)  # type: ignore[no-any-return]
 
 
@@ -357,6 +359,11 @@ def _open(session: Session) -> Iterator[None]:
         yield
     except ResourceClosedError:
         raise UsageError("the session is over: search within the block of `with user.session()`.") from None
+
+
+def _named(what: str, name: Any) -> None:
+    if not isinstance(name, str | Path):
+        raise UsageError(f"a {what} is named by a text or a path here, not by {name!r}.")
 
 
 def _whole(name: str, number: Any) -> None:

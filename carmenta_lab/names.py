@@ -63,6 +63,8 @@ def user(lab: Database, name: str | UUID | User, dataset: str | None = None) -> 
     >>> cl.user(lab, "nora")
     <User 'nora' of 'sample'>
     """
+    if not isinstance(lab, Database):
+        raise UsageError(f"a user is looked for in the database that open_lab() gives, not in {lab!r}.")
     if isinstance(name, User):
         if name.lab is not lab:
             raise UsageError(f"{name!r} is a user of {name.lab!r}, not of {lab!r}: find them there by user().")
@@ -81,6 +83,9 @@ def user(lab: Database, name: str | UUID | User, dataset: str | None = None) -> 
     with lab.owner_session() as session:
         found = session.execute(rows.where(or_(loaded_users.c.external_id == given, users.c.id == _uuid(given)))).all()
         if not found:
+            loaded = list(session.scalars(select(datasets.c.name)))
+            if dataset is not None and dataset not in loaded:
+                raise UnknownName("loaded dataset", dataset, loaded)
             known = session.execute(rows.where(loaded_users.c.external_id.is_not(None)).limit(50)).all()
             raise UnknownName("user", given, [str(row.external_id) for row in known])
     if len({row.id for row in found}) > 1:

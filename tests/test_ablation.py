@@ -139,7 +139,7 @@ def test_the_parts_of_a_hit_are_those_of_its_signals(ablation: Ablation) -> None
     )
     with pytest.raises(UsageError, match="has no hit of rank 11: it has 10"):
         ablation.parts(query, rank=11)
-    with pytest.raises(UsageError, match="the question 'nobody-q1' has no hit"):
+    with pytest.raises(UsageError, match="the question 'nobody-q1' was not asked: give one of the "):
         ablation.parts("nobody-q1")
 
 

@@ -689,10 +689,11 @@ def test_an_unknown_name_lists_the_known_ones(shelf: Path) -> None:
         ("x" * 5000, "unknown dataset"),
         ("a\0b", "unknown dataset"),
         ("../project/sample/messages.jsonl", "is a file; give the folder that holds it"),
+        (5, "a dataset is given by name or by the path of its folder, not as 5"),
     ],
 )
 @pytest.mark.usefixtures("shelf")
-def test_what_is_no_folder_is_one_sentence(given_name: str, expected: str) -> None:
+def test_what_is_no_folder_is_one_sentence(given_name: Any, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
         find(given_name)
 

@@ -235,6 +235,11 @@ def test_an_earlier_run_that_does_not_fit_is_refused(
         compare(sample, "sample", ["vector_exact"], MEASURES, 10, baseline=str(kept), keep=False)
 
 
+def test_what_intervals_are_drawn_over_is_one_of_two(sample: Database) -> None:
+    with pytest.raises(UsageError, match="resample is 'query' or 'user', not 'word'"):
+        compare(sample, "sample", "fulltext", "ndcg@10", resample="word", keep=False)  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")

@@ -42,8 +42,10 @@ def test_a_user_is_a_small_frozen_value(sample: Database, nora: cl.User) -> None
 def test_a_user_is_found_or_refused_in_a_sentence(sample: Database, nora: cl.User) -> None:
     with pytest.raises(UnknownName, match=r"unknown user 'norah'. Did you mean 'nora'\?"):
         cl.user(sample, "norah")
-    with pytest.raises(UnknownName, match="unknown user 'nora'"):
-        cl.user(sample, "nora", "sample_de")
+    with pytest.raises(UnknownName, match=r"unknown loaded dataset 'sample_ed'\..* Known: .*sample"):
+        cl.user(sample, "nora", "sample_ed")
+    with pytest.raises(UsageError, match=r"the database that open_lab.. gives, not in 'nora'"):
+        cl.user("nora", sample)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"a user is given by name, by uuid or as a User, not as 7\."):
         cl.user(sample, 7)  # type: ignore[arg-type]
     other = Database("other", sample.owner, sample.app)
@@ -140,6 +142,10 @@ def test_a_strategy_and_a_policy_are_values_with_other_parameters() -> None:
         cl.strategy("bm52")
     with pytest.raises(UnknownName, match="unknown policy 'mission'"):
         cl.policy("mission")
+    with pytest.raises(UsageError, match="a strategy is named by a text or a path here, not by None"):
+        cl.strategy(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a policy is named by a text or a path here, not by 5"):
+        cl.policy(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,11 @@ def test_a_strategy_and_a_policy_are_values_with_other_parameters() -> None:
         (("LAB", "hybrid_rrf", "x"), {}, "unknown user 'hybrid_rrf'"),
         (("LAB", "nora", ASKED), {"k": 0}, "k must be 1 to 1000, not 0."),
         (("LAB", "nora", ASKED), {"k": "5"}, "k is a whole number, not '5'."),
-        (("LAB", "nora", ASKED), {"strategy": 5}, "the strategy is no retriever but a int without units"),
+        (
+            ("LAB", "nora", ASKED),
+            {"strategy": 5},
+            "the strategy is no retriever but of the type int: expected",
+        ),
         (("LAB", "nora", ASKED), {"strategy": VectorSearch}, "the strategy is the class VectorSearch"),
         (("LAB", "nora", ASKED), {"strategy": "vector_exakt"}, "unknown strategy 'vector_exakt'"),
     ],
@@ -241,6 +251,9 @@ def test_a_question_is_explained_by_its_id_or_in_words(sample: Database, nora: c
         cl.explain(sample, "x")
     with pytest.raises(UsageError, match="no strategy to explain"):
         cl.explain(sample, "nora-q15", strategies=[])
+    for question, person in (("nora-q15", None), (ASKED, nora)):
+        with pytest.raises(UsageError, match="k must be 1 to 1000, not 0"):
+            cl.explain(sample, question, person, k=0)
 
 
 def test_a_person_and_a_conversation_are_forgotten(own_sample: Database) -> None:

@@ -158,7 +158,7 @@ def test_a_write_of_its_own_opens_the_transaction_after_the_model_was_asked(
     write_document(me, "a.b", "Name", "Another text.")
     with database.user_session(user) as session:
         write_message(session, conversation, "user", "And the bicycle.")
-    assert under_way == [0] * 6
+    assert under_way == [0] * 5 + [1]  # the last in a transaction that the caller had opened
     assert ids(database, "sold the car", ("bm25",), user)["bm25"] == {said.id}
 
 
@@ -199,10 +199,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"text": " \n"}, "text is empty"),
     ({}, "one is needed"),
     ({"text": "a", "parts": [{"type": "text", "text": "b"}]}, "only one may be"),
-    ({"text": "a", "role": "robot"}, "robot"),
+    ({"text": "a", "role": "robot"}, "role: unknown value, found 'robot'; known: user, assistant"),
+    ({"text": 5}, "text: expected str, got int"),
     ({"text": "a", "created_at": datetime(2026, 1, 1)}, "time zone"),
     ({"text": "a", "language": "english"}, "language"),
     ({"text": "a", "conversation_id": uuid4()}, "there is no conversation"),
+    ({"text": "a", "conversation_id": "nora-c01"}, "conversation_id is a UUID, .* not 'nora-c01'"),
     ({"text": "a", "parent_id": uuid4()}, "does not fit"),
 ]
 
@@ -228,6 +230,14 @@ def test_a_refused_write_leaves_a_session_that_can_go_on(alone: tuple[Database, 
         ):
             with pytest.raises(UsageError, match="there is no"):
                 refused()
+        for no_uuid in (
+            lambda: edit_message(session, "nora-c01-m01", "Not there"),  # type: ignore[arg-type]
+            lambda: delete_message(session, "nora-c01-m01"),  # type: ignore[arg-type]
+            lambda: undelete_conversation(session, "nora-c01"),  # type: ignore[arg-type]
+            lambda: write_memory(session, "personal", "So", supersedes="nora-k01"),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(UsageError, match="is a UUID"):
+                no_uuid()
         assert not delete_message(session, uuid4())
         assert not undelete_conversation(session, conversation)
         raw = add_memory(session, user, "raw")
@@ -240,6 +250,8 @@ def test_nobody_writes_for_nobody_or_for_another(alone: tuple[Database, UUID, UU
         write_message(session, conversation, "user", "Hello")
     with pytest.raises(UsageError, match="there is no conversation"):
         write_message(User(database, uuid4()), conversation, "user", "Hello")
+    with pytest.raises(UsageError, match="give a session of a user, or the user, to write in; found Database"):
+        write_message(database, conversation, "user", "Hello")  # type: ignore[arg-type]
 
 
 def test_an_edit_is_found_by_what_it_says_now(own_sample: Database) -> None:

@@ -375,8 +375,8 @@ def test_two_files_of_one_name_are_two_strategies(tmp_path: Path) -> None:
     ("body", "error"),
     [
         ("x = 1", "defines no STRATEGY: assign a retriever"),
-        ("STRATEGY = None", "is no retriever but a NoneType without units, model"),
-        ("STRATEGY = 'fulltext'", "is no retriever but a str without units, model, needs, "),
+        ("STRATEGY = None", "is no retriever but of the type NoneType: expected"),
+        ("STRATEGY = 'fulltext'", "is no retriever but of the type str: expected"),
         ("def broken(:", "cannot be executed: SyntaxError"),
         ("import nothing_of_that_name", "cannot be executed: ModuleNotFoundError"),
         ("1 / 0", "cannot be executed: ZeroDivisionError: division by zero"),

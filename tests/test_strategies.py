@@ -303,6 +303,13 @@ def test_a_class_in_a_file_is_compared_like_any_other_and_has_parameters(sample:
     latency = result.latency.set_index("strategy")
     assert latency.routes["newest"] == "python"
     assert 0 < latency.coverage["newest"] < latency.coverage["vector_exact"] == 1
+    share = f"{latency.coverage['newest']:.0%} of the evidence"
+    asked = result.scores[result.scores.strategy == "newest"].query_id.nunique()
+    [note] = [note for note in result.tables()[0].notes if note.startswith("newest is measured")]
+    assert share in note
+    assert note.endswith(f"over {asked} of {result.queries} questions")
+    assert asked < result.queries
+    assert not any("vector_exact is measured" in note for note in result.tables()[0].notes)
     assert latency.recall_of_exact.isna().all()
     assert result.runs["newest"].routes["python"].indexes  # of its own statement
     assert "Newest(descending=True" in str(result.circumstances)
@@ -400,7 +407,7 @@ WRONG = [
     (HEAD + "STRATEGY = VectorSearch(ef_search=0)", r"UsageError: ef_search must be 1 to 1000, not 0, at {file}:4\."),
     (
         "STRATEGY = 1\nSTRATEGY = 'fulltext'",
-        r"\({file}:2\) is no retriever but a str without units, model, .*function\(",
+        r"\({file}:2\) is no retriever but of the type str: .*function\(",
     ),
     (
         HEAD + "STRATEGY: type = VectorSearch",

@@ -22,6 +22,7 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from sqlalchemy.orm import Session
 
 from carmenta_lab.datasets import kinds as checked
+from carmenta_lab.datasets.reasons import explain
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import following, writing
@@ -96,6 +97,7 @@ def write_message(
     write at once the second waits for the first. `vector` is that of a text that becomes one passage, under the first
     of the models, where it is at hand. UsageError for a text that says nothing and a conversation that is not there.
     """
+    _uuids(conversation_id=conversation_id, parent_id=parent_id, id=id)
     at = _moment(created_at)
     line = _checked(
         checked.Message,
@@ -164,6 +166,7 @@ def write_memory(
 
     UsageError when there is no such memory, or it has been replaced already.
     """
+    _uuids(source_message_id=source_message_id, supersedes=supersedes, id=id)
     at = _moment(created_at)
     about = {"category": category, "text": text, "confidence": confidence, "created_at": at, "language": language}
     line = _checked(checked.Memory, {"memory_id": "new", "user_id": "own", **about})
@@ -207,6 +210,7 @@ def write_document(
     models: Sequence[str] = MODELS,
 ) -> Written:
     """Keep a document under an ltree path; where a living one is, that one is edited and keeps its id and time."""
+    _uuids(id=id)
     at = _moment(created_at)
     about: dict[str, Any] = {"path": path, "name": name, "text": text, "tags": tuple(tags), "source_type": source_type}
     about |= {"created_at": at, "language": language}
@@ -309,6 +313,7 @@ def delete_document(where: Where, document_id: UUID) -> bool:
 
 def delete_conversation(where: Where, conversation_id: UUID) -> bool:
     """Delete a conversation softly, and with it all that was said in it."""
+    _uuids(conversation_id=conversation_id)
     with _writing(where) as raw:
         values = {"user": raw.user, "id": conversation_id}
         if not raw.run(_DELETE.format(table="conversations"), values).fetchone():
@@ -447,9 +452,18 @@ def _writing(where: Where) -> Iterator[_Open]:
 def _session(where: Where) -> Iterator[Session]:
     if isinstance(where, Session):
         yield where
+    elif not hasattr(where, "session"):
+        raise UsageError(f"give a session of a user, or the user, to write in; found {type(where).__name__}.")
     else:
         with where.session() as session:
             yield session
+
+
+def _uuids(**given: object) -> None:
+    """UsageError for an id that is none, before the server refuses it and with it the rest of the transaction."""
+    for name, id in given.items():
+        if id is not None and not isinstance(id, UUID):
+            raise UsageError(f"{name} is a UUID, such as the `id` of what was read or written, not {id!r}.")
 
 
 def _moment(at: Moment) -> datetime | None:
@@ -473,7 +487,7 @@ def _checked(kind: type[checked.RecordT], given: Mapping[str, Any]) -> checked.R
             {name: _storable(value) for name, value in given.items() if value is not None or name == "created_at"}, kind
         )
     except (msgspec.ValidationError, ValueError) as error:
-        raise UsageError(_plain(str(error))) from None
+        raise UsageError(_plain(str(error), given, kind)) from None
 
 
 def _storable(value: Any) -> Any:
@@ -489,13 +503,13 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _plain(message: str) -> str:
-    """What msgspec says, with the meaning of a pattern in place of the pattern."""
+def _plain(message: str, given: Mapping[str, Any], kind: type) -> str:
+    """What msgspec says, with the meaning of a pattern in place of the pattern; else as of a line of a dataset."""
     for pattern, meaning in checked.MEANING.items():
         if pattern in message or repr(pattern)[1:-1] in message:
             field = message.rpartition("at `$.")[2].rstrip("`") or "a value"
             return f"{field} {meaning}."
-    return f"{message}."
+    return f"{explain(message, given, kind)}."
 
 
 def _file(file: checked.Attachment) -> dict[str, Any]:
@@ -529,6 +543,7 @@ def _edit(
     beside: Mapping[str, Any],
 ) -> None:
     """Read, embed, then write where nothing else has changed meanwhile; else again."""
+    _uuids(**{f"{kind}_id": id})
     while True:
         with _reading(where) as raw:
             row = raw.run(living(kind, "s.id = %(id)s"), {"user": raw.user, "id": id}).fetchone()
@@ -553,6 +568,7 @@ def _edit(
 
 
 def _delete(where: Where, kind: Kind, id: UUID) -> bool:
+    _uuids(**{f"{kind}_id": id})
     with _writing(where) as raw:
         read_living(raw.raw, raw.user, [(kind, id)], hold=True)
         values = {"user": raw.user, "id": id}
@@ -565,6 +581,7 @@ def _delete(where: Where, kind: Kind, id: UUID) -> bool:
 
 def _undelete(where: Where, kind: Kind | Literal["conversation"], id: UUID, models: Sequence[str]) -> bool:
     """Read as it will be once it lives again, embed, then undelete; again where something has changed meanwhile."""
+    _uuids(**{f"{kind}_id": id})
     whole = kind == "conversation"
     table = "conversations" if kind == "conversation" else TABLES[kind]
     below: Kind = "message" if kind == "conversation" else kind

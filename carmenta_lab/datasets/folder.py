@@ -31,6 +31,8 @@ def find(name_or_path: str | Path) -> Path:
 
     UsageError when there is no such folder, DatasetError when it holds no messages and no documents.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise UsageError(f"a dataset is given by name or by the path of its folder, not as {name_or_path!r}.")
     given = os.fspath(name_or_path)
     if not given.strip():
         raise UsageError("the dataset's name is empty; give a name or the path of a folder.")

@@ -51,10 +51,15 @@ class Ablation:
     def parts(self, query_id: str, rank: int = 1) -> pd.DataFrame:
         """Each signal of one hit of the whole strategy: signal, raw, weighed (what it adds to the score).
 
-        UsageError when there is no such question, or no hit of that rank.
+        UsageError when it was not asked, or has no hit of that rank.
         """
         rankings = self.comparison.runs[self.strategy].run.rankings
-        hits = rankings[query_id].hits if query_id in rankings else ()
+        if query_id not in rankings:
+            raise UsageError(
+                f"the question {query_id!r} was not asked: give one of the {len(rankings)} of this ablation, such as "
+                f"{next(iter(rankings))!r}; a smaller `at_most` asks fewer."
+            )
+        hits = rankings[query_id].hits
         if not 1 <= rank <= len(hits):
             raise UsageError(f"the question {query_id!r} has no hit of rank {rank}: it has {len(hits)}.")
         rows = [(part.name, part.raw, part.weighed) for part in parts_of(hits[rank - 1])]

@@ -70,6 +70,8 @@ def compare(
     """
     retrievers = strategies_of(strategies)
     parsed = _checked(retrievers, [measures] if isinstance(measures, str) else measures, k)
+    if resample not in ("query", "user"):
+        raise UsageError(f"resample is 'query' or 'user', not {resample!r}.")
     base, earlier = _baseline(baseline, retrievers)
     if earlier is not None:
         earlier.check(dataset, list(retrievers), [str(measure) for measure in parsed], k)

@@ -171,7 +171,7 @@ def explain(
 
     `judged` are the relevant sources (see `judgements`); None: the question is nobody's judged one.
     """
-    depth = max(k, DEPTH) if judged else k
+    depth = max(k, DEPTH) if judged and k > 0 else k  # the search refuses what is no k
     rankings = {name: search(session, retriever, query, depth) for name, retriever in retrievers.items()}
     tops = {name: texts(session, query.user_id, ranking.hits[:k]) for name, ranking in rankings.items()}
     notes = {name: ranking.route + (f"; {ranking.note}" if ranking.note else "") for name, ranking in rankings.items()}

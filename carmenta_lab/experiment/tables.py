@@ -32,7 +32,8 @@ def comparison_table(result: "Comparison") -> Table:
         lines.append([name, *cells, f"{cost.p50_ms:.1f}", f"{cost.p95_ms:.1f}", f"{cost.rows_returned:.1f}"])
     title = f"{result.dataset}: {result.queries} judged questions, mean [95 % interval]"
     heads = ["strategy", *measures, "p50 ms", "p95 ms", "hits"]
-    return Table(heads, lines, title, _notes(result.circumstances["baseline"], len(result.strategies)))
+    notes = [*_notes(result.circumstances["baseline"], len(result.strategies)), *_covered(result)]
+    return Table(heads, lines, title, notes)
 
 
 def comparison_tables(result: "Comparison") -> list[Table]:
@@ -146,6 +147,17 @@ def _notes(baseline: str, compared: int) -> list[str]:
     return (
         [_marked(baseline, compared - 1), "the best of a column in bold, in plain text with *"] if compared > 1 else []
     )
+
+
+def _covered(result: "Comparison") -> list[str]:
+    """A sentence for each strategy that cannot find all kinds of sources: its means are over less."""
+    asked = result.scores.groupby("strategy").query_id.nunique()
+    return [
+        f"{row.strategy} is measured by the {row.coverage:.0%} of the evidence that is of the kinds it can find, "
+        f"over {asked.get(row.strategy, 0)} of {result.queries} questions"
+        for row in result.latency.itertuples()
+        if row.coverage < 1
+    ]
 
 
 def _marked(baseline: str, compared: int) -> str:

@@ -112,9 +112,10 @@ def _retriever(strategy: Any) -> Retriever:
     if isinstance(strategy, type):
         raise _Unfit(f"is the class {strategy.__name__}: expected a value of it, {strategy.__name__}()")
     if not isinstance(strategy, PythonRetriever) and (lacking := [m for m in MEMBERS if not hasattr(strategy, m)]):
+        without = f" without {', '.join(lacking)}" if len(lacking) < len(MEMBERS) else ""
         raise _Unfit(
-            f"is no retriever but a {type(strategy).__name__} without {', '.join(lacking)}: expected a configured "
-            "retriever such as VectorSearch(), or function(rank)"
+            f"is no retriever but of the type {type(strategy).__name__}{without}: expected a configured retriever such "
+            "as VectorSearch(), or function(rank)"
         )
     units, model, needs = strategy.units, strategy.model, strategy.needs
     if not isinstance(units, tuple) or not units or not KINDS.keys() >= set(units):
