@@ -6,6 +6,7 @@
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab import strategies
 from carmenta_lab.context import Context, Counter, Policy, policies
 from carmenta_lab.context.assemble import assemble as assembled
+from carmenta_lab.datasets.kinds import LANGUAGE
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.erasure import Forgotten, forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
@@ -87,8 +89,9 @@ def search(
         language: of the question, ISO 639-1, such as "de".
 
     Raises:
-        UsageError: for an empty text, k out of range, an unknown user or strategy, a moment without a zone, a session
-            that acts for nobody or is closed, and when nothing is embedded with the strategy's model.
+        UsageError: for an empty text, k out of range, an unknown user or strategy, a moment without a zone, what is no
+            language, a session that acts for nobody or is closed, and when nothing is embedded with the strategy's
+            model.
 
     >>> ranking = cl.search(lab, "nora", "Where did we park the bikes?", k=3, strategy="vector_exact")
     >>> [hit.rank for hit in ranking.hits]
@@ -159,12 +162,13 @@ def assemble(
         conversation: in which it is asked, as the dataset gives it or a uuid; the user's latest.
         asked_at: a moment with a time zone; nothing later is seen, but profiles, which have no history. None: all is.
         language: of the question, ISO 639-1.
-        counter: counts tokens; that of the bundled model when not given.
+        counter: counts tokens (`carmenta_lab.context.Counter`); that of the bundled model when not given.
         mark: whether memories that it holds are marked as used, from which their tier follows.
 
     Raises:
         UsageError: for an empty text, a budget too small for it, an unknown user, conversation, policy or strategy, a
-            strategy for a policy that searches for nothing, and a session that acts for nobody or is closed.
+            strategy for a policy that searches for nothing, what is no language or counter, and a session that acts for
+            nobody or is closed.
 
     >>> context = cl.assemble(lab, "nora", "What did we decide about the roof?", budget_tokens=500)
     >>> context.tokens <= 500, context.as_messages()[-1]["role"]
@@ -172,6 +176,10 @@ def assemble(
     """
     if budget_tokens is not None:
         _whole("budget_tokens", budget_tokens)
+    if counter is not None and not all(
+        hasattr(counter, member) for member in ("name", "overhead", "additive", "count")
+    ):
+        raise UsageError(f"a counter has name, overhead, additive and count(texts); found {counter!r}.")
     with _session(where, question) as (session, user_id, text):
         return assembled(
             session,
@@ -380,4 +388,6 @@ def _worded(text: Any) -> str:
 def _query(user_id: UUID, text: str, asked_at: datetime | None, language: str) -> Query:
     if asked_at is not None and (not isinstance(asked_at, datetime) or asked_at.tzinfo is None):
         raise UsageError(f"asked_at is a datetime with a time zone, not {asked_at!r}.")
+    if not isinstance(language, str) or re.match(LANGUAGE, language) is None:
+        raise UsageError(f"a language is a code of two small letters (ISO 639-1), such as 'en', not {language!r}.")
     return Query(text, user_id, text, asked_at=asked_at, language=language)

@@ -539,6 +539,8 @@ def test_an_unknown_policy_lists_the_known() -> None:
     ("change", "match"),
     [
         ({"k": 0}, "k must be 1 to 1000"),
+        ({"k": "60"}, "k must be 1 to 1000, not '60'"),
+        ({"conversation": 0.5}, r"conversation must be a share of the budget, Share\(floor, share\), not 0\.5"),
         ({"tiers": (Tier(10_001),)}, "hold 10000 messages at most, not 10001"),
         ({"memories": 0.8}, "memories=0.8, passages=0.3"),
         ({"order": ("conversation", "profile", "retrieved")}, "must begin with the profile"),

@@ -163,6 +163,8 @@ def test_a_strategy_and_a_policy_are_values_with_other_parameters() -> None:
             {"strategy": 5},
             "the strategy is no retriever but of the type int: expected",
         ),
+        (("LAB", "nora", ASKED), {"language": "english"}, "a language is a code of two small letters (ISO 639-1)"),
+        (("LAB", "nora", ASKED), {"language": None}, "such as 'en', not None."),
         (("LAB", "nora", ASKED), {"strategy": VectorSearch}, "the strategy is the class VectorSearch"),
         (("LAB", "nora", ASKED), {"strategy": "vector_exakt"}, "unknown strategy 'vector_exakt'"),
     ],
@@ -183,6 +185,8 @@ def test_what_is_wrong_with_a_context_is_said_in_a_sentence(sample: Database, no
         cl.assemble(sample, nora, ASKED, budget_tokens="500")  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="a policy is given by name, by path or as a Policy, not as 5"):
         cl.assemble(sample, nora, ASKED, policy=5)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match=r"a counter has name, overhead, additive and count\(texts\); found <built-in"):
+        cl.assemble(sample, nora, ASKED, counter=len)  # type: ignore[call-overload]
 
 
 def test_a_session_that_is_over_or_of_nobody_says_so(sample: Database, nora: cl.User) -> None:

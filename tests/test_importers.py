@@ -314,12 +314,12 @@ def test_a_format_that_is_none_is_told_so_and_one_that_fails_leaves_nothing(tmp_
     source = written(tmp_path / "some.json", [])
     head = "from carmenta_lab.importers import Format\nmade = lambda read: Format('a list', 'none', read)\n"
     cases = {
-        "1 / 0": (UsageError, "cannot be executed: ZeroDivisionError"),
+        "1 / 0": (UsageError, r"cannot be executed: ZeroDivisionError: division by zero, at .*mine0\.py:3\."),
         "exit(3)": (UsageError, "cannot be executed: SystemExit: 3"),
         "FORMAT = 7": (UsageError, "defines no FORMAT"),
         "FORMAT = made(lambda s, w, o: 1 / 0)": (
             DatasetError,
-            "be read as a list, after 0 lines: Z",
+            r"be read as a list, after 0 lines: ZeroDivisionError: .*, at .*mine3\.py:3\.",
         ),
         "FORMAT = made(lambda s, w, o: w.line('votes.json'))": (
             DatasetError,

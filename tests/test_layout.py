@@ -14,7 +14,7 @@ PACKAGE = Path(carmenta_lab.__file__).parent
 FLOORS = (
     {"display"},
     {"errors", "records", "resources", "text"},
-    {"settings", "ids", "parameters"},
+    {"settings", "ids", "parameters", "failure"},
     {"schema"},
     {"embedded", "datasets", "embedding", "evaluation", "importers"},
     {"postgres"},

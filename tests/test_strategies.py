@@ -303,7 +303,7 @@ def test_a_class_in_a_file_is_compared_like_any_other_and_has_parameters(sample:
     latency = result.latency.set_index("strategy")
     assert latency.routes["newest"] == "python"
     assert 0 < latency.coverage["newest"] < latency.coverage["vector_exact"] == 1
-    share = f"{latency.coverage['newest']:.0%} of the evidence"
+    share = f"the {100 * latency.coverage['newest']:.0f} % of the evidence"
     asked = result.scores[result.scores.strategy == "newest"].query_id.nunique()
     [note] = [note for note in result.tables()[0].notes if note.startswith("newest is measured")]
     assert share in note

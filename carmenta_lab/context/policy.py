@@ -78,8 +78,13 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept."""
-        if not 1 <= self.k <= MAX_K:
-            raise UsageError(f"a policy's k must be 1 to {MAX_K}, not {self.k}.")
+        if not isinstance(self.k, int) or not 1 <= self.k <= MAX_K:
+            raise UsageError(f"a policy's k must be 1 to {MAX_K}, not {self.k!r}.")
+        for name in ("profile", "conversation", "retrieved"):
+            if not isinstance(share := getattr(self, name), Share):
+                raise UsageError(
+                    f"a policy's {name} must be a share of the budget, Share(floor, share), not {share!r}."
+                )
         if self.messages > MAX_MESSAGES:
             raise UsageError(f"a policy's tiers must hold {MAX_MESSAGES} messages at most, not {self.messages}.")
         floors = self.profile.floor + self.conversation.floor + self.retrieved.floor

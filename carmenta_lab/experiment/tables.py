@@ -153,10 +153,10 @@ def _covered(result: "Comparison") -> list[str]:
     """A sentence for each strategy that cannot find all kinds of sources: its means are over less."""
     asked = result.scores.groupby("strategy").query_id.nunique()
     return [
-        f"{row.strategy} is measured by the {row.coverage:.0%} of the evidence that is of the kinds it can find, "
-        f"over {asked.get(row.strategy, 0)} of {result.queries} questions"
-        for row in result.latency.itertuples()
-        if row.coverage < 1
+        f"{row['strategy']} is measured by the {100 * row['coverage']:.0f} % of the evidence that is of the kinds it "
+        f"can find, over {asked.get(row['strategy'], 0)} of {result.queries} questions"
+        for row in result.latency.to_dict(orient="records")
+        if row["coverage"] < 1
     ]
 
 

@@ -6,6 +6,7 @@ import_dataset("locomo", "locomo10.json", "data/locomo")
 from pathlib import Path
 
 from carmenta_lab.errors import CarmentaError, DatasetError
+from carmenta_lab.failure import failure
 from carmenta_lab.importers.formats import load, names
 from carmenta_lab.importers.writing import Format, Options, Writer
 
@@ -39,7 +40,8 @@ def import_dataset(form: str, source: str | Path, folder: str | Path, options: O
         except (CarmentaError, OSError):
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            own = form.endswith(".py")  # of a format of ours the line says nothing about the source
+            reason = failure(error, form) if own else f"{type(error).__name__}: {error}"
             raise DatasetError(
                 f"{source} cannot be read as {found.what}, after {writer.counts.total()} lines: {reason}."
             ) from error

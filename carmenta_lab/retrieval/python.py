@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
+from carmenta_lab.failure import failure
 from carmenta_lab.records import Hit, Query, SourceKind
 from carmenta_lab.retrieval.acting import refuse_another
-from carmenta_lab.retrieval.failure import failure
 from carmenta_lab.retrieval.retriever import END_OF_TIME, KINDS, SEARCHED, PythonRetriever, Rank, Scored
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, cast, get_args
 
 from carmenta_lab.errors import CarmentaError, UnknownName, UsageError
-from carmenta_lab.retrieval.failure import assigned_at, executed, failure
+from carmenta_lab.failure import assigned_at, executed, failure
 from carmenta_lab.retrieval.grid import changed, split
 from carmenta_lab.retrieval.python import function
 from carmenta_lab.retrieval.retriever import KINDS, Declared, Need, PythonRetriever, Rank, Retriever, SqlRetriever

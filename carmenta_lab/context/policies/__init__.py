@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from carmenta_lab.context.policy import Policy
 from carmenta_lab.errors import UnknownName, UsageError
-from carmenta_lab.retrieval.failure import assigned_at, executed
+from carmenta_lab.failure import assigned_at, executed
 
 Given: TypeAlias = str | Path | Policy
 """A name, the path of a file, or the policy itself."""

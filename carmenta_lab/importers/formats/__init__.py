@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 from runpy import run_path
 
 from carmenta_lab.errors import CarmentaError, UnknownName, UsageError
+from carmenta_lab.failure import failure
 from carmenta_lab.importers.writing import Format
 
 
@@ -40,4 +41,4 @@ def _outside(path: Path) -> dict[str, object]:
     except (Exception, SystemExit) as error:
         if isinstance(error, CarmentaError):
             raise
-        raise UsageError(f"the format file {path} cannot be executed: {type(error).__name__}: {error}.") from error
+        raise UsageError(f"the format file {path} cannot be executed: {failure(error, path)}.") from error
