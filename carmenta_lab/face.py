@@ -25,7 +25,7 @@ from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.erasure import Forgotten, forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import approximate
-from carmenta_lab.indexing.kinds import KINDS, Kind
+from carmenta_lab.indexing.kinds import KINDS, IndexKind
 from carmenta_lab.indexing.lacking import Indexed, repair
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.names import User, conversation_id, user
@@ -297,7 +297,7 @@ def forget(
 
 def build_index(
     lab: Database,
-    kind: Kind = "halfvec",
+    kind: IndexKind = "halfvec",
     person: Person | None = None,
     *,
     model: str = DEFAULT_MODEL,

@@ -13,7 +13,7 @@ from carmenta_lab.bench.crossover import Crossover, crossings, crossover
 from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.approximate import MB, GraphMemoryWarning
-from carmenta_lab.indexing.kinds import HNSW, KINDS, IVFFlat, Kind, lists_for
+from carmenta_lab.indexing.kinds import HNSW, KINDS, IndexKind, IVFFlat, lists_for
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres import Database
 
@@ -63,7 +63,7 @@ def many(database: Database) -> tuple[str, UUID]:
     return table, big
 
 
-def sizes(database: Database, table: str) -> dict[Kind, int]:
+def sizes(database: Database, table: str) -> dict[IndexKind, int]:
     """Bytes of each kind."""
     with database.owner_session() as session:
         return {kind: approximate.size_bytes(session, table, kind) for kind in KINDS}

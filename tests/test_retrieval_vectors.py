@@ -37,7 +37,7 @@ from carmenta_lab.embedding import load_embedder
 from carmenta_lab.errors import DimensionMismatch, UsageError
 from carmenta_lab.experiment.searching import fixed
 from carmenta_lab.indexing import approximate
-from carmenta_lab.indexing.kinds import HNSW, Kind
+from carmenta_lab.indexing.kinds import HNSW, IndexKind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Way, prepare
@@ -224,7 +224,7 @@ def plan(graph: Graph, retriever: VectorSearch, route: str, user: UUID | None = 
 
 @pytest.mark.everywhere
 @pytest.mark.parametrize("kind", ROUTES)
-def test_a_route_uses_its_index_and_no_other_kind_and_the_exact_one_never_does(graph: Graph, kind: Kind) -> None:
+def test_a_route_uses_its_index_and_no_other_kind_and_the_exact_one_never_does(graph: Graph, kind: IndexKind) -> None:
     explained = plan(graph, ROUTES[kind], kind)
     assert f"Index Scan using {approximate.name(TABLE, kind)}" in explained
     assert explained.count("ann_") == 1
@@ -238,7 +238,7 @@ def test_a_route_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_an_index_finds_nine_of_ten_neighbours_and_says_it_was_used(graph: Graph, kind: Kind) -> None:
+def test_an_index_finds_nine_of_ten_neighbours_and_says_it_was_used(graph: Graph, kind: IndexKind) -> None:
     shares = []
     for question in range(len(graph.questions)):
         exact, near = graph.search(EXACT, question), graph.search(ROUTES[kind], question)
@@ -249,7 +249,7 @@ def test_an_index_finds_nine_of_ten_neighbours_and_says_it_was_used(graph: Graph
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_scores_and_order_of_an_index_are_those_of_the_stored_vectors(graph: Graph, kind: Kind) -> None:
+def test_scores_and_order_of_an_index_are_those_of_the_stored_vectors(graph: Graph, kind: IndexKind) -> None:
     every = {hit.passage_id: hit.score for hit in graph.search(EXACT, 1, 1000).hits}
     hits = graph.search(ROUTES[kind], 1, 50).hits
     assert all(hit.score == every[hit.passage_id] for hit in hits)
@@ -257,7 +257,7 @@ def test_scores_and_order_of_an_index_are_those_of_the_stored_vectors(graph: Gra
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_an_index_returns_as_many_as_are_asked_for(graph: Graph, kind: Kind) -> None:
+def test_an_index_returns_as_many_as_are_asked_for(graph: Graph, kind: IndexKind) -> None:
     for k in (1, 500, 1000):
         ranking = graph.search(ROUTES[kind], 0, k)
         assert len(ranking.hits) == k
@@ -266,7 +266,7 @@ def test_an_index_returns_as_many_as_are_asked_for(graph: Graph, kind: Kind) -> 
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_an_index_returns_all_that_is_visible_when_more_is_asked_for(graph: Graph, kind: Kind) -> None:
+def test_an_index_returns_all_that_is_visible_when_more_is_asked_for(graph: Graph, kind: IndexKind) -> None:
     query = replace(graph.query, asked_at=DAY + timedelta(days=2))
     ranking = graph.search(ROUTES[kind], 0, 900, query)
     assert len(ranking.hits) == 300
@@ -276,7 +276,7 @@ def test_an_index_returns_all_that_is_visible_when_more_is_asked_for(graph: Grap
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_what_an_index_finds_was_there_when_the_question_was_asked(graph: Graph, kind: Kind) -> None:
+def test_what_an_index_finds_was_there_when_the_question_was_asked(graph: Graph, kind: IndexKind) -> None:
     query = replace(graph.query, asked_at=DAY + timedelta(days=4))
     visible = {*graph.search(EXACT, 3, 500, query).sources()}
     ranking = graph.search(ROUTES[kind], 3, 20, query)
@@ -294,7 +294,7 @@ def test_the_route_is_chosen_by_the_vectors_that_the_question_may_see(graph: Gra
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_an_index_returns_the_rows_of_its_user_alone(graph: Graph, kind: Kind) -> None:
+def test_an_index_returns_the_rows_of_its_user_alone(graph: Graph, kind: IndexKind) -> None:
     theirs = Query("q", graph.other, "note")
     mine, others = (graph.search(ROUTES[kind], 0, 1000, query).sources() for query in (graph.query, theirs))
     assert (len(mine), len(others)) == (1000, 1000)
@@ -420,7 +420,7 @@ def test_evidence_takes_its_candidates_from_the_graph_where_vectors_are_many(gra
 
 
 @pytest.mark.parametrize("kind", ROUTES)
-def test_any_retriever_can_be_searched_exactly(graph: Graph, kind: Kind) -> None:
+def test_any_retriever_can_be_searched_exactly(graph: Graph, kind: IndexKind) -> None:
     fusion = ReciprocalRankFusion((("vector", ROUTES[kind]), ("words", FullTextSearch(match="any"))))
     expected = ReciprocalRankFusion((("vector", EXACT), ("words", FullTextSearch(match="any"))))
     assert graph.search(fixed(ROUTES[kind], "exact"), 0) == graph.search(EXACT, 0)

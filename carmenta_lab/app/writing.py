@@ -28,11 +28,12 @@ from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import following, writing
 from carmenta_lab.indexing.passages import as_written, utc_offset
 from carmenta_lab.indexing.ready import Ready, make_ready
-from carmenta_lab.indexing.sources import TABLES, Kind, Source, living, read_living, source
+from carmenta_lab.indexing.sources import TABLES, Source, living, read_living, source
 from carmenta_lab.postgres.connect import acting_for
 from carmenta_lab.postgres.copying import jsonb
 from carmenta_lab.postgres.late import LateConnection, prepares
 from carmenta_lab.postgres.statement import driver
+from carmenta_lab.records import SourceKind
 from carmenta_lab.schema.vector import Vector
 
 
@@ -536,7 +537,7 @@ def _ready(one: Source, vector: Vector | None, models: Sequence[str]) -> Ready:
 
 def _edit(
     where: Where,
-    kind: Kind,
+    kind: SourceKind,
     id: UUID,
     models: Sequence[str],
     change: Callable[[Source], Source],
@@ -567,7 +568,7 @@ def _edit(
             return
 
 
-def _delete(where: Where, kind: Kind, id: UUID) -> bool:
+def _delete(where: Where, kind: SourceKind, id: UUID) -> bool:
     _uuids(**{f"{kind}_id": id})
     with _writing(where) as raw:
         read_living(raw.raw, raw.user, [(kind, id)], hold=True)
@@ -579,12 +580,12 @@ def _delete(where: Where, kind: Kind, id: UUID) -> bool:
     return True
 
 
-def _undelete(where: Where, kind: Kind | Literal["conversation"], id: UUID, models: Sequence[str]) -> bool:
+def _undelete(where: Where, kind: SourceKind | Literal["conversation"], id: UUID, models: Sequence[str]) -> bool:
     """Read as it will be once it lives again, embed, then undelete; again where something has changed meanwhile."""
     _uuids(**{f"{kind}_id": id})
     whole = kind == "conversation"
     table = "conversations" if kind == "conversation" else TABLES[kind]
-    below: Kind = "message" if kind == "conversation" else kind
+    below: SourceKind = "message" if kind == "conversation" else kind
     while True:
         with _reading(where) as raw:
             values = {"user": raw.user, "id": id}

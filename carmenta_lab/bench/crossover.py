@@ -17,7 +17,7 @@ from carmenta_lab.bench.measure import Bench, Result
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.approximate import MB
-from carmenta_lab.indexing.kinds import KINDS, Declared, Kind
+from carmenta_lab.indexing.kinds import KINDS, ApproximateIndex, IndexKind
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
@@ -109,7 +109,7 @@ class _Table:
             copy(raw, sql.Identifier("stage_v"), VECTOR_COLUMNS, rows)
             raw.execute(f"INSERT INTO search.{self.name} SELECT * FROM stage_v")
 
-    def build(self, index: Declared, rows: int, user: UUID | None = None) -> None:
+    def build(self, index: ApproximateIndex, rows: int, user: UUID | None = None) -> None:
         """Build with the memory that the graph needs."""
         enough = max(64, math.ceil(1.2 * index.memory_bytes(rows, DIM) / MB))
         approximate.build(self.database.owner, self.name, index, user=user, memory_mb=enough)
@@ -119,7 +119,7 @@ class _Table:
         with self.database.owner_session() as session:
             if name == "own":
                 return approximate.size_bytes(session, self.name, "halfvec", user)
-            return approximate.size_bytes(session, self.name, "halfvec" if name == "fused" else cast("Kind", name))
+            return approximate.size_bytes(session, self.name, "halfvec" if name == "fused" else cast("IndexKind", name))
 
 
 def crossover(database: Database, rows: int, repeats: int, seed: int) -> list[Crossover]:

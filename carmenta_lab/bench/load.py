@@ -15,7 +15,7 @@ from carmenta_lab import resources
 from carmenta_lab.bench.measure import Bench, Result, alternate, medians
 from carmenta_lab.embedding import load_embedder
 from carmenta_lab.indexing import approximate
-from carmenta_lab.indexing.kinds import KINDS, Declared, Kind
+from carmenta_lab.indexing.kinds import KINDS, ApproximateIndex, IndexKind
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.load import load
@@ -174,12 +174,12 @@ def index_build(database: Database, rows: int, repeats: int, seed: int) -> list[
                     connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{MEMORY_MB}MB'")
                     connection.exec_driver_sql(f"CREATE INDEX ann_bare ON search.{table} {definition}")
 
-            def empty(kind: Kind = kind) -> None:
+            def empty(kind: IndexKind = kind) -> None:
                 with database.owner.begin() as connection:
                     connection.exec_driver_sql("DROP INDEX IF EXISTS search.ann_bare")
                 approximate.drop(database.owner, table, kind)
 
-            def ours(index: Declared = index) -> None:
+            def ours(index: ApproximateIndex = index) -> None:
                 approximate.build(database.owner, table, index, memory_mb=MEMORY_MB)
 
             limit, spent = alternate(bare, ours, repeats, before=empty, warm_up=0)

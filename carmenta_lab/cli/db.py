@@ -18,7 +18,7 @@ from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.indexing.anew import irreplaceable, rebuild_search
 from carmenta_lab.indexing.approximate import build, drop, listed
 from carmenta_lab.indexing.approximate import name as index_name
-from carmenta_lab.indexing.kinds import KINDS, Kind
+from carmenta_lab.indexing.kinds import KINDS, IndexKind
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.names import find_user
 from carmenta_lab.postgres.connect import Database
@@ -260,7 +260,7 @@ def rebuild(
 
 @app.command()
 def index(
-    kind: Annotated[Kind, typer.Option(help="halfvec, hnsw (as floats), binary (signs) or ivfflat.")] = "halfvec",
+    kind: Annotated[IndexKind, typer.Option(help="halfvec, hnsw (as floats), binary (signs) or ivfflat.")] = "halfvec",
     user: Annotated[str | None, typer.Option(help="Over this user's rows alone: for one who has many.")] = None,
     model: Annotated[str, typer.Option(help="Whose vectors.")] = DEFAULT_MODEL,
     drop_it: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,

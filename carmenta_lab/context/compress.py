@@ -19,7 +19,7 @@ from carmenta_lab.context.counting import TokenCounts
 from carmenta_lab.schema.base import LANGUAGES
 from carmenta_lab.text import CLOSING, sentence_end
 
-Kind: TypeAlias = Literal["sentence", "code", "quote", "table", "tool"]
+PieceKind: TypeAlias = Literal["sentence", "code", "quote", "table", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Piece:
     """A part of a text that is kept or left as a whole."""
 
     text: str
-    kind: Kind
+    kind: PieceKind
     paragraph: int  # pieces of one paragraph are joined by a space, others by a line break
 
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
-_LINES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+_LINES: tuple[tuple[PieceKind, re.Pattern[str]], ...] = (
     ("tool", re.compile(r"\[tool\b")),
     ("quote", re.compile(r"[ \t]*>")),
     ("table", re.compile(r"[ \t]*\|")),
@@ -69,10 +69,10 @@ def reduced(text: str) -> str:
     return f"{match[1]} {match[2]}" if match else text
 
 
-def _blocks(text: str) -> Iterator[tuple[Kind, str]]:
+def _blocks(text: str) -> Iterator[tuple[PieceKind, str]]:
     """Runs of lines of one kind; every other line is a paragraph of its own."""
     run: list[str] = []
-    kind: Kind = "sentence"
+    kind: PieceKind = "sentence"
     fence = ""
     for line in text.splitlines(keepends=True):
         opening = _FENCE.match(line)
@@ -82,7 +82,7 @@ def _blocks(text: str) -> Iterator[tuple[Kind, str]]:
                 yield "code", "".join(run)
                 run, fence = [], ""
             continue
-        here: Kind = next((name for name, pattern in _LINES if pattern.match(line)), "sentence")
+        here: PieceKind = next((name for name, pattern in _LINES if pattern.match(line)), "sentence")
         if run and (opening or here != kind or here in ("sentence", "tool")):
             yield kind, "".join(run)
             run = []

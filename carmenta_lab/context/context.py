@@ -14,9 +14,9 @@ from uuid import UUID
 from carmenta_lab.display import clean, render
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
-Kind: TypeAlias = Literal["profile", "message", "memory", "passage", "query"]
+BlockKind: TypeAlias = Literal["profile", "message", "memory", "passage", "query"]
 
-COLOURS: dict[Kind, str] = {
+COLOURS: dict[BlockKind, str] = {
     "profile": "#8e6bbf",
     "message": "#3f83c4",
     "memory": "#2f9468",
@@ -35,7 +35,7 @@ class Block:
     """One text of a context, in its place."""
 
     role: Role  # of the chat message it becomes a part of
-    kind: Kind
+    kind: BlockKind
     text: str
     tokens: int  # as it stands, with the counter's overhead
     tokens_before: int  # before compression
@@ -58,7 +58,7 @@ class Dropped:
     """What was considered and left out."""
 
     source: str
-    kind: Kind
+    kind: BlockKind
     tokens: int  # what it would have cost
     reason: str
     ids: tuple[UUID, ...] = ()

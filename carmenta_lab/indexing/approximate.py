@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, text
 from sqlalchemy.orm import Session
 
 from carmenta_lab.errors import UsageError
-from carmenta_lab.indexing.kinds import Declared, IVFFlat, Kind
+from carmenta_lab.indexing.kinds import ApproximateIndex, IndexKind, IVFFlat
 from carmenta_lab.schema.base import OWNER, SEARCH
 
 MB = 1 << 20
@@ -35,7 +35,7 @@ class Built:
         return f"{self.method}, {self.bytes / 1e6:.1f} MB" + ("" if self.finished else ", unfinished")
 
 
-def name(table: str, kind: Kind, user: UUID | None = None) -> str:
+def name(table: str, kind: IndexKind, user: UUID | None = None) -> str:
     """The name of an approximate index: over the table, or over one user's rows."""
     if user is None:
         return f"ann_{kind}_{table}"[:63]
@@ -45,7 +45,7 @@ def name(table: str, kind: Kind, user: UUID | None = None) -> str:
 def build(
     owner: Engine,
     table: str,
-    index: Declared,
+    index: ApproximateIndex,
     concurrently: bool = False,
     user: UUID | None = None,
     memory_mb: int | None = None,
@@ -113,7 +113,9 @@ def _enough(connection: Connection, needs: int, memory_mb: int | None) -> int | 
     return memory_mb if _memory(connection, memory_mb) >= 1.1 * needs else math.ceil(1.1 * needs / MB)
 
 
-def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: int, memory_mb: int | None) -> None:
+def _warn(
+    connection: Connection, table: str, index: ApproximateIndex, rows: int, dim: int, memory_mb: int | None
+) -> None:
     has, needs = _memory(connection, memory_mb), index.memory_bytes(rows, dim)
     if needs > has:
         enough = math.ceil(needs * 1.1 / MB)
@@ -125,7 +127,7 @@ def _warn(connection: Connection, table: str, index: Declared, rows: int, dim: i
         )
 
 
-def drop(owner: Engine, table: str, kind: Kind, user: UUID | None = None) -> None:
+def drop(owner: Engine, table: str, kind: IndexKind, user: UUID | None = None) -> None:
     """Drop an index if it is there."""
     with owner.begin() as connection:
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {SEARCH}.{name(table, kind, user)}")
@@ -153,12 +155,12 @@ FINISHED = text(
 """Every finished approximate index, and the statement that makes it."""
 
 
-def names_for(table: str, kind: Kind, user: UUID) -> list[str]:
+def names_for(table: str, kind: IndexKind, user: UUID) -> list[str]:
     """The names of the indexes that can serve a user's search, for `FOUND`."""
     return [f"{SEARCH}.{name(table, kind, of)}" for of in (user, None)]
 
 
-def present(session: Session, table: str, kind: Kind, user: UUID | None = None) -> bool:
+def present(session: Session, table: str, kind: IndexKind, user: UUID | None = None) -> bool:
     """Whether a finished index is there."""
     statement = text(
         "SELECT coalesce(bool_or(i.indisvalid), false) FROM pg_index i WHERE i.indexrelid = to_regclass(:n)"
@@ -166,7 +168,7 @@ def present(session: Session, table: str, kind: Kind, user: UUID | None = None) 
     return bool(session.scalar(statement, {"n": f"{SEARCH}.{name(table, kind, user)}"}))
 
 
-def size_bytes(session: Session, table: str, kind: Kind, user: UUID | None = None) -> int:
+def size_bytes(session: Session, table: str, kind: IndexKind, user: UUID | None = None) -> int:
     """Its size on disk; 0 when it is not there."""
     statement = text("SELECT coalesce(pg_relation_size(to_regclass(:n)), 0)")
     return int(session.scalar(statement, {"n": f"{SEARCH}.{name(table, kind, user)}"}) or 0)

@@ -9,8 +9,9 @@ import psycopg
 
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.indexing.ready import Ready, make_ready
-from carmenta_lab.indexing.sources import Kind, by_kind, read_living
+from carmenta_lab.indexing.sources import by_kind, read_living
 from carmenta_lab.indexing.writing import State, at_once, replace, state
+from carmenta_lab.records import SourceKind
 
 Opens: TypeAlias = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
 """Opens a transaction that may write the user's index, and commits it."""
@@ -30,7 +31,7 @@ _BESIDE = "AND EXISTS (SELECT FROM search.{table} e WHERE e.user_id = %(user)s A
 
 
 def known_passages(
-    raw: psycopg.Connection[Any], user: UUID, wanted: Sequence[tuple[Kind, UUID]], what: State
+    raw: psycopg.Connection[Any], user: UUID, wanted: Sequence[tuple[SourceKind, UUID]], what: State
 ) -> set[UUID]:
     """The passages of these sources that have all their vectors, and codes where the user has them."""
     tables = [*what.tables.values(), *(["token_codes"] if what.coded else [])]
@@ -47,7 +48,7 @@ def known_passages(
 def prepare(
     raw: psycopg.Connection[Any],
     user: UUID,
-    wanted: Sequence[tuple[Kind, UUID]],
+    wanted: Sequence[tuple[SourceKind, UUID]],
     models: Sequence[str],
     tokens: bool = False,
 ) -> tuple[Callable[[], Ready], State]:
@@ -65,7 +66,7 @@ def prepare(
 def follow(
     opens: Opens,
     user: UUID,
-    wanted: Sequence[tuple[Kind, UUID]],
+    wanted: Sequence[tuple[SourceKind, UUID]],
     models: Sequence[str] = (DEFAULT_MODEL,),
     removed: Collection[UUID] = (),
     last: Callable[[psycopg.Connection[Any]], object] = lambda raw: None,
@@ -93,7 +94,7 @@ def follow(
 
 
 def settled(
-    raw: psycopg.Connection[Any], user: UUID, wanted: Sequence[tuple[Kind, UUID]], ready: Ready, what: State
+    raw: psycopg.Connection[Any], user: UUID, wanted: Sequence[tuple[SourceKind, UUID]], ready: Ready, what: State
 ) -> bool:
     """Hold the sources, and tell whether they are what was embedded and what was known of them is there."""
     now = read_living(raw, user, wanted, hold=True)

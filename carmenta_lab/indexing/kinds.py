@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from carmenta_lab.errors import UsageError
 
-Kind: TypeAlias = Literal["hnsw", "halfvec", "binary", "ivfflat"]
+IndexKind: TypeAlias = Literal["hnsw", "halfvec", "binary", "ivfflat"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class IVFFlat:
         return sample * (2 * dim + 8 + 4 * lists + 8) + lists * (4 * lists + 12 * dim + 16)
 
 
-Declared: TypeAlias = HNSW | IVFFlat
+ApproximateIndex: TypeAlias = HNSW | IVFFlat
 
-KINDS: dict[Kind, Declared] = {
+KINDS: dict[IndexKind, ApproximateIndex] = {
     "hnsw": HNSW(),
     "halfvec": HNSW(kind="halfvec"),
     "binary": HNSW(kind="binary"),

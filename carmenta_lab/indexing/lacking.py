@@ -13,11 +13,12 @@ import psycopg
 from carmenta_lab.embedding import DEFAULT_MODEL, load_embedder
 from carmenta_lab.indexing import words
 from carmenta_lab.indexing.following import Opens, follow
-from carmenta_lab.indexing.sources import KINDS, TABLES, UNITS, Kind, below, in_blocks
+from carmenta_lab.indexing.sources import KINDS, TABLES, UNITS, below, in_blocks
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.indexing.writing import state
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.statement import driver, only
+from carmenta_lab.records import SourceKind
 
 BLOCK = 500
 """Sources a transaction."""
@@ -90,11 +91,11 @@ FOLLOWED = """
 
 def lacking(
     raw: psycopg.Connection[Any], user: UUID, models: Sequence[str] = (DEFAULT_MODEL,)
-) -> tuple[list[tuple[Kind, UUID]], set[UUID]]:
+) -> tuple[list[tuple[SourceKind, UUID]], set[UUID]]:
     """The sources that the index does not hold as they are now, and those whose words have outlasted their passages."""
     what = state(raw, user, models)
     tables = [*what.tables.values(), *(["token_codes"] if what.coded else [])]
-    found: list[tuple[Kind, UUID]] = []
+    found: list[tuple[SourceKind, UUID]] = []
     for kind in KINDS:
         lacks = " OR ".join([_FEATURES[kind], *(_BESIDE.format(table=table) for table in tables)])
         names = {"table": TABLES[kind], "kind": kind, "unit": UNITS[kind], "lives": _LIVES[kind], "lacks": lacks}
@@ -125,7 +126,9 @@ def repair(
         notes = list(map(_Note._make, raw.execute(_NOTES, {"user": user_id}, binary=True)))
         wanted, outlasting = lacking(raw, user_id, models)
     known = set(wanted)
-    noted: list[tuple[Kind, UUID]] = [(kind, note.source_id) for note in notes for kind in KINDS if kind == note.kind]
+    noted: list[tuple[SourceKind, UUID]] = [
+        (kind, note.source_id) for note in notes for kind in KINDS if kind == note.kind
+    ]
     wanted += [each for each in noted if each not in known]
     changes = sources = 0
     for block in in_blocks(wanted, BLOCK):

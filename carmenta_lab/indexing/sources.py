@@ -8,21 +8,21 @@ from uuid import UUID
 import psycopg
 
 from carmenta_lab.indexing.passages import as_written, header
+from carmenta_lab.records import SourceKind
 
-Kind: TypeAlias = Literal["message", "memory", "document"]
-KINDS: tuple[Kind, ...] = ("message", "memory", "document")
+KINDS: tuple[SourceKind, ...] = ("message", "memory", "document")
 
-UNITS: Mapping[Kind, str] = {"message": "turn", "memory": "memory", "document": "section"}
+UNITS: Mapping[SourceKind, str] = {"message": "turn", "memory": "memory", "document": "section"}
 """The unit of the passages of a source of each kind."""
 
-TABLES: Mapping[Kind, str] = {"message": "messages", "memory": "memories", "document": "documents"}
+TABLES: Mapping[SourceKind, str] = {"message": "messages", "memory": "memories", "document": "documents"}
 """Its table in the product."""
 
 
 class Source(NamedTuple):
     """A row whose text is searched, as far as its passages depend on it."""
 
-    kind: Kind
+    kind: SourceKind
     id: UUID
     text: str
     created_at: datetime | None  # on the clock of whoever wrote it, as a passage's header shows that day
@@ -48,7 +48,7 @@ class _Row(NamedTuple):
     author: str | None
 
 
-Living: TypeAlias = dict[tuple[Kind, UUID], Source]
+Living: TypeAlias = dict[tuple[SourceKind, UUID], Source]
 
 _WHO = {
     "message": "coalesce(nullif(s.author, ''), initcap(s.role)) AS shown, s.author",
@@ -71,7 +71,7 @@ _HOLD_CONVERSATIONS = """
 """
 """Before their messages, as everybody does who locks both."""
 
-_IDS: Mapping[str, Mapping[Kind, str]] = {
+_IDS: Mapping[str, Mapping[SourceKind, str]] = {
     "user": {kind: f"SELECT id FROM carmenta.{table} WHERE user_id = %(user)s" for kind, table in TABLES.items()},
     "conversation": {
         "message": "SELECT id FROM carmenta.messages WHERE user_id = %(user)s AND conversation_id = %(id)s"
@@ -79,7 +79,9 @@ _IDS: Mapping[str, Mapping[Kind, str]] = {
 }
 
 
-def living(kind: Kind, which: str, revived: Kind | Literal["conversation"] | None = None, rest: str = "") -> str:
+def living(
+    kind: SourceKind, which: str, revived: SourceKind | Literal["conversation"] | None = None, rest: str = ""
+) -> str:
     """The statement that reads sources of a kind as they are now, none that is deleted softly or below what is.
 
     With `revived` as if what is deleted softly of that kind were not.
@@ -90,7 +92,7 @@ def living(kind: Kind, which: str, revived: Kind | Literal["conversation"] | Non
     return _LIVING.format(who=_WHO[kind], table=TABLES[kind], join=join, which=which, living=conditions, rest=rest)
 
 
-def source(kind: Kind, row: tuple[Any, ...]) -> Source:
+def source(kind: SourceKind, row: tuple[Any, ...]) -> Source:
     """What a row of `living` says."""
     found = _Row._make(row)
     at = as_written(found.created_at, found.utc_offset)
@@ -98,7 +100,7 @@ def source(kind: Kind, row: tuple[Any, ...]) -> Source:
 
 
 def read_living(
-    raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[Kind, UUID]], hold: bool = False
+    raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[SourceKind, UUID]], hold: bool = False
 ) -> Living:
     """Those of the wanted sources that live; with `hold` nobody changes or deletes them until the transaction ends."""
     found: Living = {}
@@ -120,20 +122,20 @@ def read_living(
 
 def below(
     raw: psycopg.Connection[Any], user: UUID, kind: Literal["conversation", "user"], id: UUID
-) -> list[tuple[Kind, UUID]]:
+) -> list[tuple[SourceKind, UUID]]:
     """All sources of a conversation or of a user, whether they live or not."""
     values = {"user": user, "id": id}
     return [(each, key) for each, ids in _IDS[kind].items() for (key,) in raw.execute(ids, values, binary=True)]
 
 
-def by_kind(wanted: Iterable[tuple[Kind, UUID]]) -> dict[Kind, list[UUID]]:
+def by_kind(wanted: Iterable[tuple[SourceKind, UUID]]) -> dict[SourceKind, list[UUID]]:
     """The ids of each kind that there is."""
-    found: dict[Kind, list[UUID]] = {}
+    found: dict[SourceKind, list[UUID]] = {}
     for kind, id in wanted:
         found.setdefault(kind, []).append(id)
     return {kind: sorted(ids) for kind, ids in found.items()}
 
 
-def in_blocks(wanted: Sequence[tuple[Kind, UUID]], size: int) -> list[Sequence[tuple[Kind, UUID]]]:
+def in_blocks(wanted: Sequence[tuple[SourceKind, UUID]], size: int) -> list[Sequence[tuple[SourceKind, UUID]]]:
     """The same, so many at a time."""
     return [wanted[start : start + size] for start in range(0, len(wanted), size)]

@@ -20,9 +20,10 @@ from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError
 from carmenta_lab.indexing.following import Opens, follow
 from carmenta_lab.indexing.lacking import FOLLOWED, acting
-from carmenta_lab.indexing.sources import Kind, below, in_blocks
+from carmenta_lab.indexing.sources import below, in_blocks
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.statement import driver, only
+from carmenta_lab.records import SourceKind
 
 BLOCK = 100
 """Notes taken, and sources written, at a time."""
@@ -178,7 +179,7 @@ def _follow(opens: Opens, user: UUID, notes: Sequence[Note], models: Sequence[st
     """The index follows what is noted; a note goes with the last of its sources, unless it was raised meanwhile."""
     single = [note for note in notes if note.kind not in ("user", "conversation")]
     if single:
-        wanted: list[tuple[Kind, UUID]] = [(note.kind, note.source_id) for note in single]  # type: ignore[misc]
+        wanted: list[tuple[SourceKind, UUID]] = [(note.kind, note.source_id) for note in single]  # type: ignore[misc]
         _done(opens, user, wanted, single, models, done)
     for note in notes:
         if note.kind == "user" or note.kind == "conversation":
@@ -194,7 +195,7 @@ def _follow(opens: Opens, user: UUID, notes: Sequence[Note], models: Sequence[st
 def _done(
     opens: Opens,
     user: UUID,
-    wanted: Sequence[tuple[Kind, UUID]],
+    wanted: Sequence[tuple[SourceKind, UUID]],
     notes: Sequence[Note],
     models: Sequence[str],
     done: Done,

@@ -16,9 +16,10 @@ from psycopg.pq import PipelineStatus
 from carmenta_lab.indexing import words
 from carmenta_lab.indexing.packed import Columns, write_vectors
 from carmenta_lab.indexing.ready import Passage, Ready
-from carmenta_lab.indexing.sources import KINDS, UNITS, Kind, by_kind
+from carmenta_lab.indexing.sources import KINDS, UNITS, by_kind
 from carmenta_lab.indexing.token_codes import insert_codes
 from carmenta_lab.postgres.late import LateConnection, prepares
+from carmenta_lab.records import SourceKind
 from carmenta_lab.schema.search.outbox import AT_ONCE, SETTING
 
 UNNOTED = f"SELECT set_config('{SETTING}', '{AT_ONCE}', %s)"
@@ -152,7 +153,7 @@ def _delete(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> No
     raw.execute(statement, (user, list(ids)), prepare=prepares(raw))
 
 
-def found(raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[Kind, UUID]]) -> dict[UUID, bool]:
+def found(raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[SourceKind, UUID]]) -> dict[UUID, bool]:
     """The passages of sources, and whether the index of words has each as its source is now."""
     there: dict[UUID, bool] = {}
     for kind, ids in by_kind(wanted).items():
@@ -165,7 +166,7 @@ def found(raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[Kind,
 def replace(
     raw: psycopg.Connection[Any],
     user: UUID,
-    wanted: Sequence[tuple[Kind, UUID]],
+    wanted: Sequence[tuple[SourceKind, UUID]],
     ready: Ready,
     known: State,
     removed: Collection[UUID] = (),

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import DimensionMismatch, UsageError
 from carmenta_lab.indexing.approximate import FOUND, names_for
-from carmenta_lab.indexing.kinds import KINDS, Kind
+from carmenta_lab.indexing.kinds import KINDS, IndexKind
 from carmenta_lab.indexing.packed import UNITS
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.records import Query
@@ -33,7 +33,7 @@ from carmenta_lab.retrieval.retriever import (
 )
 from carmenta_lab.schema.search.passages import embedding_table
 
-EXACT_UP_TO: Mapping[Kind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
+EXACT_UP_TO: Mapping[IndexKind, int] = {"hnsw": 7_000, "halfvec": 6_500, "ivfflat": 11_000, "binary": 22_000}
 """Vectors of a user up to which exact search is the faster one. Two runs of `carmenta-lab bench crossover` over a table
 of 100,000 rows put the crossing at 7,400 and 6,800 (hnsw), 6,500 and 6,000 (halfvec), 10,700 and 11,200 (ivfflat),
 22,100 and 21,600 (binary); over 300,000 rows at 7,600 (halfvec). Recall@10 from there on was at least .95."""
@@ -61,7 +61,7 @@ class VectorSearch(SqlRetriever):
 
     model: str = DEFAULT_MODEL
     units: tuple[str, ...] = SEARCHED
-    index: Kind | None = None
+    index: IndexKind | None = None
     exact_up_to: int | None = None  # vectors of the user; as measured unless told
     ef_search: int = 100  # candidates kept while searching a graph, 1..1000
     probes: int = 10  # lists of an IVFFlat index read at first, 1..32768; the root of the lists is usual

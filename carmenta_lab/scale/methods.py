@@ -19,7 +19,7 @@ from carmenta_lab.errors import UsageError
 from carmenta_lab.experiment.circumstances import server_circumstances
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.approximate import MB
-from carmenta_lab.indexing.kinds import KINDS, Kind, lists_for
+from carmenta_lab.indexing.kinds import KINDS, IndexKind, lists_for
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.bm25 import BM25
@@ -231,7 +231,7 @@ class _AtOneSize:
         self.stored.append(Storage(total, "bm25", built, _megabytes(database, ["postings", "passage_features"])))
         return table
 
-    def through_index(self, table: str, kind: Kind) -> None:
+    def through_index(self, table: str, kind: IndexKind) -> None:
         """Build an index, ask those through it who have enough of the rows, and drop it."""
         database, total = self.database, self.total
         start = time.perf_counter()
@@ -307,7 +307,7 @@ def per_second(one: Asker, retriever: Retriever, clients: int, seconds: float) -
         return sum(pool.map(work, range(clients))) / seconds
 
 
-def _indexed(kind: Kind, total: int, wider: int) -> VectorSearch:
+def _indexed(kind: IndexKind, total: int, wider: int) -> VectorSearch:
     probes = wider * max(1, round(math.sqrt(lists_for(total))))
     return VectorSearch(
         index=kind, exact_up_to=0, ef_search=100 * wider, probes=min(probes, lists_for(total)), candidates=12 * wider
