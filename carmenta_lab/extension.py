@@ -3,7 +3,7 @@
 from typing import Any
 
 from carmenta_lab.names import find_user
-from carmenta_lab.postgres.lab import find_way, prepare
+from carmenta_lab.postgres.lab import find_logins, open_migrated
 from carmenta_lab.schema.base import APP
 
 
@@ -18,14 +18,14 @@ def load_ipython_extension(ipython: Any) -> None:
     >>> len(ipython.run_line_magic("sql", "SELECT DISTINCT user_id FROM carmenta.messages"))
     1
     """
-    way = find_way()
-    database = prepare(way)
+    logins = find_logins()
+    database = open_migrated(logins)
     ipython.extension_manager.load_extension("sql")
     magic = ipython.magics_manager.registry["SqlMagic"]
     magic.short_errors = False  # raise instead of printing, so that a failing notebook fails
     magic.feedback = False
     magic.displaycon = False
-    host = way.app if not way.app.pooled else way.owner  # a session setting needs a connection of one's own
+    host = logins.app if not logins.app.pooled else logins.owner  # a session setting needs a connection of one's own
     url = host.url
     if url.username != APP:
         url = url.update_query_dict({"options": f"-c role={APP}"})

@@ -17,7 +17,7 @@ from skips import pytest_make_collect_report, pytest_runtest_makereport
 from carmenta_lab import embedded
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.lab import Way, embedded_way, prepare, way_by_url
+from carmenta_lab.postgres.lab import Logins, embedded_logins, logins_by_url, open_migrated
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.settings import Settings
 
@@ -42,16 +42,17 @@ class Cluster:
         self.home = folder / "carmenta-home"
         self.lock = folder / "carmenta-templates.lock"
 
-    def way(self, name: str) -> Way:
-        """The way to a database of that name, made where it is absent."""
+    def logins(self, name: str) -> Logins:
+        """The logins of a database of that name, made where it is absent."""
         if URL is None:
-            return embedded_way(self.home, name)
-        way = way_by_url(Settings(database_url=URL))
-        with connect(way.admin) as connection:
+            return embedded_logins(self.home, name)
+        logins = logins_by_url(Settings(database_url=URL))
+        with connect(logins.admin) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        hosts = {role: replace(getattr(way, role), url=getattr(way, role).url.set(database=name)) for role in ROLES}
-        return replace(way, **hosts)
+        given = {role: getattr(logins, role) for role in ROLES}
+        hosts = {role: replace(host, url=host.url.set(database=name)) for role, host in given.items()}
+        return replace(logins, **hosts)
 
     def template(self, name: str, dataset: str | None) -> str:
         """The name of a migrated database, with a dataset loaded if one is named; made once a run."""
@@ -60,61 +61,61 @@ class Cluster:
             fcntl.flock(file, fcntl.LOCK_EX)
             done = self.lock.with_suffix(f".{name}")
             if not done.exists():
-                way = self.way(full)
+                logins = self.logins(full)
                 if URL is None:  # databases that live for a second need not survive a power cut
-                    with connect(way.admin) as connection:
+                    with connect(logins.admin) as connection:
                         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
                             connection.execute(f"ALTER SYSTEM SET {setting} = off")
                         connection.execute("SELECT pg_reload_conf()")
-                database = prepare(way)
+                database = open_migrated(logins)
                 if dataset is not None:
                     load(database, dataset, tokens=True)
                 database.dispose()
                 done.touch()
         return full
 
-    def environment(self, way: Way) -> dict[str, str]:
+    def environment(self, logins: Logins) -> dict[str, str]:
         """What a process of its own needs to find a database."""
         found = {k: v for k, v in os.environ.items() if not k.startswith("CARMENTA_")}
         if URL is None:
-            return found | {"CARMENTA_HOME": str(self.home), "CARMENTA_DATABASE": way.app.url.database or ""}
-        url = way.app.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            return found | {"CARMENTA_HOME": str(self.home), "CARMENTA_DATABASE": logins.app.url.database or ""}
+        url = logins.app.url.set(drivername="postgresql").render_as_string(hide_password=False)
         return found | {"CARMENTA_DATABASE_URL": url, "CARMENTA_HOME": str(self.home)}
 
-    def clone(self, template: str) -> Way:
+    def clone(self, template: str) -> Logins:
         """A copy of a template under a name of its own."""
         name = f"carmenta_{RUN}_{uuid4().hex[:12]}"
-        with self._elsewhere(self.way(template)) as connection:
+        with self._elsewhere(self.logins(template)) as connection:
             names = sql.Identifier(name), sql.Identifier(template)
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-        found = self.way(name)
+        found = self.logins(name)
         set_up(found.admin, found.passwords)  # what is granted on a database is not copied with it
         return found
 
-    def copy(self, name: Literal["empty", "sample"]) -> Iterator[Way]:
+    def copy(self, name: Literal["empty", "sample"]) -> Iterator[Logins]:
         """A clone of one of the two templates, dropped afterwards."""
-        way = self.clone(self.template(name, None if name == "empty" else name))
-        yield way
-        self.drop(way)
+        logins = self.clone(self.template(name, None if name == "empty" else name))
+        yield logins
+        self.drop(logins)
 
-    def drop(self, way: Way) -> None:
+    def drop(self, logins: Logins) -> None:
         """Remove a database."""
-        with self._elsewhere(way) as connection:
-            name = sql.Identifier(way.admin.url.database or "")
+        with self._elsewhere(logins) as connection:
+            name = sql.Identifier(logins.admin.url.database or "")
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     @staticmethod
-    def _elsewhere(way: Way) -> psycopg.Connection[Any]:
+    def _elsewhere(logins: Logins) -> psycopg.Connection[Any]:
         """The administrator in a database that is neither made nor dropped."""
-        return connect(replace(way.admin, url=way.admin.url.set(database="postgres")))
+        return connect(replace(logins.admin, url=logins.admin.url.set(database="postgres")))
 
 
 ROLES = ("admin", "owner", "app")
 
 
-def url_of(way: Way) -> str:
-    """The way of its administrator as one line, as it stands in CARMENTA_DATABASE_URL."""
-    return way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+def url_of(logins: Logins) -> str:
+    """The administrator's login as one line, as it stands in CARMENTA_DATABASE_URL."""
+    return logins.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -124,15 +125,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 
 
 @pytest.fixture
-def way(cluster: Cluster) -> Iterator[Way]:
-    """The way to an empty, migrated database of the test's own."""
+def logins(cluster: Cluster) -> Iterator[Logins]:
+    """The logins of an empty, migrated database of the test's own."""
     yield from cluster.copy("empty")
 
 
 @pytest.fixture
-def fresh(way: Way) -> Iterator[Database]:
+def fresh(logins: Logins) -> Iterator[Database]:
     """An empty, migrated database of the test's own."""
-    with prepare(way) as found:
+    with open_migrated(logins) as found:
         yield found
 
 
@@ -143,73 +144,73 @@ def database(fresh: Database) -> Database:
 
 
 @pytest.fixture(scope="module")
-def shared_way(cluster: Cluster) -> Iterator[Way]:
-    """The way to an empty, migrated database that all tests of a file share."""
+def shared_logins(cluster: Cluster) -> Iterator[Logins]:
+    """The logins of an empty, migrated database that all tests of a file share."""
     yield from cluster.copy("empty")
 
 
 @pytest.fixture(scope="module")
-def shared(shared_way: Way) -> Iterator[Database]:
+def shared(shared_logins: Logins) -> Iterator[Database]:
     """An empty, migrated database that all tests of a file share."""
-    with prepare(shared_way) as found:
+    with open_migrated(shared_logins) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def sample_way(cluster: Cluster) -> Iterator[Way]:
-    """The way to a copy of the loaded sample that all tests of this process share."""
+def sample_logins(cluster: Cluster) -> Iterator[Logins]:
+    """The logins of a copy of the loaded sample that all tests of this process share."""
     yield from cluster.copy("sample")
 
 
 @pytest.fixture(scope="session")
-def sample(sample_way: Way) -> Iterator[Database]:
+def sample(sample_logins: Logins) -> Iterator[Database]:
     """A database with the sample loaded; shared by all tests of this process, which leave it as it is."""
-    with prepare(sample_way) as found:
+    with open_migrated(sample_logins) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def shared_sample_way(cluster: Cluster) -> Iterator[Way]:
-    """The way to a copy of the loaded sample that the tests of a file share and may change."""
+def shared_sample_logins(cluster: Cluster) -> Iterator[Logins]:
+    """The logins of a copy of the loaded sample that the tests of a file share and may change."""
     yield from cluster.copy("sample")
 
 
 @pytest.fixture(scope="module")
-def shared_sample(shared_sample_way: Way) -> Iterator[Database]:
+def shared_sample(shared_sample_logins: Logins) -> Iterator[Database]:
     """A copy of the loaded sample that the tests of a file share and may change."""
-    with prepare(shared_sample_way) as found:
+    with open_migrated(shared_sample_logins) as found:
         yield found
 
 
 @pytest.fixture
-def own_sample_way(cluster: Cluster) -> Iterator[Way]:
-    """The way to a copy of the loaded sample that a test may change."""
+def own_sample_logins(cluster: Cluster) -> Iterator[Logins]:
+    """The logins of a copy of the loaded sample that a test may change."""
     yield from cluster.copy("sample")
 
 
 @pytest.fixture
-def own_sample(own_sample_way: Way) -> Iterator[Database]:
+def own_sample(own_sample_logins: Logins) -> Iterator[Database]:
     """A copy of the loaded sample that a test may change."""
-    with prepare(own_sample_way) as found:
+    with open_migrated(own_sample_logins) as found:
         yield found
 
 
 @pytest.fixture
-def own_environment(cluster: Cluster, own_sample_way: Way) -> dict[str, str]:
+def own_environment(cluster: Cluster, own_sample_logins: Logins) -> dict[str, str]:
     """The environment of a process whose database is a copy of the loaded sample."""
-    return cluster.environment(own_sample_way)
+    return cluster.environment(own_sample_logins)
 
 
 @pytest.fixture(scope="session")
-def sample_environment(cluster: Cluster, sample_way: Way) -> dict[str, str]:
+def sample_environment(cluster: Cluster, sample_logins: Logins) -> dict[str, str]:
     """The environment of a process that reads the loaded sample."""
-    return cluster.environment(sample_way)
+    return cluster.environment(sample_logins)
 
 
 @pytest.fixture
-def empty_environment(cluster: Cluster, way: Way) -> dict[str, str]:
+def empty_environment(cluster: Cluster, logins: Logins) -> dict[str, str]:
     """The environment of a process whose database is empty."""
-    return cluster.environment(way)
+    return cluster.environment(logins)
 
 
 ONE_DATABASE = ("test_main_road.py", "test_cutting.py")

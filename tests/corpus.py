@@ -22,7 +22,7 @@ from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.copying import copy
-from carmenta_lab.postgres.lab import Way
+from carmenta_lab.postgres.lab import Logins
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
 from carmenta_lab.retrieval.retriever import Retriever
@@ -198,6 +198,6 @@ class Graph:
 
 
 @pytest.fixture(scope="module")
-def graph(database: Database, corpus: Corpus, shared_way: Way) -> Graph:
+def graph(database: Database, corpus: Corpus, shared_logins: Logins) -> Graph:
     """The many vectors; after the corpus, whose ids come first."""
-    return Graph(database, url_of(shared_way))
+    return Graph(database, url_of(shared_logins))

@@ -11,7 +11,7 @@ from factory import message, query, write
 from sqlalchemy import text
 
 from carmenta_lab import cli
-from carmenta_lab.postgres.lab import find_way
+from carmenta_lab.postgres.lab import find_logins
 from carmenta_lab.postgres.migrate import heads
 
 Command = Callable[..., tuple[int, str, str]]
@@ -352,7 +352,7 @@ def test_a_database_from_before_the_branches_is_refused_by_every_command_and_res
 ) -> None:
     name = _name(own_environment)
     assert own_command("db", "status")[0] == 0
-    with find_way().database() as database, database.owner.begin() as connection:
+    with find_logins().database() as database, database.owner.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA search CASCADE")
         connection.exec_driver_sql("DROP TABLE lab.alembic_version")
         connection.exec_driver_sql("UPDATE carmenta.alembic_version SET version_num = '0019'")
@@ -395,7 +395,7 @@ def test_vectors_that_only_a_folder_gives_are_asked_about_before_they_go(
     code, out, _ = fresh("db", "rebuild", "--confirm", name)
     assert code == 0
     assert "lost: 1 vectors of some-model" in out
-    with find_way().database() as database, database.owner_session() as session:
+    with find_logins().database() as database, database.owner_session() as session:
         count = text("SELECT count(*) FROM search.embeddings_some_model")
         assert json.loads(fresh("load", str(folder), "--json")[1])["unchanged"] is False
         assert session.scalar(count) == 1
@@ -403,7 +403,7 @@ def test_vectors_that_only_a_folder_gives_are_asked_about_before_they_go(
     code, out, _ = fresh("db", "migrate", "search@base", "--confirm", name)
     assert (code, out.endswith(f"search: {heads()['search']} -> base\n")) == (0, True)
     assert json.loads(fresh("load", str(folder), "--json")[1])["unchanged"] is False
-    with find_way().database() as database, database.owner_session() as session:
+    with find_logins().database() as database, database.owner_session() as session:
         assert session.scalar(count) == 1
 
 

@@ -135,9 +135,9 @@ def test_python_that_is_shown_compiles_and_imports_what_is_there(code: str) -> N
 @pytest.fixture(scope="module")
 def loaded(cluster: Any) -> Iterator[str]:
     """The URL of a copy of the loaded sample."""
-    way = cluster.clone(cluster.template("sample", "sample"))
-    yield way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    cluster.drop(way)
+    logins = cluster.clone(cluster.template("sample", "sample"))
+    yield logins.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    cluster.drop(logins)
 
 
 @pytest.mark.parametrize("part", ["app", "datasets", "display", "embedding", "evaluation", "postgres"])

@@ -267,7 +267,7 @@ def test_a_socket_folder_in_the_hands_of_another_is_refused(folder: Path, monkey
 def test_a_home_out_of_reach_points_to_a_folder_in_reach(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    made = folders.make_instance(home.prepare(closed / "home"))
+    made = folders.make_instance(home.make_home(closed / "home"))
     try:
         assert made.parent.name == "carmenta"
         assert folders.instance(closed / "home") == made
@@ -313,7 +313,7 @@ def test_a_read_only_home_is_named(tmp_path: Path) -> None:
 
 
 def test_data_of_another_major_version_are_refused(tmp_path: Path) -> None:
-    made = folders.make_instance(home.prepare(tmp_path))
+    made = folders.make_instance(home.make_home(tmp_path))
     (made / "data").mkdir()
     (made / "data" / "PG_VERSION").write_text("14\n")
     with pytest.raises(DatabaseUnsuitable, match=r"written by PostgreSQL 14; .*pg_dumpall of version 14"):

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from carmenta_lab.ingest import LoadReport, first_load, load, reconcile
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.lab import Way, prepare
+from carmenta_lab.postgres.lab import Logins, open_migrated
 
 __all__ = ["database", "folder"]  # fixtures
 
@@ -67,9 +67,9 @@ def test_a_load_that_is_cut_off_goes_on_when_it_is_started_again(
     assert content(database, "tiny") == content(database, "twin")
 
 
-def _load_and_die(way: Way, folder: Path) -> None:
+def _load_and_die(logins: Logins, folder: Path) -> None:
     reconcile.BATCH_MESSAGES = first_load.BATCH_MESSAGES = 10
-    database = prepare(way)
+    database = open_migrated(logins)
 
     def kill(stage: str, done: int, total: int | None) -> None:
         if stage == "writing":
@@ -78,9 +78,9 @@ def _load_and_die(way: Way, folder: Path) -> None:
     load(database, folder, models=(), progress=kill)
 
 
-def kill_a_load(way: Way, folder: Path) -> None:
+def kill_a_load(logins: Logins, folder: Path) -> None:
     """Start a load in a process of its own that is killed while it writes."""
-    child = multiprocessing.get_context("spawn").Process(target=_load_and_die, args=(way, folder))
+    child = multiprocessing.get_context("spawn").Process(target=_load_and_die, args=(logins, folder))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
@@ -90,10 +90,10 @@ STAGES = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'stage%'"
 
 
 def test_a_first_load_that_is_killed_leaves_whole_conversations_and_can_be_started_again(
-    fresh: Database, way: Way, tmp_path: Path
+    fresh: Database, logins: Logins, tmp_path: Path
 ) -> None:
     folder = many(tmp_path / "tiny")
-    kill_a_load(way, folder)
+    kill_a_load(logins, folder)
 
     sizes = rows(fresh, "SELECT count(*) FROM carmenta.messages GROUP BY conversation_id")
     assert set(sizes) == {5}
@@ -105,12 +105,12 @@ def test_a_first_load_that_is_killed_leaves_whole_conversations_and_can_be_start
 
 
 def test_what_a_killed_load_left_in_its_stage_is_swept_up_by_any_load(
-    fresh: Database, way: Way, tmp_path: Path
+    fresh: Database, logins: Logins, tmp_path: Path
 ) -> None:
     folder = many(tmp_path / "tiny")
     load_rows(fresh, folder)
     write(folder, memories=[memory("k2")])
-    kill_a_load(way, folder)
+    kill_a_load(logins, folder)
 
     assert rows(fresh, STAGES) == [1]
     load_rows(fresh, many(tmp_path / "other"), name="other")
@@ -175,11 +175,11 @@ def at_every_commit(engine: Engine, look: Any) -> Any:
 
 
 def test_a_reader_never_sees_half_a_conversation(
-    fresh: Database, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh: Database, logins: Logins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_batches(monkeypatch)
     folder = many(tmp_path / "tiny")
-    reader = prepare(way)
+    reader = open_migrated(logins)
     seen: dict[str, set[tuple[str, ...]]] = {}
 
     def look() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.connect import engine
-from carmenta_lab.postgres.lab import Way
+from carmenta_lab.postgres.lab import Logins
 from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.postgres.statement import Rows, both, driver
@@ -57,8 +57,8 @@ def test_nothing_is_sent_before_the_first_statement_of_a_late_transaction(databa
     assert raw.late == []
 
 
-def test_a_connection_that_begins_by_itself_runs_as_the_role(database: Database, way: Way) -> None:
-    as_admin = engine(way.admin, APP)
+def test_a_connection_that_begins_by_itself_runs_as_the_role(database: Database, logins: Logins) -> None:
+    as_admin = engine(logins.admin, APP)
     with as_admin.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == APP
         connection.commit()
@@ -123,26 +123,26 @@ def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(da
         assert connection.scalars(select(users.c.id)).all() == [ann]
 
 
-def test_a_transaction_that_sees_one_moment_is_never_cut_up(database: Database, ann: UUID, way: Way) -> None:
-    strict = replace(database, app=engine(way.app, APP, isolation_level="REPEATABLE READ"))
+def test_a_transaction_that_sees_one_moment_is_never_cut_up(database: Database, ann: UUID, logins: Logins) -> None:
+    strict = replace(database, app=engine(logins.app, APP, isolation_level="REPEATABLE READ"))
     with strict.user_connection(ann, late=True) as connection:
         assert not late_connection(connection).untouched
     strict.app.dispose()
     try:
         _default_isolation(
-            way, f"ALTER DATABASE \"{database.name}\" SET default_transaction_isolation = 'serializable'"
+            logins, f"ALTER DATABASE \"{database.name}\" SET default_transaction_isolation = 'serializable'"
         )
-        by_default = replace(database, app=engine(way.app, APP))
+        by_default = replace(database, app=engine(logins.app, APP))
         with by_default.user_connection(ann, late=True) as connection:
             assert not late_connection(connection).untouched
             assert connection.scalars(select(users.c.id)).all() == [ann]
         by_default.app.dispose()
     finally:
-        _default_isolation(way, f'ALTER DATABASE "{database.name}" RESET default_transaction_isolation')
+        _default_isolation(logins, f'ALTER DATABASE "{database.name}" RESET default_transaction_isolation')
 
 
-def _default_isolation(way: Way, statement: str) -> None:
-    with connect(way.admin) as admin:
+def _default_isolation(logins: Logins, statement: str) -> None:
+    with connect(logins.admin) as admin:
         admin.execute(statement.encode())
 
 

@@ -18,7 +18,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbstripout import strip_output
 
 from carmenta_lab import resources, runner
-from carmenta_lab.postgres.lab import Way
+from carmenta_lab.postgres.lab import Logins
 
 NAMES = ["01_schema", "02_loading", "03_retrieval", "04_context", "05_signals", "06_scale"]
 CHECKED = "nbval-check-output"
@@ -114,9 +114,9 @@ def test_a_notebook_is_stored_without_outputs_but_for_small_checked_ones(name: s
 
 
 @pytest.fixture(scope="module")
-def loaded(shared_sample_way: Way) -> str:
+def loaded(shared_sample_logins: Logins) -> str:
     """The URL of a copy of the loaded sample."""
-    return url_of(shared_sample_way)
+    return url_of(shared_sample_logins)
 
 
 OTHER = {
@@ -167,9 +167,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_alone_on_an_empty_database_with_a_folder_of_ones_own(
-    name: str, folder: Path, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, logins: Logins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CARMENTA_DATABASE_URL", url_of(way))
+    monkeypatch.setenv("CARMENTA_DATABASE_URL", url_of(logins))
     known = runner.parameters_of(resources.notebooks() / f"{name}.ipynb")
     given = {"dataset": str(folder), "user": "ada"}
     [executed] = runner.run([name], {key: given[key] for key in given if key in known}, tmp_path / "out")

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.connect import open_database
 from carmenta_lab.postgres.hosts import parse
-from carmenta_lab.postgres.lab import Way
+from carmenta_lab.postgres.lab import Logins
 from carmenta_lab.schema.product.identity import users
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -35,9 +35,9 @@ def _free_port() -> int:
 
 
 @pytest.fixture
-def pooled(way: Way, database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def pooled(logins: Logins, database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """The application role behind a pooler with one server connection; the owner past it."""
-    url = way.app.url
+    url = logins.app.url
     server = url.query.get("host", url.host)
     owner = os.stat(str(server)).st_uid if str(server).startswith("/") else os.geteuid()
     folder = Path("/var/tmp") / f"carmenta-pooler-{uuid4().hex[:8]}"  # the server's account must reach it
@@ -71,7 +71,7 @@ def pooled(way: Way, database: Database, tmp_path_factory: pytest.TempPathFactor
     host = parse(f"postgresql://{url.username}:{url.password}@127.0.0.1:{port}/{url.database}?pgbouncer=true")
     try:
         _wait(host.url.set(drivername="postgresql").render_as_string(hide_password=False), folder / "log")
-        found = open_database(way.owner, host)
+        found = open_database(logins.owner, host)
         yield found
         found.dispose()
     finally:

@@ -20,9 +20,9 @@ from sqlalchemy import insert, select, text
 from carmenta_lab.erasure import forget_user
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable, UsageError
 from carmenta_lab.indexing.vectors import register
-from carmenta_lab.postgres import Database, as_user, migrate, prepare
+from carmenta_lab.postgres import Database, as_user, migrate, open_migrated
 from carmenta_lab.postgres.hosts import parse
-from carmenta_lab.postgres.lab import Way, way_by_url
+from carmenta_lab.postgres.lab import Logins, logins_by_url
 from carmenta_lab.postgres.lab import revisions as revisions_of
 from carmenta_lab.postgres.migrate import BRANCHES, current, heads, offline_sql, plan, revisions
 from carmenta_lab.postgres.roles import connect, set_up
@@ -80,7 +80,7 @@ def test_a_wrong_url_gets_one_sentence(url: str, says: str) -> None:
 
 def test_a_pooler_without_a_direct_url_is_refused() -> None:
     with pytest.raises(DatabaseUnsuitable, match="CARMENTA_DIRECT_URL"):
-        way_by_url(Settings(database_url=SecretStr("postgresql://u:p@h:6543/db")))
+        logins_by_url(Settings(database_url=SecretStr("postgresql://u:p@h:6543/db")))
 
 
 def test_the_pool_mode_can_be_forced() -> None:
@@ -96,8 +96,8 @@ def test_the_pool_mode_can_be_forced() -> None:
         ({"host": "127.0.0.1", "port": 1, "query": {}}, "nothing listens there"),
     ],
 )
-def test_no_connection_says_why_in_a_sentence(way: Way, change: dict[str, object], says: str) -> None:
-    host = replace(way.owner, url=way.owner.url.set(**change))  # type: ignore[arg-type]
+def test_no_connection_says_why_in_a_sentence(logins: Logins, change: dict[str, object], says: str) -> None:
+    host = replace(logins.owner, url=logins.owner.url.set(**change))  # type: ignore[arg-type]
     with pytest.raises(DatabaseUnavailable, match=says) as caught:
         connect(host)
     assert "wrong@" not in str(caught.value)
@@ -138,7 +138,7 @@ def test_a_user_session_acts_for_one_user_and_leaves_nothing_on_the_connection(d
 
 @pytest.mark.parametrize("asks", [False, True])
 def test_connections_that_the_server_has_closed_are_replaced(
-    database: Database, way: Way, monkeypatch: pytest.MonkeyPatch, asks: bool
+    database: Database, logins: Logins, monkeypatch: pytest.MonkeyPatch, asks: bool
 ) -> None:
     if asks:
         monkeypatch.setattr("carmenta_lab.postgres.connect.ASK_AFTER_SECONDS", 0.0)
@@ -146,7 +146,7 @@ def test_connections_that_the_server_has_closed_are_replaced(
         with database.user_session(uuid4()) as one, database.user_session(uuid4()) as other:
             before = {session.scalar(text("SELECT pg_backend_pid()")) for session in (one, other)}
     assert len(before) == 2
-    with connect(way.admin) as admin:
+    with connect(logins.admin) as admin:
         for backend in before:
             assert admin.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,)).fetchone() == (True,)
     with database.user_session(uuid4()) as one, database.user_session(uuid4()) as other:
@@ -319,28 +319,34 @@ def test_an_unknown_revision_is_refused_with_the_known_ones(database: Database, 
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-def test_a_database_from_the_future_is_refused(database: Database, way: Way, branch: str) -> None:
+def test_a_database_from_the_future_is_refused(database: Database, logins: Logins, branch: str) -> None:
     with database.owner.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {BRANCHES[branch]}.alembic_version SET version_num = '{branch}_9999'")
-    for refused in (lambda: migrate(database.owner), lambda: prepare(way), lambda: revisions_of(way)):
+    for refused in (lambda: migrate(database.owner), lambda: open_migrated(logins), lambda: revisions_of(logins)):
         with pytest.raises(DatabaseUnsuitable, match=f"at revision {branch}_9999 of {branch}.*update carmenta_lab"):
             refused()
 
 
-def test_a_database_from_before_the_schema_was_parted_is_refused_with_the_way_out(database: Database, way: Way) -> None:
+def test_a_database_from_before_the_schema_was_parted_is_refused_with_the_way_out(
+    database: Database, logins: Logins
+) -> None:
     with database.owner.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA search, lab CASCADE")
         connection.exec_driver_sql("UPDATE carmenta.alembic_version SET version_num = '0019'")
-    for refused in (lambda: migrate(database.owner, "search@head"), lambda: prepare(way), lambda: revisions_of(way)):
+    for refused in (
+        lambda: migrate(database.owner, "search@head"),
+        lambda: open_migrated(logins),
+        lambda: revisions_of(logins),
+    ):
         with pytest.raises(DatabaseUnsuitable, match=f"db reset --confirm {database.name}`") as caught:
             refused()
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_offline_sql_builds_the_same_catalogue(database: Database, way: Way) -> None:
+def test_the_offline_sql_builds_the_same_catalogue(database: Database, logins: Logins) -> None:
     migrated = _catalogue(database)
     migrate(database.owner, "base")
-    with connect(way.owner) as connection:
+    with connect(logins.owner) as connection:
         connection.execute("SET ROLE carmenta_owner")
         for statement in offline_sql().split(";\n\n"):  # one by one: some stand outside a transaction
             connection.execute(statement.encode())
@@ -355,10 +361,10 @@ def test_base_has_no_sql() -> None:
 
 def test_the_product_alone_needs_ltree_and_leaves_no_trace_of_the_rest(cluster: Any, tmp_path: Path) -> None:
     """In a database where neither pgvector nor pg_trgm is: what a team takes over."""
-    way = cluster.way(f"carmenta_{uuid4().hex[:12]}")
+    logins = cluster.logins(f"carmenta_{uuid4().hex[:12]}")
     try:
-        set_up(way.admin, way.passwords, branches=["product"])
-        with way.database() as alone:
+        set_up(logins.admin, logins.passwords, branches=["product"])
+        with logins.database() as alone:
             assert [str(step) for step in migrate(alone.owner, "product@head")] == [f"product: base -> {heads()['product']}"]  # fmt: skip  # noqa: E501
             with alone.owner_session() as session:
                 extensions = session.scalars(text("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")).all()
@@ -375,82 +381,83 @@ def test_the_product_alone_needs_ltree_and_leaves_no_trace_of_the_rest(cluster: 
                 assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 2
             forgotten = forget_user(alone.owner, user)
             assert forgotten.rows["carmenta.messages"] == 2
-        if way.passwords is not None:
-            dumped = _dump(way, tmp_path)
+        if logins.passwords is not None:
+            dumped = _dump(logins, tmp_path)
             assert "CREATE TABLE carmenta.messages" in dumped
             assert not re.search(r"\b(search|lab)\.|\b(vector|halfvec|pg_trgm)\b", dumped)
     finally:
-        cluster.drop(way)
+        cluster.drop(logins)
 
 
-def _dump(way: Way, folder: Path) -> str:
+def _dump(logins: Logins, folder: Path) -> str:
     """What pg_dump says of the schema."""
     from carmenta_lab.embedded.bundle import default_cache, unpacked
 
     bundle = unpacked(default_cache())
-    url = way.owner.url
+    url = logins.owner.url
     place = {"PGHOST": str(url.query["host"]), "PGPORT": str(url.query["port"]), "PGUSER": "carmenta_owner"}
-    password = {"PGPASSWORD": (way.passwords or {})["carmenta_owner"]}
+    password = {"PGPASSWORD": (logins.passwords or {})["carmenta_owner"]}
     command = [bundle.program("pg_dump"), "-s", "-d", url.database or ""]
     done = subprocess.run(command, env=bundle.environment() | place | password, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_setting_up_twice_changes_nothing(way: Way) -> None:
-    set_up(way.admin, way.passwords)
-    set_up(way.admin, way.passwords)
-    prepare(way).dispose()
+def test_setting_up_twice_changes_nothing(logins: Logins) -> None:
+    set_up(logins.admin, logins.passwords)
+    set_up(logins.admin, logins.passwords)
+    open_migrated(logins).dispose()
 
 
-def test_a_role_that_bypasses_isolation_is_refused(way: Way) -> None:
-    with connect(way.admin, autocommit=False) as connection:
+def test_a_role_that_bypasses_isolation_is_refused(logins: Logins) -> None:
+    with connect(logins.admin, autocommit=False) as connection:
         may = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
         if not may or not may[0]:
             pytest.skip("only a superuser can make such a role")
     # in a transaction of its own that is rolled back, so that other tests never see it
     from carmenta_lab.postgres import roles
 
-    with connect(way.admin, autocommit=False) as connection:
+    with connect(logins.admin, autocommit=False) as connection:
         connection.execute("ALTER ROLE carmenta_app BYPASSRLS")
         with pytest.raises(DatabaseUnsuitable, match="NOBYPASSRLS"):
             roles._role(connection, "carmenta_app", None)
         connection.rollback()
 
 
-def test_a_missing_extension_is_named(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extension_is_named(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
     from carmenta_lab.postgres import roles
 
     monkeypatch.setitem(roles.EXTENSIONS, "lab", {"no_such_extension": (1, 0)})
     with pytest.raises(DatabaseUnsuitable, match="no_such_extension is not available"):
-        set_up(way.admin, way.passwords)
+        set_up(logins.admin, logins.passwords)
 
 
-def test_an_old_extension_is_named_with_what_is_needed(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_extension_is_named_with_what_is_needed(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
     from carmenta_lab.postgres import roles
 
     monkeypatch.setitem(roles.EXTENSIONS, "search", {"vector": (99, 0)})
     with pytest.raises(DatabaseUnsuitable, match=r"99\.0 or newer is needed"):
-        set_up(way.admin, way.passwords)
+        set_up(logins.admin, logins.passwords)
 
 
-def test_a_login_that_may_not_create_roles_is_told_what_to_ask_for(way: Way) -> None:
+def test_a_login_that_may_not_create_roles_is_told_what_to_ask_for(logins: Logins) -> None:
     from carmenta_lab.postgres import roles
 
-    with connect(way.owner, autocommit=False) as connection:
+    with connect(logins.owner, autocommit=False) as connection:
         if connection.execute("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user").fetchone() != (False,):
             pytest.skip("this login may create roles")
         with pytest.raises(DatabaseUnsuitable, match="have an administrator run CREATE ROLE somebody"):
             roles._role(connection, "somebody", None)
 
 
-def test_two_migrators_at_once_end_with_one_schema(cluster, way: Way, database: Database) -> None:  # type: ignore[no-untyped-def]
+def test_two_migrators_at_once_end_with_one_schema(cluster, logins: Logins, database: Database) -> None:  # type: ignore[no-untyped-def]
     migrate(database.owner, "base")
     code = (
-        "import sys; from carmenta_lab.postgres.lab import find_way; from carmenta_lab.postgres.migrate import migrate;"
-        "migrate(find_way().database().owner)"
+        "import sys; from carmenta_lab.postgres.lab import find_logins; "
+        "from carmenta_lab.postgres.migrate import migrate;"
+        "migrate(find_logins().database().owner)"
     )
-    home = cluster.environment(way)
+    home = cluster.environment(logins)
     processes = [subprocess.Popen([sys.executable, "-c", code], env=home, stderr=subprocess.PIPE) for _ in range(2)]
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
@@ -460,15 +467,15 @@ def test_two_migrators_at_once_end_with_one_schema(cluster, way: Way, database: 
 
 def test_extensions_in_a_schema_of_their_own_are_found(cluster) -> None:  # type: ignore[no-untyped-def]
     name = f"carmenta_{uuid4().hex[:12]}"
-    way = cluster.way(name)
+    logins = cluster.logins(name)
     try:
-        with connect(way.admin) as connection:
+        with connect(logins.admin) as connection:
             connection.execute("CREATE SCHEMA extensions")
             connection.execute("CREATE SCHEMA trigrams")
             for extension, schema in (("vector", "extensions"), ("ltree", "extensions"), ("pg_trgm", "trigrams")):
                 connection.execute(f"CREATE EXTENSION {extension} SCHEMA {schema}")
             connection.execute("GRANT USAGE ON SCHEMA extensions, trigrams TO PUBLIC")
-        database = prepare(way)
+        database = open_migrated(logins)
         register(database.owner, "tiny", 3)
         with database.app_session() as session, as_user(session, uuid4()):
             assert session.scalar(text("SELECT '[1,2,3]'::halfvec <=> '[1,2,3]'::halfvec")) == pytest.approx(
@@ -477,29 +484,29 @@ def test_extensions_in_a_schema_of_their_own_are_found(cluster) -> None:  # type
             assert session.scalar(text("SELECT word_similarity('key', 'a keyring')")) == 0.75
         database.dispose()
     finally:
-        cluster.drop(way)
+        cluster.drop(logins)
 
 
 def test_what_the_readme_has_an_administrator_run_is_enough_for_a_login_that_may_nothing(cluster: Any) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     statements = readme.partition("```sql\nCREATE ROLE carmenta_owner")[2].partition("```")[0]
     name, login = f"carmenta_{uuid4().hex[:12]}", f"carmenta_me_{uuid4().hex[:12]}"
-    way = cluster.way(name)
+    logins = cluster.logins(name)
     try:
-        with connect(way.admin) as connection:
+        with connect(logins.admin) as connection:
             connection.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'x'")
             for statement in f"CREATE ROLE carmenta_owner{statements}".splitlines():
                 mine = re.sub(r"\bme\b", login, statement).replace("DATABASE mine", f"DATABASE {name}")
                 with suppress(DuplicateObject):  # the roles, where other databases of the server have them
                     connection.execute(mine)
-        host = replace(way.admin, url=way.admin.url.set(username=login, password="x"))
-        with prepare(Way(host, host, host)) as database:
+        host = replace(logins.admin, url=logins.admin.url.set(username=login, password="x"))
+        with open_migrated(Logins(host, host, host)) as database:
             user = uuid4()
             with database.owner_session() as session:
                 plant(session, user, "planted", register(database.owner, "tiny", 3))
             with database.user_session(user) as session:
                 assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 2
     finally:
-        cluster.drop(way)
-        with connect(cluster.way("postgres").admin) as connection:
+        cluster.drop(logins)
+        with connect(cluster.logins("postgres").admin) as connection:
             connection.execute(f"DROP ROLE IF EXISTS {login}")

@@ -28,11 +28,11 @@ def test_what_is_written_is_written_anew_the_same(path: Path) -> None:
 def given(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the examples are given; one copy of the sample for all of them."""
     folder = tmp_path_factory.mktemp("examples")
-    way = cluster.clone(cluster.template("sample", "sample"))
+    logins = cluster.clone(cluster.template("sample", "sample"))
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("CARMENTA_")]:
             patch.delenv(name)
-        for name, value in cluster.environment(way).items():
+        for name, value in cluster.environment(logins).items():
             patch.setenv(name, value)
         with cl.open_lab() as lab:
             cl.load(lab, "sample_de")
@@ -46,7 +46,7 @@ def given(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "ipython": InteractiveShell.instance(),
             }
     InteractiveShell.clear_instance()
-    cluster.drop(way)
+    cluster.drop(logins)
 
 
 def _beir(folder: Path) -> Path:

@@ -40,7 +40,7 @@ from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import HNSW, IndexKind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES
 from carmenta_lab.postgres import Database, as_user
-from carmenta_lab.postgres.lab import Way, prepare
+from carmenta_lab.postgres.lab import Logins, open_migrated
 from carmenta_lab.postgres.late import late_connection
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval import routing, search
@@ -176,8 +176,8 @@ def test_a_model_with_which_nothing_is_embedded_is_refused(corpus: Corpus, retri
         corpus.search(retriever, corpus.ask("wedding"), vector=np.ones(DIM, np.float32))
 
 
-def test_a_search_before_anything_was_embedded_is_refused(way: Way) -> None:
-    empty = prepare(way)
+def test_a_search_before_anything_was_embedded_is_refused(logins: Logins) -> None:
+    empty = open_migrated(logins)
     user = add_user(empty, "first")
     try:
         with (

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.app import knowledge, operations
 from carmenta_lab.errors import DatabaseUnavailable
 from carmenta_lab.indexing.vectors import register
-from carmenta_lab.postgres import Database, migrate, prepare
+from carmenta_lab.postgres import Database, migrate, open_migrated
 from carmenta_lab.postgres.migrate import BRANCHES, heads, offline_sql, revisions
 from carmenta_lab.postgres.roles import connect, set_up
 from carmenta_lab.schema import DOMAINS, metadata
@@ -594,16 +594,16 @@ def test_what_the_owner_dumps_and_restores_is_all_of_it(database: Database, clus
     """With the programs of the bundle, as the owner and no superuser; row security is on and hides nothing."""
     from carmenta_lab.embedded.bundle import default_cache, unpacked
 
-    way = cluster.way(database.name)
-    url = way.owner.url
-    if way.passwords is None:
+    logins = cluster.logins(database.name)
+    url = logins.owner.url
+    if logins.passwords is None:
         pytest.skip("another server may be of another version than the programs at hand")
     bundle = unpacked(default_cache())
     with database.owner_session() as session:
         plant(session, uuid4(), "ann")
         plant(session, uuid4(), "bob")
     place = {"PGHOST": str(url.query["host"]), "PGPORT": str(url.query["port"]), "PGUSER": "carmenta_owner"}
-    environment = bundle.environment() | place | {"PGPASSWORD": way.passwords["carmenta_owner"]}
+    environment = bundle.environment() | place | {"PGPASSWORD": logins.passwords["carmenta_owner"]}
 
     def run(program: str, *arguments: str) -> None:
         done = subprocess.run([bundle.program(program), *arguments], env=environment, capture_output=True, text=True)
@@ -612,12 +612,12 @@ def test_what_the_owner_dumps_and_restores_is_all_of_it(database: Database, clus
     file = str(tmp_path / "carmenta.dump")
     schemas = ("-n", "carmenta", "-n", "search", "-n", "lab")
     run("pg_dump", "--enable-row-security", "-Fc", *schemas, "-f", file, "-d", database.name)
-    restored_way = cluster.way(f"carmenta_{uuid4().hex[:12]}")
+    restored_logins = cluster.logins(f"carmenta_{uuid4().hex[:12]}")
     try:
-        set_up(restored_way.admin, restored_way.passwords)
-        name = restored_way.owner.url.database or ""
+        set_up(restored_logins.admin, restored_logins.passwords)
+        name = restored_logins.owner.url.database or ""
         run("pg_restore", "--enable-row-security", "--clean", "--if-exists", "--exit-on-error", "-d", name, file)
-        restored = prepare(restored_way)
+        restored = open_migrated(restored_logins)
         names = [table.fullname for table in user_tables()]
         before, after = _contents(database, names), _contents(restored, names)
         assert all(len(rows) >= 2 for rows in before.values())
@@ -626,21 +626,21 @@ def test_what_the_owner_dumps_and_restores_is_all_of_it(database: Database, clus
             assert session.scalar(text("SELECT count(*) FROM carmenta.messages")) == 0
         restored.dispose()
     finally:
-        cluster.drop(restored_way)
+        cluster.drop(restored_logins)
 
 
 def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(cluster: Any) -> None:
     """As on a host that has no superuser for its customers and keeps extensions in a schema of their own."""
-    way = cluster.way(f"carmenta_{uuid4().hex[:12]}")
+    logins = cluster.logins(f"carmenta_{uuid4().hex[:12]}")
     try:
-        set_up(way.admin, way.passwords)
-        with connect(way.admin) as connection:
+        set_up(logins.admin, logins.passwords)
+        with connect(logins.admin) as connection:
             connection.execute("CREATE SCHEMA extensions")
             for extension in ("vector", "ltree", "pg_trgm"):
                 connection.execute(f"ALTER EXTENSION {extension} SET SCHEMA extensions")
             connection.execute("GRANT USAGE ON SCHEMA extensions TO PUBLIC")
-        owner_alone = replace(way, admin=way.owner, passwords=None)
-        database = prepare(owner_alone)
+        owner_alone = replace(logins, admin=logins.owner, passwords=None)
+        database = open_migrated(owner_alone)
         user = uuid4()
         with database.owner_session() as session:
             plant(session, user, "planted")
@@ -652,7 +652,7 @@ def test_the_owner_alone_migrates_both_ways_where_the_extensions_lie_elsewhere(c
         assert [step.after for step in migrate(database.owner)] == list(heads().values())
         database.dispose()
     finally:
-        cluster.drop(way)
+        cluster.drop(logins)
 
 
 def test_a_migration_that_cannot_get_its_lock_says_so_and_can_be_run_again(

@@ -147,8 +147,8 @@ def test_every_row_is_indexed_once_whatever_happens_to_workers(
 
 
 def _environment(cluster: Any, database: Database) -> dict[str, str]:
-    way = cluster.way(database.name)
-    return dict(cluster.environment(way))
+    logins = cluster.logins(database.name)
+    return dict(cluster.environment(logins))
 
 
 def _until_it_works(database: Database, process: "subprocess.Popen[Any]") -> None:

@@ -202,7 +202,7 @@ def test_compare_over_a_grid_with_workers_prints_every_cell(small: Database, clu
         "2",
     ]
     code = [str(Path(sys.executable).parent / "carmenta-lab"), *words, "--json", "-"]
-    environment = cluster.environment(cluster.way(small.name))
+    environment = cluster.environment(cluster.logins(small.name))
     done = subprocess.run(code, env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)["strategies"]
     assert list(found) == ["fulltext_or(normalization=0)", "fulltext_or(normalization=1)", "vector_exact"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from carmenta_lab.bench.measure import Bench, Result
 from carmenta_lab.errors import UnknownName
 from carmenta_lab.experiment.circumstances import server_circumstances
-from carmenta_lab.postgres.lab import embedded_way, prepare
+from carmenta_lab.postgres.lab import embedded_logins, open_migrated
 from carmenta_lab.settings import read_settings
 
 __all__ = ["Bench", "Result", "benches", "run"]
@@ -60,5 +60,5 @@ def run(
 
 def _measure(name: str, rows: int | None, seed: int, database: str) -> _Measured:
     bench = benches()[name]
-    with prepare(embedded_way(read_settings().home_folder, database)) as opened:
+    with open_migrated(embedded_logins(read_settings().home_folder, database)) as opened:
         return _Measured(bench.measure(opened, rows or bench.rows, bench.repeats, seed), server_circumstances(opened))

@@ -32,7 +32,7 @@ from carmenta_lab.indexing.sources import Source
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.names import User
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.lab import embedded_way
+from carmenta_lab.postgres.lab import embedded_logins
 from carmenta_lab.postgres.late import LateConnection
 from carmenta_lab.postgres.migrate import migrate, revisions
 from carmenta_lab.postgres.roles import connect
@@ -119,7 +119,7 @@ def append(database: Database, rows: int, repeats: int, seed: int) -> list[Resul
     ratios = []
     with (
         filled(database, list(enumerate(sizes)), seed, words=True) as table,
-        connect(embedded_way(read_settings().home_folder, database.name).admin) as admin,
+        connect(embedded_logins(read_settings().home_folder, database.name).admin) as admin,
     ):
         admin.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
         for number, size in enumerate(sizes):

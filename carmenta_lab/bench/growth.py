@@ -26,7 +26,7 @@ from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.lab import embedded_way, prepare
+from carmenta_lab.postgres.lab import embedded_logins, open_migrated
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.scale.filling import Asker, asker, fill_passages
 from carmenta_lab.scale.generate import DIM, write_folder, write_vectors
@@ -178,7 +178,7 @@ def _proportion(name: str, more: str, sizes: Sequence[int], spent: Sequence[floa
 def _load_times(name: str, folder: Path, rows: int) -> LoadTimes:
     """Load and index a folder, in a process that has done nothing else."""
     memory_mb = math.ceil(GRAPH.memory_bytes(rows, DIM) * SPARE / approximate.MB)
-    with prepare(embedded_way(read_settings().home_folder, name)) as database:
+    with open_migrated(embedded_logins(read_settings().home_folder, name)) as database:
         start = time.perf_counter()
         load(database, folder, models=(), words=False)
         loaded = time.perf_counter()

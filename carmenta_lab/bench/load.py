@@ -21,7 +21,7 @@ from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database, engine
 from carmenta_lab.postgres.copying import copy
-from carmenta_lab.postgres.lab import embedded_way
+from carmenta_lab.postgres.lab import embedded_logins
 from carmenta_lab.postgres.statement import Rows, driver
 from carmenta_lab.scale.filling import filled
 from carmenta_lab.scale.generate import DIM, texts, write_folder, write_vectors
@@ -89,7 +89,7 @@ def _against_copy(
     database: Database, folder: Path, tables: Sequence[str], schemas: Sequence[str | None], repeats: int
 ) -> list[float]:
     """Median milliseconds of COPY of all final rows into each schema (None: the tables' own), and last of the load."""
-    admin = engine(embedded_way(read_settings().home_folder, database.name).admin)
+    admin = engine(embedded_logins(read_settings().home_folder, database.name).admin)
 
     def empty() -> None:
         with database.owner.begin() as connection:

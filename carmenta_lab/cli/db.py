@@ -22,7 +22,7 @@ from carmenta_lab.indexing.kinds import KINDS, IndexKind
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.names import find_user
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.lab import Way, find_way, open_lab, prepare, revisions, way_by_url
+from carmenta_lab.postgres.lab import Logins, find_logins, logins_by_url, open_lab, open_migrated, revisions
 from carmenta_lab.postgres.migrate import BRANCHES, heads, migrate, offline_sql, planned, targets
 from carmenta_lab.postgres.roles import connect, set_up, waits_for_lock
 from carmenta_lab.postgres.statement import driver
@@ -63,7 +63,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
     settings = read_settings()
     found: dict[str, object] = {"home": str(settings.home_folder), "running": True}
     if settings.database_url:
-        found["server"] = way_by_url(settings).app.shown()
+        found["server"] = logins_by_url(settings).app.shown()
     else:
         server = embedded.status(settings.home_folder)
         found["server"] = "embedded"
@@ -72,10 +72,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
             found |= {"pid": server.pid, "data": str(server.data_folder)}
     if found["running"]:
         try:
-            way = find_way(settings, make=False)
-            found["revisions"] = revisions(way)
+            logins = find_logins(settings, make=False)
+            found["revisions"] = revisions(logins)
             if found["revisions"] == heads():
-                with way.database() as database, database.owner_session() as session:
+                with logins.database() as database, database.owner_session() as session:
                     rows = session.execute(text("SELECT name, counts FROM lab.datasets ORDER BY name"))
                     found["datasets"] = {row.name: row.counts for row in rows}
                     found["indexes"] = {index.name: index.shown() for index in listed(session)}
@@ -96,9 +96,9 @@ def url(
 
     Example: `psql "$(carmenta-lab db url)"`
     """
-    way = find_way()
-    prepare(way).dispose()
-    host = way.app if role == "app" else way.owner
+    logins = find_logins()
+    open_migrated(logins).dispose()
+    host = logins.app if role == "app" else logins.owner
     typer.echo(host.url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
@@ -149,16 +149,16 @@ def reset(
 
     Example: `carmenta-lab db reset --confirm carmenta`
     """
-    way = find_way()
-    name = way.owner.url.database or ""
-    with way.database() as database:
-        held = _counted(database, BRANCHES.values()) if _has_owner(way) else ""
+    logins = find_logins()
+    name = logins.owner.url.database or ""
+    with logins.database() as database:
+        held = _counted(database, BRANCHES.values()) if _has_owner(logins) else ""
         typer.echo(
-            f"this drops the schemas carmenta, search and lab of {way.owner.shown()} with everything in them: "
+            f"this drops the schemas carmenta, search and lab of {logins.owner.shown()} with everything in them: "
             f"{held or 'no rows'}."
         )
         _confirmed(name, confirm)
-        set_up(way.admin, way.passwords, branches=() if empty else BRANCHES)
+        set_up(logins.admin, logins.passwords, branches=() if empty else BRANCHES)
         with database.owner.begin() as connection:
             raw = driver(connection)
             waits_for_lock(raw)
@@ -167,13 +167,13 @@ def reset(
     if empty:
         typer.echo(f"database {name} is empty")
         return
-    prepare(way).dispose()
+    open_migrated(logins).dispose()
     typer.echo(f"database {name} is empty, revisions {', '.join(heads().values())}")
 
 
-def _has_owner(way: Way) -> bool:
+def _has_owner(logins: Logins) -> bool:
     """Whether the owner's role is there, without which nothing of ours is."""
-    with connect(way.admin) as connection:
+    with connect(logins.admin) as connection:
         return connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone() is not None
 
 
@@ -196,10 +196,10 @@ def migrate_(
         typer.echo(offline_sql(target), nl=False)
         return
     wanted = targets(target)
-    way = find_way()
+    logins = find_logins()
     needed = {branch for branch, revision in wanted.items() if revision}
-    set_up(way.admin, way.passwords, branches=[branch for branch in BRANCHES if branch in needed | {"product"}])
-    with way.database() as database:
+    set_up(logins.admin, logins.passwords, branches=[branch for branch in BRANCHES if branch in needed | {"product"}])
+    with logins.database() as database:
         down = [step for step in planned(database.owner, target) if step.down]
         schemas = {BRANCHES[step.branch] for step in down}
         lost = _counted(database, schemas)
@@ -207,8 +207,8 @@ def migrate_(
             given = _vectors_lost(database)
             lost = "; ".join(filter(None, (lost, given and f"vectors that only their folder gives again: {given}")))
         if lost:
-            typer.echo(f"going down takes rows of {way.owner.shown()} along: {lost}.")
-            _confirmed(way.owner.url.database or "", confirm)
+            typer.echo(f"going down takes rows of {logins.owner.shown()} along: {lost}.")
+            _confirmed(logins.owner.url.database or "", confirm)
         done = migrate(database.owner, target)
     for step in done:
         typer.echo(str(step))

@@ -10,7 +10,7 @@ from carmenta_lab.embedded.lock import locked
 from carmenta_lab.errors import DatabaseUnavailable, UsageError
 
 
-def prepare(home: Path) -> Path:
+def make_home(home: Path) -> Path:
     """Make the folder `home` if it is absent, and return its absolute path."""
     home = Path(os.path.abspath(home))
     try:
@@ -48,7 +48,7 @@ def secret(home: Path, name: str) -> str:
     """The random password kept in `home` under `name`, made at the first call (32 characters, file mode 0600)."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", name):
         raise UsageError(f"The name of a password is up to 63 letters, digits, _ . or -; found {name!r}.")
-    home = prepare(home)
+    home = make_home(home)
     folder = home / "secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
     with locked(folder / ".lock"):

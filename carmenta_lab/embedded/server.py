@@ -13,7 +13,7 @@ from carmenta_lab.embedded import postmaster
 from carmenta_lab.embedded.account import Account, server_account, state_folder
 from carmenta_lab.embedded.bundle import Bundle, default_cache, unpacked
 from carmenta_lab.embedded.cluster import PATIENCE_S, initialise, launch
-from carmenta_lab.embedded.home import kept_secret, lock_file, prepare, secret
+from carmenta_lab.embedded.home import kept_secret, lock_file, make_home, secret
 from carmenta_lab.embedded.lock import locked
 from carmenta_lab.embedded.postmaster import Postmaster
 from carmenta_lab.errors import DatabaseUnavailable, DatabaseUnsuitable
@@ -39,7 +39,7 @@ def start(home: Path) -> Server:
     DatabaseUnavailable or DatabaseUnsuitable says what stands in the way.
     """
     server_account(os.geteuid())
-    home = prepare(home)
+    home = make_home(home)
     running = status(home)
     if running is not None:
         return running

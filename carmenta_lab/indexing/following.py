@@ -45,7 +45,7 @@ def known_passages(
     }
 
 
-def prepare(
+def read_sources(
     raw: psycopg.Connection[Any],
     user: UUID,
     wanted: Sequence[tuple[SourceKind, UUID]],
@@ -82,7 +82,7 @@ def follow(
     """
     while True:
         with opens() as raw:
-            embed, what = prepare(raw, user, wanted, models, tokens)
+            embed, what = read_sources(raw, user, wanted, models, tokens)
         ready = embed()
         with opens() as raw:
             at_once(raw)

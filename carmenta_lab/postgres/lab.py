@@ -20,7 +20,7 @@ from carmenta_lab.settings import Settings, read_settings
 
 
 @dataclass(frozen=True)
-class Way:
+class Logins:
     """The three logins of one database; by URL they may be one and the same."""
 
     admin: Host  # may make roles and extensions
@@ -31,12 +31,16 @@ class Way:
     )  # of the roles' own logins, on the embedded server
 
     def database(self) -> Database:
-        """Engines for a prepared database."""
+        """Engines for the owner and the application; the database must be migrated already."""
         return open_database(self.owner, self.app)
 
 
-def embedded_way(home: Path, database: str = "carmenta", make: bool = True) -> Way:
-    """Start the embedded server where it is not running; `make` the database where it is absent."""
+def embedded_logins(home: Path, database: str = "carmenta", make: bool = True) -> Logins:
+    """The logins of a database on the embedded server, which is started where it does not run.
+
+    With `make` the database is created where it is absent. DatabaseUnavailable or DatabaseUnsuitable says why the
+    server does not start.
+    """
     server = start(home)
     passwords = {role: secret(home, role) for role in (OWNER, APP)}
 
@@ -49,11 +53,16 @@ def embedded_way(home: Path, database: str = "carmenta", make: bool = True) -> W
         if make and rows.fetchone() is None:
             with suppress(DuplicateDatabase, UniqueViolation):  # another process was quicker
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-    return Way(host("postgres", server.password), host(OWNER, passwords[OWNER]), host(APP, passwords[APP]), passwords)
+    return Logins(
+        host("postgres", server.password), host(OWNER, passwords[OWNER]), host(APP, passwords[APP]), passwords
+    )
 
 
-def way_by_url(settings: Settings) -> Way:
-    """The way to the server that CARMENTA_DATABASE_URL names."""
+def logins_by_url(settings: Settings) -> Logins:
+    """The logins of the database that CARMENTA_DATABASE_URL names.
+
+    DatabaseUnsuitable for the address of a transaction pooler without CARMENTA_DIRECT_URL beside it.
+    """
     assert settings.database_url is not None
     app = parse(settings.database_url.get_secret_value(), "CARMENTA_DATABASE_URL", settings.pool_mode)
     if settings.direct_url is not None:
@@ -65,42 +74,45 @@ def way_by_url(settings: Settings) -> Way:
         )
     else:
         owner = app
-    return Way(owner, owner, app)
+    return Logins(owner, owner, app)
 
 
-def find_way(settings: Settings | None = None, make: bool = True) -> Way:
-    """The way that the environment names; starts the embedded server when it names none."""
+def find_logins(settings: Settings | None = None, make: bool = True) -> Logins:
+    """The logins of the database that the environment names; on the embedded server, started, when it names none."""
     settings = settings or read_settings()
     if settings.database_url:
-        return way_by_url(settings)
-    return embedded_way(settings.home_folder, settings.database, make)
+        return logins_by_url(settings)
+    return embedded_logins(settings.home_folder, settings.database, make)
 
 
-def prepare(way: Way) -> Database:
-    """Set up and migrate where that is needed, and refuse a database that would not isolate users."""
-    if revisions(way) != heads():
-        set_up(way.admin, way.passwords)
-        with way.database() as database:
+def open_migrated(logins: Logins) -> Database:
+    """Engines for a database whose roles and tables are made and migrated first where that is needed.
+
+    DatabaseUnsuitable when row-level security does not bind the role of the application.
+    """
+    if revisions(logins) != heads():
+        set_up(logins.admin, logins.passwords)
+        with logins.database() as database:
             migrate(database.owner)
-    database = way.database()
+    database = logins.database()
     with database.app.connect() as connection:
         bound = connection.scalar(text("SELECT row_security_active('carmenta.messages')"))
     if not bound:
         database.dispose()
         raise DatabaseUnsuitable(
-            f"row-level security does not bind the role {APP} on {way.app.shown()}: "
+            f"row-level security does not bind the role {APP} on {logins.app.shown()}: "
             f"run ALTER ROLE {APP} NOSUPERUSER NOBYPASSRLS; and make {OWNER} the owner of the tables."
         )
     return database
 
 
-def revisions(way: Way) -> dict[str, str]:
-    """Branch -> revision of a database, of the branches that were migrated; changes nothing.
+def revisions(logins: Logins) -> dict[str, str]:
+    """The revision of every branch that was migrated, by the branch's name; changes nothing.
 
     DatabaseUnsuitable when this program does not know one of them.
     """
     found = {}
-    with connect(way.admin) as connection:
+    with connect(logins.admin) as connection:
         there = [
             branch
             for branch, schema in BRANCHES.items()
@@ -113,7 +125,7 @@ def revisions(way: Way) -> dict[str, str]:
             row = connection.execute(f"SELECT version_num FROM {BRANCHES[branch]}.alembic_version").fetchone()
             if row is not None:
                 (found[branch],) = row
-                known_revision(branch, found[branch], way.owner.url.database or "")
+                known_revision(branch, found[branch], logins.owner.url.database or "")
     return found
 
 
@@ -128,4 +140,4 @@ def open_lab(settings: Settings | None = None) -> Database:
     ...     another.name == lab.name
     True
     """
-    return prepare(find_way(settings))
+    return open_migrated(find_logins(settings))

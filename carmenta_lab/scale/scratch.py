@@ -7,7 +7,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.lab import embedded_way, prepare
+from carmenta_lab.postgres.lab import embedded_logins, open_migrated
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.settings import read_settings
 
@@ -16,7 +16,7 @@ from carmenta_lab.settings import read_settings
 def scratch(name: str) -> Iterator[Database]:
     """A migrated, empty database of that name on the embedded server, dropped at the end."""
     home = read_settings().home_folder
-    admin = embedded_way(home, "postgres").admin
+    admin = embedded_logins(home, "postgres").admin
 
     def drop() -> None:
         with connect(replace(admin, url=admin.url.set(database="postgres"))) as connection:
@@ -24,7 +24,7 @@ def scratch(name: str) -> Iterator[Database]:
 
     drop()
     try:
-        with prepare(embedded_way(home, name)) as database:
+        with open_migrated(embedded_logins(home, name)) as database:
             yield database
     finally:
         drop()

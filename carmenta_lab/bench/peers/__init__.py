@@ -22,7 +22,7 @@ from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import HNSW
 from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.postgres.lab import embedded_way, prepare
+from carmenta_lab.postgres.lab import embedded_logins, open_migrated
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.search import search
@@ -169,11 +169,11 @@ def _chosen(
 
 def _empty_database(home: Path) -> str:
     """The URL of an empty database with pgvector, by the server's socket."""
-    way = embedded_way(home, "carmenta_peers")
-    with connect(replace(way.admin, url=way.admin.url.set(database="postgres"))) as connection:
+    logins = embedded_logins(home, "carmenta_peers")
+    with connect(replace(logins.admin, url=logins.admin.url.set(database="postgres"))) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS carmenta_peers WITH (FORCE)"))
-    prepare(way := embedded_way(home, "carmenta_peers")).dispose()
-    return way.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    open_migrated(logins := embedded_logins(home, "carmenta_peers")).dispose()
+    return logins.admin.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 BENCHES = (Bench("peers", peers, rows=2_000, repeats=3, long=True),)
