@@ -1,6 +1,6 @@
 """Plain values that pass between stages: no SQL, no numpy, no pandas."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -10,6 +10,9 @@ from carmenta_lab.display import Table
 
 SourceKind: TypeAlias = Literal["message", "memory", "document"]
 """What a passage stands for, and what judgements are about."""
+
+Progress: TypeAlias = Callable[[str, int, int | None], object]
+"""Called with the stage's name, how many were done since the last call, and how many there are if known."""
 
 Qrels: TypeAlias = Mapping[str, Mapping[UUID, int]]
 """query_id -> source id -> relevance; a query without relevant sources has an empty mapping."""

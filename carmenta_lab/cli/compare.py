@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from carmenta_lab.cli.completing import dataset_names, strategy_lists
-from carmenta_lab.cli.progress import loading, steps
+from carmenta_lab.cli.progress import loading, progress_bars
 from carmenta_lab.cli.workers import Dask, Grid, Workers, read_grid
 from carmenta_lab.errors import UsageError, WorseThanBaseline
 
@@ -74,7 +74,7 @@ def compare(
         raise UsageError(f"--fail-if-worse expects 0 to 1, found {fail_if_worse:g}.")
     with executor(workers, dask) as spread, open_lab() as lab:
         loaded = loading(lab, dataset, models=models, tokens=any(registry.needs_tokens(name) for name in names))
-        with steps("comparing") as progress:
+        with progress_bars("comparing") as progress:
             result = measure(
                 lab,
                 loaded.dataset,

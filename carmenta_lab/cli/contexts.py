@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from carmenta_lab.cli.completing import dataset_names, policy_lists
-from carmenta_lab.cli.progress import loading, steps
+from carmenta_lab.cli.progress import loading, progress_bars
 from carmenta_lab.errors import UsageError
 
 
@@ -48,7 +48,7 @@ def compare_contexts(
     tokens = tokens_needed(names)
     with open_lab() as lab:
         loaded = loading(lab, dataset, models=models, tokens=tokens)
-        with steps("comparing") as progress:
+        with progress_bars("comparing") as progress:
             result = measure(lab, loaded.dataset, names, sizes, baseline=baseline, counter=counting, progress=progress)
     text = json.dumps(result.to_json(), indent=2)
     if json_file is not None and str(json_file) == "-":

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from carmenta_lab import embedded
 from carmenta_lab.app.operations import make_event_partitions
-from carmenta_lab.cli.progress import steps
+from carmenta_lab.cli.progress import progress_bars
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
 from carmenta_lab.indexing.anew import irreplaceable, rebuild_search
@@ -251,7 +251,7 @@ def rebuild(
                 f"vectors of models that are not at hand would be lost until their folder is loaded again: {given}."
             )
             _confirmed(lab.name, confirm)
-        with steps("rebuilding") as progress:
+        with progress_bars("rebuilding") as progress:
             made = rebuild_search(lab, tokens, progress)
     typer.echo(str(made))
     for model, count in made.lost.items():

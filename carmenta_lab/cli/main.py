@@ -18,7 +18,7 @@ from carmenta_lab.cli.contexts import compare_contexts
 from carmenta_lab.cli.db import app as db_app
 from carmenta_lab.cli.explain import explain
 from carmenta_lab.cli.importing import import_set
-from carmenta_lab.cli.progress import loading, steps
+from carmenta_lab.cli.progress import loading, progress_bars
 from carmenta_lab.cli.schema import schema
 from carmenta_lab.cli.worker import worker
 from carmenta_lab.cli.workers import Dask, Grid, Workers, read_grid
@@ -116,9 +116,9 @@ def run(
     paths = [runner.find(name) for name in (notebooks or runner.names())]
     for combination in runner.combinations(values, tried):
         runner.check(paths, combination)
-    with steps("starting the database"):
+    with progress_bars("starting the database"):
         open_lab().dispose()
-    with executor(workers, dask) as spread, steps("executing") as progress:
+    with executor(workers, dask) as spread, progress_bars("executing") as progress:
         done = runner.run(notebooks or (), values, out, progress, tried, spread)
     for executed in done:
         typer.echo(f"{executed.html}  {executed.title}")
@@ -273,7 +273,7 @@ def bench(
     from carmenta_lab.cli.tables import bench_table, show
     from carmenta_lab.experiment.workers import executor
 
-    with executor(workers, dask) as spread, steps("measuring"):
+    with executor(workers, dask) as spread, progress_bars("measuring"):
         results, circumstances = measure(names or (), rows, executor=spread)
     if json_file is not None:
         found = {"benches": {r.name: r.to_json() for r in results}, "circumstances": circumstances}

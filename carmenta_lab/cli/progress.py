@@ -1,39 +1,38 @@
 """What the command line shows while something takes longer than a second: on standard error, so pipes stay clean."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.ingest.load import LoadReport, load
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.records import Progress
 from carmenta_lab.settings import read_settings
-
-Step = Callable[[str, int, int | None], object]
 
 
 @contextmanager
-def steps(title: str) -> Iterator[Step]:
-    """Bars by stage; what is called back says the stage, how many more are done, and how many there are."""
+def progress_bars(title: str) -> Iterator[Progress]:
+    """A bar for every stage of a command, on standard error; gives what the command calls with its progress."""
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        rich_progress.SpinnerColumn(),
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, TaskID] = {"": progress.add_task(title, total=None)}
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, rich_progress.TaskID] = {"": bars.add_task(title, total=None)}
 
-        def step(stage: str, done: int, total: int | None) -> None:
+        def advance(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], advance=done, total=total)
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], advance=done, total=total)
 
-        yield step
+        yield advance
 
 
 def loading(
@@ -45,7 +44,7 @@ def loading(
     tokens: bool = False,
 ) -> LoadReport:
     """Load a folder with bars; rejects go to a file under the home folder."""
-    with steps("loading") as progress:
+    with progress_bars("loading") as progress:
         return load(
             database,
             folder,

@@ -1,6 +1,6 @@
 """Strategies against each other on the questions of a dataset: quality with intervals, latency, circumstances."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,12 @@ from carmenta_lab.experiment.questions import Questions, read_questions
 from carmenta_lab.experiment.searching import Executed, encode
 from carmenta_lab.experiment.workers import run_all
 from carmenta_lab.postgres.connect import Database
+from carmenta_lab.records import Progress
 from carmenta_lab.retrieval.retriever import Retriever, kinds
 
-__all__ = ["Comparison", "Progress", "compare"]
+__all__ = ["Comparison", "compare"]
 
 SEED = 7
-
-Progress = Callable[[str, int, int | None], object]
 
 
 def compare(

@@ -22,13 +22,13 @@ from carmenta_lab.context.compress import words
 from carmenta_lab.errors import UsageError
 from carmenta_lab.evaluation import interval, paired
 from carmenta_lab.experiment.circumstances import circumstances
-from carmenta_lab.experiment.compare import SEED, Progress
+from carmenta_lab.experiment.compare import SEED
 from carmenta_lab.experiment.comparison import corrected
 from carmenta_lab.experiment.named import PolicyGiven, budgets_of, policies_of, title_of
 from carmenta_lab.experiment.questions import Questions, read_questions, vectors_needed
 from carmenta_lab.experiment.tables import contexts_tables
 from carmenta_lab.postgres.connect import Database
-from carmenta_lab.records import Query, SourceKind
+from carmenta_lab.records import Progress, Query, SourceKind
 from carmenta_lab.schema.base import LANGUAGES
 
 ENOUGH = 0.8

@@ -1,7 +1,6 @@
 """How is all that is searched dropped and built again, and what of it could not be?"""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +13,7 @@ from carmenta_lab.indexing.lacking import rebuild
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.migrate import migrate
-
-Progress = Callable[[str, int, int | None], object]
-"""Called with the stage's name, how many were done since the last call, and how many there are."""
+from carmenta_lab.records import Progress
 
 
 @dataclass

@@ -31,7 +31,7 @@ class Indexed(NamedTuple):
     passages: int  # that came, or went
 
 
-Progress = Callable[[int, int], object]
+SourcesDone = Callable[[int, int], object]
 """Called with the sources done since the last call, and how many there are."""
 
 _WRONG = """
@@ -111,7 +111,7 @@ def repair(
     database: Database,
     user_id: UUID,
     models: Sequence[str] = (DEFAULT_MODEL,),
-    progress: Progress = lambda done, total: None,
+    progress: SourcesDone = lambda done, total: None,
 ) -> Indexed:
     """Bring a user's index up to their rows, whatever happened to either; returns what was made.
 
@@ -159,7 +159,7 @@ def rebuild(
     *,
     tokens: bool = False,
     users: Sequence[UUID] | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: SourcesDone = lambda done, total: None,
 ) -> Indexed:
     """Build the index of all living rows, as when the schema `search` was dropped and made again; returns what came.
 

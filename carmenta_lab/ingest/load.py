@@ -33,9 +33,10 @@ from carmenta_lab.ingest.checking import check
 from carmenta_lab.ingest.first_load import FastLoad
 from carmenta_lab.ingest.reading import Reader
 from carmenta_lab.ingest.reconcile import REMEMBERED, Changes, reconcile, write_staged_vectors
-from carmenta_lab.ingest.staging import FolderVectors, Progress, Stage, Task, lock_key, sweep
+from carmenta_lab.ingest.staging import FolderVectors, Stage, Task, lock_key, sweep
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.statement import Rows, Value, driver, only
+from carmenta_lab.records import Progress
 
 __all__ = ["LoadReport", "load"]
 

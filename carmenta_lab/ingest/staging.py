@@ -3,7 +3,7 @@
 A field of a row type is a column of its staging table: name, type, and what COPY sends follow from it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from carmenta_lab.indexing.passages import pieces
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.postgres.statement import driver, only
+from carmenta_lab.records import Progress
 
 BATCH_ROWS = 5_000
 
@@ -464,10 +465,6 @@ class FolderVectors:
 
     vectors: GivenVectors
     table: str
-
-
-Progress: TypeAlias = Callable[[str, int, int | None], object]
-"""Called with the stage's name, how many rows were done since the last call, and how many there are if known."""
 
 
 @dataclass(frozen=True)

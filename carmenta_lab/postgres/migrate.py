@@ -27,7 +27,7 @@ BRANCHES = {"product": PRODUCT, "search": SEARCH, "lab": LAB}
 """Branch -> the PostgreSQL schema that it makes, in the order in which they are made; both others need `product`."""
 
 
-class Step(NamedTuple):
+class MigrationStep(NamedTuple):
     """What a migration did to one branch."""
 
     branch: str
@@ -119,7 +119,7 @@ def _position(branch: str, revision: str | None) -> int:
     return 0 if revision is None else revisions(branch).index(revision) + 1
 
 
-def plan(before: Mapping[str, str], target: str) -> list[Step]:
+def plan(before: Mapping[str, str], target: str) -> list[MigrationStep]:
     """What a target means for a database at these revisions, in order; UsageError when another branch stands on it.
 
     `search` and `lab` need the newest `product`, which is brought up with them and not taken down under them.
@@ -131,7 +131,7 @@ def plan(before: Mapping[str, str], target: str) -> list[Step]:
     )
     if needing and "product" not in wanted:
         wanted = {"product": heads()["product"], **wanted}
-    steps = [Step(branch, before.get(branch), revision) for branch, revision in wanted.items()]
+    steps = [MigrationStep(branch, before.get(branch), revision) for branch, revision in wanted.items()]
     left = {branch for branch in ("search", "lab") if before.get(branch) is not None and branch not in wanted}
     for step in steps:
         if step.branch == "product" and step.down and left:
@@ -143,13 +143,13 @@ def plan(before: Mapping[str, str], target: str) -> list[Step]:
     return [step for step in steps if step.before != step.after]
 
 
-def planned(owner: Engine, target: str = "head") -> list[Step]:
+def planned(owner: Engine, target: str = "head") -> list[MigrationStep]:
     """What `migrate` would do now."""
     with owner.connect() as connection:
         return plan(current(connection), target)
 
 
-def migrate(owner: Engine, target: str = "head") -> list[Step]:
+def migrate(owner: Engine, target: str = "head") -> list[MigrationStep]:
     """Bring a database to a target; returns what was done, branch by branch. `open_lab` does so where it is needed.
 
     `target` is "head", "base", or one of a branch, such as "product@head". Two migrators at once: the second waits,
@@ -168,7 +168,7 @@ def migrate(owner: Engine, target: str = "head") -> list[Step]:
         return steps
 
 
-def _run(connection: Connection, step: Step) -> None:
+def _run(connection: Connection, step: MigrationStep) -> None:
     schema = BRANCHES[step.branch]
     config = _config(step.branch)
     config.attributes["connection"] = connection
