@@ -80,8 +80,8 @@ class Searches:
         return search(self.session, retriever, self.query, k, vector, question)
 
 
-class Gathered(NamedTuple):
-    """What was read for a context."""
+class GatheredMaterial(NamedTuple):
+    """All that was read for one context."""
 
     material: Material
     may_write: bool  # whether the transaction that read it can keep what is counted
@@ -135,7 +135,7 @@ def assemble(
 
 def gather(
     searches: Searches, policy: Policy, budget_tokens: int, counter: str, conversation_id: UUID | None = None
-) -> Gathered:
+) -> GatheredMaterial:
     """What a context of at most so many tokens can be made of; `counter` names the one whose stored counts are read."""
     session, query = searches.session, searches.query
     if not query.text.strip():
@@ -154,13 +154,15 @@ def gather(
     ranking = searches.ranking(policy.strategy, policy.k) if policy.strategy else Ranking(query.query_id, ())
     retrieved = read_retrieved(session, query, ranking, counter)
     notes = (ranking.note,) if ranking.note else ()
-    return Gathered(Material(query, read.profile, read.profile_source, read.messages, retrieved, notes), read.may_write)
+    return GatheredMaterial(
+        Material(query, read.profile, read.profile_source, read.messages, retrieved, notes), read.may_write
+    )
 
 
 def shortened(
     material: Material, policy: Policy, budget_tokens: int, counts: TokenCounts, endpoint: Endpoint
 ) -> Material:
-    """The same with older messages shortened by a language model, newest first, as many as the budget may hold.
+    """The material with older messages shortened by a language model, newest first, as many as the budget may hold.
 
     The first failure ends it: the messages left are shortened without, and a note says so.
     """

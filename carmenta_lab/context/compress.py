@@ -51,7 +51,7 @@ _TOOL = re.compile(r"^(\[tool\b[^\]\n]*\])[^\n]*? ?(?:-> )?((?:output|error): [^
 
 
 def pieces(text: str) -> list[Piece]:
-    """The text's pieces in their order; nothing but white space lies between them.
+    """The parts of a text in their order, with nothing but white space between them.
 
     A fence of code with its ends, a run of quoted lines, a table and a tool call are a piece each; elsewhere a piece
     is a sentence, or several where a boundary would lie within a quotation, brackets or a grapheme.
@@ -167,9 +167,9 @@ def words(text: str) -> str:
 
 
 class Gists:
-    """What near-duplicates have in common, made once a text for as long as its owner lives.
+    """The stems of texts, by which near-duplicates are told; each text is stemmed once in the life of this object.
 
-    The stemmers keep no words, and each owner has its own: people's texts stay in no cache of the process.
+    There is no cache of the process, so that people's texts are gone with the object.
     """
 
     def __init__(self) -> None:
@@ -177,9 +177,9 @@ class Gists:
         self._stemmers: dict[str, Stemmer] = {}
 
     def of(self, text: str, language: str) -> str:
-        """The stems of its words, without articles and forms of "be" and "have"; each between spaces.
+        """The stems of a text's words, each between spaces, without articles and forms of "be" and "have".
 
-        In a language without a stemmer the words themselves; of a text of fillers alone, all its words.
+        In a language without a stemmer these are the words themselves; of a text of such words alone, all of them.
         """
         key = text, language
         if key not in self._known:
@@ -197,7 +197,7 @@ class Gists:
 
 
 class Repeats:
-    """What the blocks of a context say so far."""
+    """The texts of a context's blocks so far, to tell whether another one repeats them."""
 
     def __init__(self, texts: Iterable[tuple[str, str]], gists: Gists) -> None:
         """`texts` come each with its language."""
@@ -208,7 +208,7 @@ class Repeats:
             self.add(text, language)
 
     def add(self, text: str, language: str) -> None:
-        """Another block."""
+        """Add the text of another block."""
         self._said.add(self._gists.of(text, language))
         self._all += f"\n{words(text)}"
 
@@ -230,7 +230,10 @@ GAP = "…"
 
 
 class Relevance:
-    """How much a sentence has to do with the query, and less with the conversation: words by their rarity."""
+    """How much a sentence has to do with the query, and at a quarter of the weight with the conversation.
+
+    Rare words of the conversation weigh more than frequent ones.
+    """
 
     def __init__(self, query: str, language: str, conversation: Iterable[tuple[str, str]], gists: Gists) -> None:
         """The messages of the conversation come each with its language."""
@@ -245,7 +248,7 @@ class Relevance:
         return Counter(word for gist in each for word in set(gist.split()))
 
     def of(self, sentence: str, language: str) -> float:
-        """0 or more; a long sentence needs more to say than a short one."""
+        """The score of a sentence, 0 or more; of two that share the same words the shorter one scores higher."""
         mine = set(self._gists.of(sentence, language).split())
         if not mine:
             return 0.0

@@ -32,7 +32,7 @@ STRIPES = "repeating-linear-gradient(135deg,transparent 0 3px,rgba(255,255,255,.
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One text of a context, in its place."""
+    """One text of a context, in its place: the profile, a message, a memory, a passage or the query."""
 
     role: Role  # of the chat message it becomes a part of
     kind: BlockKind
@@ -49,13 +49,13 @@ class Block:
 
     @property
     def compressed(self) -> bool:
-        """Whether it stands in fewer tokens than its source has."""
+        """Whether the block takes fewer tokens than its source in full."""
         return self.tokens < self.tokens_before
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was considered and left out."""
+    """A source that was considered for the context and left out, with the reason."""
 
     source: str
     kind: BlockKind
@@ -93,7 +93,7 @@ class Context:
         return _openai(self._spoken())
 
     def as_anthropic(self) -> dict[str, Any]:
-        """The same for Anthropic's messages API: `system` where there is one, and `messages`, the user's first."""
+        """The arguments of Anthropic's messages API: `messages`, the user's first, and `system` where there is one."""
         return _anthropic(self._spoken())
 
     def to_json(self) -> dict[str, Any]:

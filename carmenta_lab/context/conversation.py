@@ -17,16 +17,16 @@ SPEAKERS: Mapping[str, str] = {"assistant": "Assistant", "user": "User", "system
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to show a message."""
+    """One way to show a message: in full, as a compressed text, or as some of its sentences."""
 
-    text: str  # without the speaker
+    text: str  # without the speaker's name
     tokens: int
     why: str
     in_full: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Candidate:
     """A message with the forms in which it may stand, the preferred first; none when `reason` keeps it out."""
 
     message: MessageText
@@ -36,19 +36,19 @@ class Turn:
     reason: str = ""
 
 
-class Standing(NamedTuple):
+class PlacedMessage(NamedTuple):
     """A message in the form in which it stands."""
 
-    turn: Turn
+    candidate: Candidate
     form: Form
 
 
-Taken: TypeAlias = Sequence[Standing]
+PlacedMessages: TypeAlias = Sequence[PlacedMessage]
 """The messages that stand in the context, newest first."""
 
 
 def named(messages: Sequence[MessageText], first: bool = True) -> tuple[MessageText, ...]:
-    """The messages that say something, tool results joined to their calls, speakers named where roles do not tell.
+    """The messages that are not blank, tool results joined to their calls, speakers named where roles do not tell.
 
     Several people in one role are named. So is a system message that comes after others, and the assistant's where
     it comes first: both speak in the user's role, because chat APIs take a system message only at the beginning
@@ -67,9 +67,9 @@ def named(messages: Sequence[MessageText], first: bool = True) -> tuple[MessageT
     return tuple(result)
 
 
-def turns(
+def candidate_messages(
     messages: Sequence[MessageText], query: Query, policy: Policy, counts: TokenCounts, gists: Gists
-) -> list[Turn]:
+) -> list[Candidate]:
     """The messages newest first, with the forms that the policy allows.
 
     The query is left out of the conversation when it was stored as its last message already.
@@ -96,80 +96,81 @@ def turns(
                 forms, reason = (), "is the query itself"
         if one.is_result:
             forms, reason = (), "a tool's result whose call lies before the messages considered"
-        result.append(Turn(one, place, tokens, forms, reason if not forms else ""))
+        result.append(Candidate(one, place, tokens, forms, reason if not forms else ""))
     return result
 
 
-def fill(candidates: Sequence[Turn], room: int) -> tuple[Taken, list[Dropped]]:
-    """Take messages newest first while they fit; what is left out, with the reason, oldest first.
+def take_newest(candidates: Sequence[Candidate], room: int) -> tuple[PlacedMessages, list[Dropped]]:
+    """Place messages newest first while they fit into `room` tokens; the others are dropped, oldest first.
 
     The first message that does not fit ends the conversation, so that no scraps of older ones stand without it.
     One that is longer than the whole room is passed over instead.
     """
-    taken: list[Standing] = []
+    placed: list[PlacedMessage] = []
     left: list[Dropped] = []
     used = 0
     full = False
-    for turn in candidates:
-        form = None if full else next((form for form in turn.forms if used + form.tokens <= room), None)
+    for candidate in candidates:
+        form = None if full else next((form for form in candidate.forms if used + form.tokens <= room), None)
         if form is not None:
-            taken.append(Standing(turn, form))
+            placed.append(PlacedMessage(candidate, form))
             used += form.tokens
             continue
-        reason = turn.reason
-        if not reason and all(form.tokens > room for form in turn.forms):
+        reason = candidate.reason
+        if not reason and all(form.tokens > room for form in candidate.forms):
             reason = f"longer than the conversation's {room} tokens"
         elif not reason:
             full, reason = True, "newer messages fill the conversation's tokens"
-        left.append(_dropped(turn, reason))
-    return taken, left[::-1]
+        left.append(_dropped(candidate, reason))
+    return placed, left[::-1]
 
 
-def opened(taken: Taken, room: int, counts: TokenCounts) -> tuple[Taken, list[Dropped]]:
-    """The same, so that the assistant does not speak first: it is quoted in the user's role, or left out.
+def user_first(placed: PlacedMessages, room: int, counts: TokenCounts) -> tuple[PlacedMessages, list[Dropped]]:
+    """The placed messages with the user speaking first, as chat APIs demand; and the messages left out for that.
 
-    It is left out where the speaker's name does not fit any more.
+    What the assistant says before the user's first message is quoted in the user's role, behind the assistant's name.
+    Where the name does not fit into the room, the message is left out.
     """
-    result = list(taken)
+    result = list(placed)
     left: list[Dropped] = []
-    while spoken := [n for n, one in enumerate(result) if one.turn.message.role != "system"]:
+    while spoken := [n for n, one in enumerate(result) if one.candidate.message.role != "system"]:
         first = spoken[-1]
-        turn, form = result[first]
-        if turn.message.role == "user":
+        candidate, form = result[first]
+        if candidate.message.role == "user":
             break
-        head = f"{turn.message.author or SPEAKERS[turn.message.role]}: "
+        head = f"{candidate.message.author or SPEAKERS[candidate.message.role]}: "
         tokens = counts.of(head, form.text) + counts.counter.overhead
         if cost(result) - form.tokens + tokens <= room:
-            quoted = replace(turn, message=turn.message._replace(role="user", head=head))
-            result[first] = Standing(quoted, replace(form, tokens=tokens))
+            quoted = replace(candidate, message=candidate.message._replace(role="user", head=head))
+            result[first] = PlacedMessage(quoted, replace(form, tokens=tokens))
             break
         del result[first]
-        left.append(_dropped(turn, "a chat begins with the user, and there is no room to name the assistant"))
+        left.append(_dropped(candidate, "a chat begins with the user, and there is no room to name the assistant"))
     return result, left
 
 
-def blocks(taken: Taken) -> list[Block]:
+def blocks(placed: PlacedMessages) -> list[Block]:
     """The messages as blocks, oldest first."""
     return [
         Block(
-            role=turn.message.role,
+            role=candidate.message.role,
             kind="message",
-            text=turn.message.head + form.text,
+            text=candidate.message.head + form.text,
             tokens=form.tokens,
-            tokens_before=max(turn.tokens, form.tokens) if form.in_full else turn.tokens,
-            sources=turn.message.sources,
+            tokens_before=max(candidate.tokens, form.tokens) if form.in_full else candidate.tokens,
+            sources=candidate.message.sources,
             why=form.why,
-            ids=turn.message.ids,
-            created_at=turn.message.created_at,
-            place=turn.place,
+            ids=candidate.message.ids,
+            created_at=candidate.message.created_at,
+            place=candidate.place,
         )
-        for turn, form in reversed(taken)
+        for candidate, form in reversed(placed)
     ]
 
 
-def cost(taken: Taken) -> int:
-    """Tokens of the messages together."""
-    return sum(form.tokens for _, form in taken)
+def cost(placed: PlacedMessages) -> int:
+    """The sum of the tokens of the placed messages, each with the counter's overhead."""
+    return sum(form.tokens for _, form in placed)
 
 
 def _joined(messages: Sequence[MessageText]) -> list[MessageText]:
@@ -222,9 +223,11 @@ def _form(text: str, before: int, after: int, how: str) -> Form:
     return Form(text, after, f"older: compressed from {before} to {after} tokens, {how}", in_full=False)
 
 
-def _dropped(turn: Turn, reason: str) -> Dropped:
-    one = turn.message
-    return Dropped(", ".join(one.sources), "message", turn.tokens, reason, one.ids, one.created_at, turn.place)
+def _dropped(candidate: Candidate, reason: str) -> Dropped:
+    one = candidate.message
+    return Dropped(
+        ", ".join(one.sources), "message", candidate.tokens, reason, one.ids, one.created_at, candidate.place
+    )
 
 
 def _same(one: MessageText, query: str) -> bool:

@@ -3,11 +3,20 @@
 from dataclasses import replace
 
 from carmenta_lab.context.context import Block, Context, Dropped
-from carmenta_lab.context.conversation import Taken, Turn, blocks, cost, fill, named, opened, turns
+from carmenta_lab.context.conversation import (
+    Candidate,
+    PlacedMessages,
+    blocks,
+    candidate_messages,
+    cost,
+    named,
+    take_newest,
+    user_first,
+)
 from carmenta_lab.context.counting import Counter, TokenCounts
 from carmenta_lab.context.material import Material
 from carmenta_lab.context.policy import Policy, rooms
-from carmenta_lab.context.retrieved import Chosen, choose
+from carmenta_lab.context.retrieved import ChosenHits, choose
 from carmenta_lab.errors import UsageError
 
 
@@ -31,11 +40,11 @@ def pack(
             f"the budget of {budget_tokens} tokens is too small: the query alone takes {query.tokens}; "
             f"give at least {query.tokens}."
         )
-    candidates = turns(material.messages, material.query, policy, counts, material.gists)
+    candidates = candidate_messages(material.messages, material.query, policy, counts, material.gists)
     start, granted, dropped = _rooms(material, candidates, policy, available, counts)
     available -= sum(block.tokens for block in start)
-    taken, chosen, left = _fill(material, candidates, policy, available, granted, start, counts)
-    sections = {"profile": start, "conversation": blocks(taken), "retrieved": chosen.blocks()}
+    placed, chosen, left = _fill(material, candidates, policy, available, granted, start, counts)
+    sections = {"profile": start, "conversation": blocks(placed), "retrieved": chosen.blocks()}
     standing = (*(block for section in policy.order for block in sections[section]), query)
     return Context(
         blocks=standing,
@@ -72,12 +81,12 @@ def _profile(material: Material, counts: TokenCounts) -> Block | None:
 
 
 def _rooms(
-    material: Material, candidates: list[Turn], policy: Policy, available: int, counts: TokenCounts
+    material: Material, candidates: list[Candidate], policy: Policy, available: int, counts: TokenCounts
 ) -> tuple[list[Block], int, list[Dropped]]:
     """The profile where it fits, and the tokens granted to the conversation."""
     own = _profile(material, counts)
-    chosen = Chosen(counts)
-    wanted = sum(turn.forms[0].tokens for turn in candidates if turn.forms)
+    chosen = ChosenHits(counts)
+    wanted = sum(candidate.forms[0].tokens for candidate in candidates if candidate.forms)
     demand = sum(chosen.bare(one) for one in material.retrieved if not one.obsolete)
     shares = (policy.profile, policy.conversation, policy.retrieved)
     for_profile, for_conversation, _ = rooms(available, (own.tokens if own else 0, wanted, demand), shares)
@@ -91,28 +100,28 @@ def _rooms(
 
 def _fill(
     material: Material,
-    candidates: list[Turn],
+    candidates: list[Candidate],
     policy: Policy,
     available: int,
     room: int,
     start: list[Block],
     counts: TokenCounts,
-) -> tuple[Taken, Chosen, list[Dropped]]:
+) -> tuple[PlacedMessages, ChosenHits, list[Dropped]]:
     """Conversation and hits; what hits do not use goes to the conversation, as long as it grows by that."""
     while True:
-        taken, left = fill(candidates, room)
-        taken, unopened = opened(taken, available, counts)
-        said = [(form.text, turn.message.language) for turn, form in taken]
+        placed, left = take_newest(candidates, room)
+        placed, unopened = user_first(placed, available, counts)
+        said = [(form.text, candidate.message.language) for candidate, form in placed]
         chosen, refused = choose(
             material.retrieved,
             policy,
             counts,
-            in_full={key for turn, form in taken if form.in_full for key in turn.message.ids},
+            in_full={key for candidate, form in placed if form.in_full for key in candidate.message.ids},
             standing=[(block.text, material.query.language) for block in start] + said,
-            room=available - cost(taken),
+            room=available - cost(placed),
             gists=material.gists,
         )
         more = available - chosen.cost
         if not left or more <= room:
-            return taken, chosen, [*unopened, *left, *refused]
+            return placed, chosen, [*unopened, *left, *refused]
         room = more

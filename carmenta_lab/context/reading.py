@@ -26,7 +26,7 @@ Role: TypeAlias = Literal["user", "assistant", "system", "tool"]
 
 
 class Reading(NamedTuple):
-    """Who asks, and what was said before."""
+    """The profile of the user who asks, and the messages of the conversation so far."""
 
     profile: str | None
     profile_source: str
@@ -34,8 +34,8 @@ class Reading(NamedTuple):
     may_write: bool  # whether the transaction can keep what is counted
 
 
-class Asker(NamedTuple):
-    """Who asks."""
+class AskingUser(NamedTuple):
+    """The user who asks, as the transaction and the database know them."""
 
     acting_for: str | None  # the user of the session's transaction, as it is set
     acting_as: str  # the role
@@ -45,8 +45,8 @@ class Asker(NamedTuple):
     has_conversation: bool  # the one of the given id; true where none is given
 
 
-class MessageRow(NamedTuple):
-    """A message; texts longer than the budget stay where they are, and their length is told."""
+class StoredMessage(NamedTuple):
+    """A message as it was read; a text longer than the budget is not fetched, only its length."""
 
     id: UUID
     external_id: str
@@ -64,7 +64,7 @@ class MessageRow(NamedTuple):
 
 
 _ASKER = Rows(
-    Asker,
+    AskingUser,
     """
     SELECT current_setting('carmenta.user_id', true) AS acting_for, current_user::text AS acting_as,
         NOT current_setting('transaction_read_only')::bool AS may_write, p.id AS profile_id, p.content AS profile,
@@ -111,7 +111,7 @@ _WHICH: dict[Which, str] = {
 
 
 @cache
-def plain(which: Which, messages: int) -> Rows[MessageRow]:
+def plain(which: Which, messages: int) -> Rows[StoredMessage]:
     """The last messages by their place, newest first, whether or not they are seen and on the branch: see `_linear`.
 
     Their number stands in the text, so that one plan costs the same for all: with a parameter the planner finds a
@@ -127,7 +127,7 @@ def plain(which: Which, messages: int) -> Rows[MessageRow]:
     ) m {_COUNTED.format(text="m.content")}
     ORDER BY m.position DESC, m.id DESC
     """
-    return Rows(MessageRow, sql)
+    return Rows(StoredMessage, sql)
 
 
 _STEP = f"m.id, m.conversation_id, m.parent_id, m.position, {_SEEN} AS seen"
@@ -167,12 +167,12 @@ the message before. Each step is a look into an index, so a conversation's lengt
 that goes on after the question begins at its last dated message before it."""
 
 
-BRANCHED: dict[Which, Rows[MessageRow]] = {
-    which: Rows(MessageRow, _BRANCHED.format(which=condition)) for which, condition in _WHICH.items()
+BRANCHED: dict[Which, Rows[StoredMessage]] = {
+    which: Rows(StoredMessage, _BRANCHED.format(which=condition)) for which, condition in _WHICH.items()
 }
 
 HISTORY = Rows(
-    MessageRow,
+    StoredMessage,
     f"""
     SELECT {_READ}, true AS settled, t.tokens FROM (
         SELECT {_COLUMNS}, true AS seen, row_number() OVER newest_first AS age
@@ -227,7 +227,7 @@ def read_messages(
     return Reading(asker.profile, profile_source, tuple(map(_message, rows)), asker.may_write)
 
 
-def _check(asker: Asker, query: Query, conversation_id: UUID | None) -> None:
+def _check(asker: AskingUser, query: Query, conversation_id: UUID | None) -> None:
     if asker.acting_as == APP and asker.acting_for != str(query.user_id):
         raise UsageError(
             "the session does not act for the query's user: assemble within as_user(session, query.user_id)."
@@ -239,7 +239,7 @@ def _check(asker: Asker, query: Query, conversation_id: UUID | None) -> None:
         )
 
 
-def _linear(newest_first: list[MessageRow]) -> bool:
+def _linear(newest_first: list[StoredMessage]) -> bool:
     """Whether going from each message to its parent, or to the one before, goes through exactly these messages."""
     wanted: UUID | None = None  # the parent that the message after it names
     for row in newest_first:
@@ -249,7 +249,7 @@ def _linear(newest_first: list[MessageRow]) -> bool:
     return True
 
 
-def _message(row: MessageRow) -> MessageText:
+def _message(row: StoredMessage) -> MessageText:
     return MessageText(
         ids=(row.id,),
         sources=(row.external_id,),
@@ -270,7 +270,7 @@ _DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
 
 
 class RetrievedRow(NamedTuple):
-    """A passage, and what it stands for."""
+    """A retrieved passage, and the message, memory or document that it stands for."""
 
     passage_id: UUID
     source: str  # as it is named in its dataset, else its id

@@ -16,8 +16,8 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 STANDS = "stands"
 
 
-class Chosen:
-    """Hits that stand, with what they cost: a date is said once, before the first of its day."""
+class ChosenHits:
+    """The hits that stand in a context, and their tokens; a date is shown once, before the first hit of its day."""
 
     def __init__(self, counts: TokenCounts) -> None:
         self.counts = counts
@@ -26,7 +26,7 @@ class Chosen:
         self._days: dict[str, list[RetrievedText]] = {}
 
     def added(self, one: RetrievedText) -> int:
-        """What the hit would add to the cost."""
+        """The tokens that the hit would add, a date included where its day has none yet."""
         day = self._days.get(one.date)
         if day is None:
             return self.bare(one) + self._date(one)
@@ -35,7 +35,7 @@ class Chosen:
         return self.bare(one)
 
     def add(self, one: RetrievedText) -> None:
-        """Let the hit stand."""
+        """Place the hit, and add its tokens to `cost`."""
         added = self.added(one)
         self.cost += added
         self.used[one.kind] += added
@@ -77,7 +77,7 @@ class Chosen:
 
 
 def reading_order(one: RetrievedText) -> tuple[str, datetime, int]:
-    """By date and time, and at one time the better hit last: nearer to the query."""
+    """The sort key of hits: by date and time; of two at one time the better one comes last, nearer to the query."""
     return one.date, one.created_at or LONG_AGO, -one.rank
 
 
@@ -90,15 +90,14 @@ def choose(
     standing: Iterable[tuple[str, str]],
     room: int,
     gists: Gists,
-) -> tuple[Chosen, list[Dropped]]:
-    """What fits, best first, and what is refused, with the reason.
+) -> tuple[ChosenHits, list[Dropped]]:
+    """The hits that fit into `room` tokens, taken best first, and the others with the reason.
 
-    `in_full` are the messages that stand untouched, `standing` the texts of the other blocks, each with its language.
-
-    First every kind of hit finds the fraction of the room that the policy keeps for it, then what is left goes to
-    whichever comes next.
+    `in_full` are the ids of the messages that stand unshortened, `standing` the texts of the other blocks, each with
+    its language. Memories and passages are served first within the fraction of the room that the policy keeps for
+    their kind; what is left then goes to the next best hits of either kind.
     """
-    chosen = Chosen(counts)
+    chosen = ChosenHits(counts)
     said = Repeats(standing if policy.deduplicate else (), gists)
     bare = [chosen.bare(one) for one in retrieved]
     waiting = {"memory": 0, "passage": 0}  # tokens of the hits not yet decided
