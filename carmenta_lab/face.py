@@ -256,7 +256,7 @@ def explain(
         raise UsageError("no strategy to explain: name one or two.")
     with lab.owner_session() as session:
         asked = explaining.loaded_query(session, question, dataset)
-        judged = explaining.judgements(session, asked) if asked is not None else None
+        judged = explaining.relevant_sources(session, asked) if asked is not None else None
     if asked is None and person is None:
         raise UsageError(f"no loaded question has the id {question!r}: for a question in words, name its user.")
     mine = user(lab, person, dataset).id if person is not None else None

@@ -22,7 +22,7 @@ UNDRAWN = "<style>.jp-Mermaid:not(.jp-RenderedMermaid) { display: block; }</styl
 
 
 @dataclass(frozen=True)
-class Executed:
+class ExecutedNotebook:
     """One notebook that ran."""
 
     name: str
@@ -109,7 +109,7 @@ def run(
     progress: Callable[[str, int, int], object] = lambda name, done, total: None,
     grid: Mapping[str, Sequence[str]] | None = None,
     executor: Executor | None = None,
-) -> list[Executed]:
+) -> list[ExecutedNotebook]:
     """Execute notebooks (all of them when none is named) into a folder; the index is written last.
 
     A grid executes each with every combination of its values, each combination into a folder named after it, as
@@ -160,14 +160,14 @@ def _elsewhere(path: Path, values: dict[str, Any], environment: dict[str, str]) 
         return done.title, done.notebook.read_text("utf-8"), done.html.read_text("utf-8"), done.error
 
 
-def _keep(path: Path, folder: Path, title: str, notebook: str, page: str, error: str) -> Executed:
+def _keep(path: Path, folder: Path, title: str, notebook: str, page: str, error: str) -> ExecutedNotebook:
     target = folder / path.name
     target.write_text(notebook, encoding="utf-8")
     target.with_suffix(".html").write_text(page, encoding="utf-8")
-    return Executed(path.stem, title, target, target.with_suffix(".html"), error)
+    return ExecutedNotebook(path.stem, title, target, target.with_suffix(".html"), error)
 
 
-def _execute(path: Path, values: dict[str, Any], out: Path) -> Executed:
+def _execute(path: Path, values: dict[str, Any], out: Path) -> ExecutedNotebook:
     import nbformat
     import papermill
     from nbconvert import HTMLExporter
@@ -186,7 +186,7 @@ def _execute(path: Path, values: dict[str, Any], out: Path) -> Executed:
     body, _ = exporter.from_notebook_node(notebook)
     page = target.with_suffix(".html")
     page.write_text(body.replace("</head>", f"{UNDRAWN}</head>", 1), encoding="utf-8")
-    return Executed(path.stem, _title(notebook), target, page, error)
+    return ExecutedNotebook(path.stem, _title(notebook), target, page, error)
 
 
 def _title(notebook: Any) -> str:
@@ -196,10 +196,10 @@ def _title(notebook: Any) -> str:
     return ""
 
 
-def _index(done: Sequence[Executed], parameters: Mapping[str, str], out: Path) -> str:
+def _index(done: Sequence[ExecutedNotebook], parameters: Mapping[str, str], out: Path) -> str:
     """A page that leads to every notebook that ran, beside it."""
     rows = [
-        Row(
+        NotebookRow(
             name=e.name,
             title=e.title,
             folder=e.html.parent.name if e.html.parent != out else "",
@@ -212,7 +212,7 @@ def _index(done: Sequence[Executed], parameters: Mapping[str, str], out: Path) -
     return render("runs.html", rows=rows, parameters=parameters)
 
 
-class Row(NamedTuple):
+class NotebookRow(NamedTuple):
     """A notebook on the page."""
 
     name: str

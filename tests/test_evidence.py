@@ -10,7 +10,7 @@ from factory import memory, message, query, write
 
 from carmenta_lab.context import Block, Context
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.contexts import Source, compare_contexts, holds, share, shown_of
+from carmenta_lab.experiment.contexts import JudgedText, compare_contexts, holds, share, shown_of
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
 
@@ -64,7 +64,7 @@ def block(text: str, *ids: UUID) -> Block:
 def test_the_share_counts_each_judged_source_once_and_by_its_own_blocks() -> None:
     one, two, three, gone = (UUID(int=n) for n in range(4))
     texts = {one: "red bikes", two: "green tea", three: "old bakery"}
-    sources = {key: Source(text, "english") for key, text in texts.items()}
+    sources = {key: JudgedText(text, "english") for key, text in texts.items()}
     blocks = (block("[2025-03-01] Ann: red bikes", one), block("Memory: green tea", three), block("green tea"))
     context = Context(blocks, (), 3, 10, "test")
     assert shown_of(context, one) == "Ann: red bikes"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.explaining import Part, explain, judgements, loaded_query, parts_of
+from carmenta_lab.experiment.explaining import Part, explain, loaded_query, parts_of, relevant_sources
 from carmenta_lab.postgres import Database
 from carmenta_lab.records import Hit
 from carmenta_lab.strategies import load
@@ -29,7 +29,7 @@ def test_every_relevant_source_is_listed_with_its_rank_or_without(sample: Databa
     with sample.owner_session() as session:
         query = loaded_query(session, "nora-q15", "sample")
         assert query is not None
-        judged = judgements(session, query)
+        judged = relevant_sources(session, query)
         count = session.scalar(text("SELECT count(*) FROM lab.qrels WHERE query_id = 'nora-q15' AND relevance > 0"))
     assert len(judged) == count
     assert [relevance for _, _, relevance in judged] == sorted((r for _, _, r in judged), reverse=True)

@@ -15,7 +15,7 @@ from carmenta_lab.errors import UsageError
 if TYPE_CHECKING:
     from carmenta_lab.experiment.explaining import Explanation
     from carmenta_lab.records import Hit
-    from carmenta_lab.retrieval.texts import Shown
+    from carmenta_lab.retrieval.texts import HitWithText
 
 SHOWN_CHARACTERS = 200
 EVIDENCE = "bold green"
@@ -86,7 +86,7 @@ def _hits(found: "Explanation") -> Table:
     return table
 
 
-def _cell(shown: "Shown", relevant: bool) -> Text:
+def _cell(shown: "HitWithText", relevant: bool) -> Text:
     head = f"{MARKED + ' ' if relevant else ''}{shown.hit.score:.3f}  {shown.hit.source_kind} {shown.source}"
     text = Text(head + "\n", style=EVIDENCE if relevant else "bold")
     text.append(_cut(shown.text) + "\n", style="default not bold")

@@ -14,7 +14,7 @@ from carmenta_lab.experiment.comparison import Comparison, differences
 from carmenta_lab.experiment.explaining import parts_of
 from carmenta_lab.experiment.named import Strategy, strategies_of
 from carmenta_lab.experiment.questions import Questions, read_questions
-from carmenta_lab.experiment.searching import Executed, encode, execute_in_turn
+from carmenta_lab.experiment.searching import ExecutedRun, encode, execute_in_turn
 from carmenta_lab.experiment.tables import ablation_table
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.retrieval.retriever import Retriever, Variant
@@ -142,7 +142,7 @@ def _table(result: Comparison, whole: str, found: Mapping[str, Variant]) -> pd.D
     return table.sort_values("difference", kind="stable", ignore_index=True)
 
 
-def _time(variant: Executed, whole: Executed) -> float:
+def _time(variant: ExecutedRun, whole: ExecutedRun) -> float:
     return median(variant.latency_ms[query] / spent for query, spent in whole.latency_ms.items())
 
 

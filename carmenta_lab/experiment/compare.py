@@ -13,10 +13,10 @@ from carmenta_lab.evaluation import Measure, parse, score, unjudged
 from carmenta_lab.experiment import comparison as frames
 from carmenta_lab.experiment.circumstances import circumstances
 from carmenta_lab.experiment.comparison import Comparison
-from carmenta_lab.experiment.kept import Earlier, read_earlier, store
+from carmenta_lab.experiment.kept import EarlierRun, read_earlier, store
 from carmenta_lab.experiment.named import Strategy, sent, strategies_of, title_of
 from carmenta_lab.experiment.questions import Questions, read_questions
-from carmenta_lab.experiment.searching import Executed, encode
+from carmenta_lab.experiment.searching import ExecutedRun, encode
 from carmenta_lab.experiment.workers import run_all
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.records import Progress
@@ -100,14 +100,14 @@ class Terms:
     baseline: str  # the title of the strategy that the others are paired with
     resample: Literal["query", "user"] = "query"  # what intervals are drawn over
     seed: int = SEED
-    earlier: Earlier | None = None  # the run that each strategy is held against as well
+    earlier: EarlierRun | None = None  # the run that each strategy is held against as well
 
 
 def compared(
     database: Database,
     questions: Questions,
     retrievers: dict[str, Retriever],
-    runs: dict[str, Executed],
+    runs: dict[str, ExecutedRun],
     terms: Terms,
 ) -> Comparison:
     """The comparison of retrievers that have run, by name, over the same questions."""
@@ -155,7 +155,7 @@ def _checked(strategies: Mapping[str, Retriever], measures: Sequence[str], k: in
     return parsed
 
 
-def _baseline(given: Strategy | None, retrievers: dict[str, Retriever]) -> tuple[str, Earlier | None]:
+def _baseline(given: Strategy | None, retrievers: dict[str, Retriever]) -> tuple[str, EarlierRun | None]:
     """The strategy that the others are paired with, and the earlier run if a file is given."""
     first = next(iter(retrievers))
     if given is None:
@@ -171,7 +171,7 @@ def _baseline(given: Strategy | None, retrievers: dict[str, Retriever]) -> tuple
 
 
 def _scores(
-    runs: dict[str, Executed], retrievers: dict[str, Retriever], questions: Questions, measures: Sequence[Measure]
+    runs: dict[str, ExecutedRun], retrievers: dict[str, Retriever], questions: Questions, measures: Sequence[Measure]
 ) -> pd.DataFrame:
     """strategy, query_id, user, category, measure, value; each strategy by the judged kinds that it searches."""
     rows = [

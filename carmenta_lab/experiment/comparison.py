@@ -13,7 +13,7 @@ import pandas as pd
 from carmenta_lab import display
 from carmenta_lab.evaluation import holm, interval, paired
 from carmenta_lab.experiment.questions import Questions
-from carmenta_lab.experiment.searching import Executed
+from carmenta_lab.experiment.searching import ExecutedRun
 from carmenta_lab.experiment.tables import changes_tables, comparison_table, comparison_tables
 from carmenta_lab.retrieval.retriever import Retriever, kinds
 
@@ -51,7 +51,7 @@ class Comparison:
     routes: pd.DataFrame  # strategy, route, queries, indexes, recall_of_exact
     scores: pd.DataFrame  # strategy, query_id, user, category, measure, value
     circumstances: dict[str, Any]
-    runs: dict[str, Executed] = field(repr=False)
+    runs: dict[str, ExecutedRun] = field(repr=False)
     questions: Questions = field(repr=False)
 
     def __repr__(self) -> str:
@@ -201,7 +201,7 @@ def corrected(differences: pd.DataFrame, family: str) -> pd.Series:
     return differences.groupby(family, sort=False).p.transform(lambda chances: holm(chances.tolist()))
 
 
-def latency(runs: Mapping[str, Executed], retrievers: Mapping[str, Retriever], questions: Questions) -> pd.DataFrame:
+def latency(runs: Mapping[str, ExecutedRun], retrievers: Mapping[str, Retriever], questions: Questions) -> pd.DataFrame:
     """strategy, p50_ms, p95_ms, rows_returned, routes, indexes, coverage, recall_of_exact (None: all was exact)."""
     rows = []
     for name, executed in runs.items():
@@ -215,7 +215,7 @@ def latency(runs: Mapping[str, Executed], retrievers: Mapping[str, Retriever], q
     return pd.DataFrame(rows, columns=columns)
 
 
-def routes(runs: Mapping[str, Executed]) -> pd.DataFrame:
+def routes(runs: Mapping[str, ExecutedRun]) -> pd.DataFrame:
     """strategy, route, queries, indexes of the plan (joined by commas), recall_of_exact (None: an exact route)."""
     rows = [
         (name, route, taken.questions, ", ".join(taken.indexes), taken.recall_of_exact)

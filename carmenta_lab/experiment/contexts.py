@@ -41,7 +41,7 @@ _DATE = re.compile(r"^\[\d{4,}-\d\d-\d\d\] ")
 
 
 @dataclass(frozen=True)
-class Source:
+class JudgedText:
     """A judged message, memory or document."""
 
     text: str
@@ -71,7 +71,11 @@ def shown_of(context: Context, source: UUID) -> str:
 
 
 def share(
-    context: Context, judged: Iterable[UUID], sources: Mapping[UUID, Source], answers: Sequence[str], of: "LexemesOf"
+    context: Context,
+    judged: Iterable[UUID],
+    sources: Mapping[UUID, JudgedText],
+    answers: Sequence[str],
+    of: "LexemesOf",
 ) -> float:
     """The share of the judged sources that the context holds, 0..1; a source that is gone is not held."""
     found = []
@@ -110,10 +114,10 @@ _SOURCES = text("""
 """)
 
 
-def read_sources(session: Session, ids: Iterable[UUID]) -> dict[UUID, Source]:
+def read_sources(session: Session, ids: Iterable[UUID]) -> dict[UUID, JudgedText]:
     """The texts of judged sources, read by the owner."""
     rows = session.execute(_SOURCES, {"ids": list(ids)})
-    return {row.id: Source(row.content, "pg_catalog." + LANGUAGES.get(row.language, "simple")) for row in rows}
+    return {row.id: JudgedText(row.content, "pg_catalog." + LANGUAGES.get(row.language, "simple")) for row in rows}
 
 
 BUDGETS = (500, 1_000, 2_000, 4_000, 8_000)
@@ -267,7 +271,7 @@ def _scored(
     query: Query,
     found: dict[tuple[str, int], Context],
     targets: dict[UUID, SourceKind],
-    sources: dict[UUID, Source],
+    sources: dict[UUID, JudgedText],
     lexemes: LexemesOf,
 ) -> list[tuple[Any, ...]]:
     said = [key for key, kind in targets.items() if kind == "message"]

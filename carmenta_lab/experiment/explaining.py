@@ -15,7 +15,7 @@ from carmenta_lab.experiment.questions import QUERY_COLUMNS, query_of
 from carmenta_lab.records import WEIGHED, Hit, Query, SourceKind
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
-from carmenta_lab.retrieval.texts import Shown, texts
+from carmenta_lab.retrieval.texts import HitWithText, texts
 from carmenta_lab.schema.lab.measurements import datasets, qrels, queries
 from carmenta_lab.schema.product.conversations import messages
 from carmenta_lab.schema.product.knowledge import documents
@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class JudgedSource:
     """A judged source of the question and the hit that found it, by strategy; None below the depth searched."""
 
     source_id: UUID
@@ -60,9 +60,9 @@ class Explanation:
     query: Query
     judged: bool
     depth: int  # ranks looked at for evidence
-    tops: Mapping[str, Sequence[Shown]]
+    tops: Mapping[str, Sequence[HitWithText]]
     notes: Mapping[str, str]  # route, and what the reader must know
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[JudgedSource, ...]
 
     def tables(self) -> list[Table]:
         """The hits side by side, evidence marked; then, of a judged question, the evidence and its ranks."""
@@ -115,7 +115,7 @@ class Explanation:
         }
 
 
-def _shown(shown: Shown, relevant: Container[UUID]) -> str:
+def _shown(shown: HitWithText, relevant: Container[UUID]) -> str:
     """A hit in its place, evidence marked."""
     return f"{MARKED + ' ' if shown.hit.source_id in relevant else ''}{shown.source}: {shown.text}"
 
@@ -140,7 +140,7 @@ def loaded_query(session: Session, query_id: str, dataset: str | None = None) ->
     return query_of(rows[0]) if rows else None
 
 
-class Judgement(NamedTuple):
+class RelevantSource(NamedTuple):
     """What is relevant to a question."""
 
     source_id: UUID
@@ -148,7 +148,7 @@ class Judgement(NamedTuple):
     relevance: int  # 1 or more
 
 
-def judgements(session: Session, query: Query) -> list[Judgement]:
+def relevant_sources(session: Session, query: Query) -> list[RelevantSource]:
     """What is relevant to a loaded question, the most relevant first; read by the owner."""
     of_query = (queries.c.dataset_id == qrels.c.dataset_id) & (queries.c.query_id == qrels.c.query_id)
     rows = session.execute(
@@ -157,7 +157,7 @@ def judgements(session: Session, query: Query) -> list[Judgement]:
         .where(qrels.c.query_id == query.query_id, queries.c.user_id == query.user_id, qrels.c.relevance > 0)
         .order_by(qrels.c.relevance.desc(), qrels.c.source_id)
     )
-    return [Judgement(row.source_id, row.source_kind, row.relevance) for row in rows]
+    return [RelevantSource(row.source_id, row.source_kind, row.relevance) for row in rows]
 
 
 def explain(
@@ -165,11 +165,11 @@ def explain(
     query: Query,
     retrievers: Mapping[str, Retriever],
     k: int = 5,
-    judged: Sequence[Judgement] | None = None,
+    judged: Sequence[RelevantSource] | None = None,
 ) -> Explanation:
     """Search by every strategy and set the results side by side; to be called within `as_user`.
 
-    `judged` are the relevant sources (see `judgements`); None: the question is nobody's judged one.
+    `judged` are the relevant sources (see `relevant_sources`); None: the question is nobody's judged one.
     """
     depth = max(k, DEPTH) if judged and k > 0 else k  # the search refuses what is no k
     rankings = {name: search(session, retriever, query, depth) for name, retriever in retrievers.items()}
@@ -182,11 +182,11 @@ def explain(
         mine = (table.c.user_id == query.user_id, table.c.id == source_id)
         row = session.execute(select(table.c.external_id, table.c.content).where(*mine)).one_or_none()
         given, text = (row.external_id, row.content) if row is not None else (None, "(deleted)")
-        found.append(Evidence(source_id, str(given or source_id), kind, relevance, text, hits))
+        found.append(JudgedSource(source_id, str(given or source_id), kind, relevance, text, hits))
     return Explanation(query, judged is not None, depth, tops, notes, tuple(found))
 
 
-def _hit(shown: Shown) -> dict[str, Any]:
+def _hit(shown: HitWithText) -> dict[str, Any]:
     hit = shown.hit
     parts = {part.name: {"raw": part.raw, "weighed": part.weighed} for part in parts_of(hit)}
     return {

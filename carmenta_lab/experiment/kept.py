@@ -61,7 +61,7 @@ def store(database: Database, comparison: Comparison) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierRun:
     """What a file says about a comparison made before."""
 
     path: Path
@@ -95,7 +95,7 @@ class Earlier:
             )
 
 
-def read_earlier(path: Path) -> Earlier:
+def read_earlier(path: Path) -> EarlierRun:
     """The run in a JSON file; UsageError when there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ def read_earlier(path: Path) -> Earlier:
         ) from None
 
 
-def _earlier(path: Path, found: dict[str, Any]) -> Earlier:
+def _earlier(path: Path, found: dict[str, Any]) -> EarlierRun:
     ids = found["questions"]["ids"]
     rows = [
         (strategy, query_id, measure, float(value))
@@ -123,7 +123,7 @@ def _earlier(path: Path, found: dict[str, Any]) -> Earlier:
     ]
     scores = pd.DataFrame(rows, columns=["strategy", "query_id", "measure", "value"])
     measures, k = tuple(found["measures"]), int(found["circumstances"]["k"])
-    return Earlier(path, found["dataset"], measures, k, found["questions"]["fingerprint"], scores)
+    return EarlierRun(path, found["dataset"], measures, k, found["questions"]["fingerprint"], scores)
 
 
 def worse(comparison: Comparison, allowed: float) -> list[str]:

@@ -19,7 +19,7 @@ from carmenta_lab.retrieval.search import query_vector, search, understand
 from carmenta_lab.schema.vector import Vector
 
 
-class Encoded(TypedDict, total=False):
+class EncodedQuestion(TypedDict, total=False):
     """What `search` is given of a question beside its text, by the names of its parameters."""
 
     vector: Vector
@@ -28,15 +28,15 @@ class Encoded(TypedDict, total=False):
 
 def encode(
     database: Database, retrievers: Mapping[str, Retriever], queries: Sequence[Query]
-) -> dict[str, dict[str, Encoded]]:
+) -> dict[str, dict[str, EncodedQuestion]]:
     """Strategy -> query id -> what the strategy needs of the question; strategies of one model share its vectors."""
     plain = {name: r.model for name, r in retrievers.items() if "vector" in r.needs and "question" not in r.needs}
     vectors = {model: _vectors(model, queries) for model in vectors_needed([*plain.values()])}
-    found: dict[str, dict[str, Encoded]] = {}
+    found: dict[str, dict[str, EncodedQuestion]] = {}
     read: dict[_Key, Question] = {}
     for name, retriever in retrievers.items():
         of_model = vectors.get(plain.get(name) or "", {})
-        found[name] = {query_id: Encoded(vector=vector) for query_id, vector in of_model.items()}
+        found[name] = {query_id: EncodedQuestion(vector=vector) for query_id, vector in of_model.items()}
         if "question" in retriever.needs:
             found[name] = _questions(database, retriever, queries, read)
     return found
@@ -53,7 +53,7 @@ _Key: TypeAlias = tuple[str, str | None, frozenset[Need]]
 
 def _questions(
     database: Database, retriever: Retriever, queries: Sequence[Query], read: dict[_Key, Question]
-) -> dict[str, Encoded]:
+) -> dict[str, EncodedQuestion]:
     """The model is asked once for each question, whichever strategy came first; `read` keeps what it said."""
     found = {}
     with database.app_session() as session:
@@ -62,7 +62,7 @@ def _questions(
             if key not in read:
                 with as_user(session, query.user_id):
                     read[key] = understand(session, retriever, query)
-            found[query.query_id] = Encoded(question=read[key])
+            found[query.query_id] = EncodedQuestion(question=read[key])
     return found
 
 
@@ -110,7 +110,7 @@ def fixed(retriever: Retriever, route: str) -> Retriever:
 
 
 def indexes_used(
-    session: Session, retriever: Retriever, query: Query, k: int, encoded: Encoded, route: str
+    session: Session, retriever: Retriever, query: Query, k: int, encoded: EncodedQuestion, route: str
 ) -> tuple[str, ...]:
     """Names of the indexes in the plans of what a search by this route executes, in their order, each once.
 
@@ -154,7 +154,7 @@ class RouteUse:
 
 
 @dataclass(frozen=True)
-class Executed:
+class ExecutedRun:
     """A run with what it cost."""
 
     run: Run
@@ -174,10 +174,10 @@ def execute(
     strategy: str,
     retriever: Retriever,
     queries: Sequence[Query],
-    encoded: Mapping[str, Encoded],
+    encoded: Mapping[str, EncodedQuestion],
     k: int,
     progress: Callable[[int], object] = lambda done: None,
-) -> Executed:
+) -> ExecutedRun:
     """Search every question as its user, in the order given: one transaction for questions of one user in a row.
 
     `encoded` says by query id what the strategy needs beside the text. `progress` is called with the number of
@@ -192,17 +192,17 @@ def execute(
         rankings.append(ranking)
         latency[ranking.query_id] = milliseconds
         progress(1)
-    return Executed(Run.of(strategy, rankings), latency, _routes(database, retriever, queries, encoded, rankings, k))
+    return ExecutedRun(Run.of(strategy, rankings), latency, _routes(database, retriever, queries, encoded, rankings, k))
 
 
 def execute_in_turn(
     database: Database,
     retrievers: Mapping[str, Retriever],
     queries: Sequence[Query],
-    encoded: Mapping[str, Encoded],
+    encoded: Mapping[str, EncodedQuestion],
     k: int,
     progress: Callable[[int], object] = lambda done: None,
-) -> dict[str, Executed]:
+) -> dict[str, ExecutedRun]:
     """The same for several retrievers, each question by all of them before the next: latencies compare one by one.
 
     They share what is encoded. The first question of each user is searched once before its clock runs.
@@ -215,13 +215,13 @@ def execute_in_turn(
             for place, query in enumerate((asked[0], *asked)):
                 for name, retriever in retrievers.items():
                     start = time.perf_counter()
-                    ranking = search(session, retriever, query, k, **encoded.get(query.query_id, Encoded()))
+                    ranking = search(session, retriever, query, k, **encoded.get(query.query_id, EncodedQuestion()))
                     if place:
                         latency[name][query.query_id] = (time.perf_counter() - start) * 1000
                         rankings[name].append(ranking)
                 progress(int(place > 0))
     return {
-        name: Executed(
+        name: ExecutedRun(
             Run.of(name, rankings[name]),
             latency[name],
             _routes(database, retriever, queries, encoded, rankings[name], k),
@@ -231,13 +231,13 @@ def execute_in_turn(
 
 
 def _searched(
-    database: Database, retriever: Retriever, queries: Sequence[Query], encoded: Mapping[str, Encoded], k: int
+    database: Database, retriever: Retriever, queries: Sequence[Query], encoded: Mapping[str, EncodedQuestion], k: int
 ) -> Iterator[tuple[Ranking, float]]:
     """Every question's ranking and the milliseconds of its search."""
     for user_id, asked in groupby(queries, key=lambda query: query.user_id):
         with database.user_session(user_id) as session:
             for query in asked:
-                given = encoded.get(query.query_id, Encoded())
+                given = encoded.get(query.query_id, EncodedQuestion())
                 start = time.perf_counter()
                 ranking = search(session, retriever, query, k, **given)
                 yield ranking, (time.perf_counter() - start) * 1000
@@ -247,7 +247,7 @@ def _routes(
     database: Database,
     retriever: Retriever,
     queries: Sequence[Query],
-    encoded: Mapping[str, Encoded],
+    encoded: Mapping[str, EncodedQuestion],
     rankings: Sequence[Ranking],
     k: int,
 ) -> dict[str, RouteUse]:
@@ -256,7 +256,7 @@ def _routes(
     for route in dict.fromkeys(ranking.route for ranking in rankings):
         mine = [(q, ranking) for q, ranking in zip(queries, rankings, strict=True) if ranking.route == route]
         first = mine[0][0]
-        given = encoded.get(first.query_id, Encoded())
+        given = encoded.get(first.query_id, EncodedQuestion())
         with database.user_session(first.user_id) as session:
             indexes = indexes_used(session, retriever, first, k, given, route)
         recall = None

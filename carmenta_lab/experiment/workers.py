@@ -11,7 +11,7 @@ from sqlalchemy import URL
 
 from carmenta_lab import strategies as registry
 from carmenta_lab.errors import UsageError
-from carmenta_lab.experiment.searching import Encoded, Executed, execute
+from carmenta_lab.experiment.searching import EncodedQuestion, ExecutedRun, execute
 from carmenta_lab.postgres.connect import Database, open_database
 from carmenta_lab.postgres.hosts import Host
 from carmenta_lab.records import Query
@@ -23,11 +23,11 @@ def run_all(
     database: Database,
     strategies: Mapping[str, str | Retriever],
     queries: Sequence[Query],
-    encoded: Mapping[str, Mapping[str, Encoded]],
+    encoded: Mapping[str, Mapping[str, EncodedQuestion]],
     k: int,
     executor: Executor | None,
     progress: Callable[[str, int], object],
-) -> dict[str, Executed]:
+) -> dict[str, ExecutedRun]:
     """Title -> what the strategy (by name, path or as a value) found, in the order given whoever finishes first.
 
     `progress` is called with a title and how many of its questions were answered. A file outside the package must lie
@@ -73,9 +73,9 @@ def _run(
     title: str,
     name: str | Retriever,
     queries: Sequence[Query],
-    encoded: Mapping[str, Encoded],
+    encoded: Mapping[str, EncodedQuestion],
     k: int,
-) -> Executed:
+) -> ExecutedRun:
     return execute(_database(address), title, _loaded(name), queries, encoded, k)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from carmenta_lab.experiment.ablation import Ablation
-from carmenta_lab.figures.intervals import Interval, draw_intervals
+from carmenta_lab.figures.intervals import IntervalRow, draw_intervals
 from carmenta_lab.figures.page import BLUE, INK, QUIET, SMALL, TEXT, VERMILION, Page, page, plain, safe
 from carmenta_lab.figures.results import bootstrap, circumstances, spelt
 
@@ -34,7 +34,7 @@ def ablation(found: Ablation) -> Page:
         verdict = LOSS if row["high"] < 0 else GAIN if row["low"] > 0 else UNSURE
         value = f"{row['difference']:+.3f}  [{row['low']:+.3f}, {row['high']:+.3f}]"
         value = value if row["won"] + row["lost"] else "no question changes"
-        shown.append(Interval(row["without"], row["difference"], row["low"], row["high"], verdict, value))
+        shown.append(IntervalRow(row["without"], row["difference"], row["low"], row["high"], verdict, value))
     axes.set_xlim(min(-LEAST, 1.08 * found.table.low.min()), max(LEAST, 1.08 * found.table.high.max()))
     axes.locator_params(axis="x", nbins=7)
     draw_intervals(figure, axes, shown, VERDICTS)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from carmenta_lab.figures.page import INK, SMALL, TEXT, safe
 
 
-class Interval(NamedTuple):
+class IntervalRow(NamedTuple):
     """One row, from the top."""
 
     name: str
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
 
 def draw_intervals(
-    figure: Figure, axes: Axes, rows: Sequence[Interval], verdicts: Mapping[str, tuple[str, str]]
+    figure: Figure, axes: Axes, rows: Sequence[IntervalRow], verdicts: Mapping[str, tuple[str, str]]
 ) -> None:
     """Draw the rows, and a legend of the verdicts (-> colour and mark) that occur."""
     for y, row in enumerate(rows):

@@ -1,7 +1,7 @@
 """Which strategy is better, and is the difference to the baseline clear?"""
 
 from carmenta_lab.experiment import Comparison
-from carmenta_lab.figures.intervals import Interval, draw_intervals
+from carmenta_lab.figures.intervals import IntervalRow, draw_intervals
 from carmenta_lab.figures.page import BLUE, INK, QUIET, VERMILION, Page, page, plain, safe
 from carmenta_lab.figures.results import bootstrap, circumstances, of_measure, spelt
 
@@ -35,7 +35,7 @@ def quality(comparison: Comparison, measure: str) -> Page:
     for row in rows:
         value = f"{row.mean:.3f}  [{row.low:.3f}, {row.high:.3f}]"
         verdict = _verdict(comparison, row.strategy, measure)
-        shown.append(Interval(row.strategy, row.mean, row.low, row.high, verdict, value))
+        shown.append(IntervalRow(row.strategy, row.mean, row.low, row.high, verdict, value))
     draw_intervals(figure, axes, shown, VERDICTS)
     return figure
 

@@ -21,7 +21,7 @@ _DATE = re.compile(r"\[\d{4,}-\d\d-\d\d\] ")
 
 
 @dataclass(frozen=True)
-class Shown:
+class HitWithText:
     """A hit as a person reads it."""
 
     hit: Hit
@@ -31,7 +31,7 @@ class Shown:
     created_at: datetime | None
 
 
-def texts(session: Session, user_id: UUID, hits: Sequence[Hit]) -> list[Shown]:
+def texts(session: Session, user_id: UUID, hits: Sequence[Hit]) -> list[HitWithText]:
     """The hits with their texts, in the same order, but for those whose text has changed since or is gone.
 
     To be called within `as_user`.
@@ -55,7 +55,7 @@ def texts(session: Session, user_id: UUID, hits: Sequence[Hit]) -> list[Shown]:
     for hit in hits:
         if (row := found.get(hit.passage_id)) is None:
             continue
-        shown.append(Shown(hit, row.given or str(hit.source_id), row.content, row.author, row.created_at))
+        shown.append(HitWithText(hit, row.given or str(hit.source_id), row.content, row.author, row.created_at))
     return shown
 
 
