@@ -23,7 +23,7 @@ from carmenta_lab.app import (
     memory,
     operations,
 )
-from carmenta_lab.app.concierge import Drawn, Selected, Understood
+from carmenta_lab.app.concierge import ModelChoice, Postprocessing, Preprocessing
 from carmenta_lab.app.identity import AccountTaken, Keys, Tokens, TokenUnreadable
 from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres import Database, as_user
@@ -235,13 +235,13 @@ PLANS: dict[str, tuple[Callable[[], Any], set[str]]] = {
         lambda: operations.events_statement(ME, DAY, DAY + timedelta(days=9), 9), {"pk_events"},
     ),
     "log of what was understood": (
-        lambda: concierge.log_statement(Understood, ME, crowd_id(50), 9), {"ix_preprocessing_logs_message"},
+        lambda: concierge.log_statement(Preprocessing, ME, crowd_id(50), 9), {"ix_preprocessing_logs_message"},
     ),
     "log of what was drawn": (
-        lambda: concierge.log_statement(Drawn, ME, crowd_id(50), 9), {"ix_postprocessing_logs_message"},
+        lambda: concierge.log_statement(Postprocessing, ME, crowd_id(50), 9), {"ix_postprocessing_logs_message"},
     ),
     "log of models": (
-        lambda: concierge.log_statement(Selected, ME, crowd_id(50), 9), {"ix_model_selections_message"},
+        lambda: concierge.log_statement(ModelChoice, ME, crowd_id(50), 9), {"ix_model_selections_message"},
     ),
 }  # fmt: skip
 
@@ -832,12 +832,14 @@ def test_what_was_decided_around_a_message_is_read_in_order(ann: tuple[Session, 
     session, user = ann
     _, (message, other) = _conversation(session, user, 2)
     entries = (
-        Understood("ask", clarity=0.5, routing={"to": "x"}), Selected(["a", "b"], "a", "fast"), Drawn(follow_ups=["?"]),
+        Preprocessing("ask", clarity=0.5, routing={"to": "x"}),
+        ModelChoice(["a", "b"], "a", "fast"),
+        Postprocessing(follow_ups=["?"]),
     )  # fmt: skip
     concierge.log_preprocessing(session, user, message, entries[0])
     concierge.log_model_selection(session, user, message, entries[1])
     concierge.log_postprocessing(session, user, message, entries[2])
-    concierge.log_postprocessing(session, user, other, Drawn())
+    concierge.log_postprocessing(session, user, other, Postprocessing())
     found = [logged.entry for logged in concierge.log(session, user, message)]
     assert sorted(map(repr, found)) == sorted(map(repr, entries))
     memory.signal(session, user, "copy", 1, message_id=message)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         operations,
     )
     from carmenta_lab.app.writing import (
-        Written,
+        WrittenRow,
         delete_conversation,
         delete_document,
         delete_memory,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Written",
+    "WrittenRow",
     "artifacts",
     "assistants",
     "concierge",

@@ -11,7 +11,7 @@ from carmenta_lab.postgres.statement import Statement, given
 from carmenta_lab.schema.product.concierge import model_selections, postprocessing_logs, preprocessing_logs
 
 
-class Understood(NamedTuple):
+class Preprocessing(NamedTuple):
     """What was understood of a message before a model answered it."""
 
     intent: str | None = None
@@ -22,7 +22,7 @@ class Understood(NamedTuple):
     response_hints: dict[str, Any] | None = None
 
 
-class Drawn(NamedTuple):
+class Postprocessing(NamedTuple):
     """What was drawn from an answer."""
 
     memory_extraction: list[Any] | None = None
@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
     display_hints: dict[str, Any] | None = None
 
 
-class Selected(NamedTuple):
+class ModelChoice(NamedTuple):
     """Which model was chosen, from which, and why."""
 
     candidates: list[Any]
@@ -39,33 +39,35 @@ class Selected(NamedTuple):
     reason: str | None = None
 
 
-class Logged(NamedTuple):
+class LogEntry(NamedTuple):
     """One entry, and when it was made."""
 
     created_at: datetime
-    entry: Understood | Drawn | Selected
+    entry: Preprocessing | Postprocessing | ModelChoice
 
 
-KINDS = {Understood: preprocessing_logs, Drawn: postprocessing_logs, Selected: model_selections}
+KINDS = {Preprocessing: preprocessing_logs, Postprocessing: postprocessing_logs, ModelChoice: model_selections}
 """What is logged -> the table that keeps it."""
 
 
-def log_preprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Understood) -> UUID:
+def log_preprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Preprocessing) -> UUID:
     """Note what was understood of a message."""
     return _log(session, user_id, message_id, entry)
 
 
-def log_postprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Drawn) -> UUID:
+def log_postprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Postprocessing) -> UUID:
     """Note what was drawn from an answer."""
     return _log(session, user_id, message_id, entry)
 
 
-def log_model_selection(session: Session, user_id: UUID, message_id: UUID, entry: Selected) -> UUID:
+def log_model_selection(session: Session, user_id: UUID, message_id: UUID, entry: ModelChoice) -> UUID:
     """Note which model was chosen for a message."""
     return _log(session, user_id, message_id, entry)
 
 
-def _log(session: Session, user_id: UUID, message_id: UUID, entry: Understood | Drawn | Selected) -> UUID:
+def _log(
+    session: Session, user_id: UUID, message_id: UUID, entry: Preprocessing | Postprocessing | ModelChoice
+) -> UUID:
     id = uuid4()
     row = insert(KINDS[type(entry)]).values(user_id=user_id, id=id, message_id=message_id, **entry._asdict())
     session.execute(row)
@@ -73,7 +75,7 @@ def _log(session: Session, user_id: UUID, message_id: UUID, entry: Understood | 
 
 
 def log_statement(
-    kind: type[Understood | Drawn | Selected], user_id: UUID, message_id: UUID, limit: int
+    kind: type[Preprocessing | Postprocessing | ModelChoice], user_id: UUID, message_id: UUID, limit: int
 ) -> Select[Any]:
     """One table's entries for a message, oldest first."""
     table = KINDS[kind].c
@@ -86,11 +88,11 @@ def log_statement(
     )
 
 
-def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> list[Logged]:
+def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> list[LogEntry]:
     """Everything that was decided around a message, at most so much of each kind, oldest first."""
     values = {"user_id": user_id, "message_id": message_id, "limit": limit}
     found = [
-        Logged(created_at, kind(*entry))
+        LogEntry(created_at, kind(*entry))
         for kind, statement in _LOGS.items()
         for created_at, *entry in statement.cursor(session, values)
     ]
@@ -100,7 +102,7 @@ def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> 
 _USER, _MESSAGE, _LIMIT = given("user_id", Uuid()), given("message_id", Uuid()), given("limit", Integer())
 
 
-def _of_kind(kind: type[Understood | Drawn | Selected]) -> Statement:
+def _of_kind(kind: type[Preprocessing | Postprocessing | ModelChoice]) -> Statement:
     return Statement(lambda: log_statement(kind, _USER, _MESSAGE, _LIMIT))
 
 

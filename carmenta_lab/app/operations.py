@@ -27,7 +27,7 @@ from carmenta_lab.schema.product.conversations import Conversation
 from carmenta_lab.schema.product.operations import BackgroundQuery, Event
 
 
-class Work(NamedTuple):
+class LeasedQuery(NamedTuple):
     """A query that this worker has until its lease ends."""
 
     id: UUID
@@ -37,7 +37,7 @@ class Work(NamedTuple):
     lease_until: datetime
 
 
-class Finished(NamedTuple):
+class FinishedQuery(NamedTuple):
     """A query that ended while the user was away."""
 
     id: UUID
@@ -49,7 +49,7 @@ class Finished(NamedTuple):
     conversation_id: UUID | None
 
 
-class Happened(NamedTuple):
+class EventLine(NamedTuple):
     """An event."""
 
     created_at: datetime
@@ -125,7 +125,7 @@ def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
     )
 
 
-def take(session: Session, user_id: UUID, worker: str, lease: timedelta) -> Work | None:
+def take(session: Session, user_id: UUID, worker: str, lease: timedelta) -> LeasedQuery | None:
     """Lease the next due query of a user; None when nothing is due. Commit before the work begins."""
     values = {"user_id": user_id, "worker": worker, "lease": lease}
     while (work := _TAKE.first(session, values)) is not None:
@@ -135,7 +135,7 @@ def take(session: Session, user_id: UUID, worker: str, lease: timedelta) -> Work
 
 
 _USER, _ID, _WORKER = given("user_id", Uuid()), given("id", Uuid()), given("worker", Text())
-_TAKE = Rows(Work, lambda: take_statement(_USER, _WORKER, given("lease", Interval())))
+_TAKE = Rows(LeasedQuery, lambda: take_statement(_USER, _WORKER, given("lease", Interval())))
 
 
 def finish_statement(user_id: UUID, id: UUID, worker: str, result: Any, summary_for_llm: str | None) -> Update:
@@ -221,12 +221,12 @@ def come_back_statement(user_id: UUID) -> Update:
     )
 
 
-def come_back(session: Session, user_id: UUID) -> list[Finished]:
+def come_back(session: Session, user_id: UUID) -> list[FinishedQuery]:
     """What ended while the user was away; marks it as seen."""
     return sorted(_COME_BACK.all(session, {"user_id": user_id}), key=lambda finished: finished.id)
 
 
-_COME_BACK = Rows(Finished, lambda: come_back_statement(_USER))
+_COME_BACK = Rows(FinishedQuery, lambda: come_back_statement(_USER))
 
 
 def _leased(user_id: UUID, id: UUID, worker: str) -> Update:
@@ -266,14 +266,14 @@ def events_statement(user_id: UUID, since: datetime, until: datetime, limit: int
     )
 
 
-def events(session: Session, user_id: UUID, since: datetime, until: datetime, limit: int = 1000) -> list[Happened]:
+def events(session: Session, user_id: UUID, since: datetime, until: datetime, limit: int = 1000) -> list[EventLine]:
     """What happened from a moment to before another, in order."""
     values = {"user_id": user_id, "since": since, "until": until, "limit": limit}
     return _EVENTS.all(session, values)
 
 
 _SINCE, _UNTIL = given("since", TIMESTAMP(timezone=True)), given("until", TIMESTAMP(timezone=True))
-_EVENTS = Rows(Happened, lambda: events_statement(_USER, _SINCE, _UNTIL, given("limit", Integer())))
+_EVENTS = Rows(EventLine, lambda: events_statement(_USER, _SINCE, _UNTIL, given("limit", Integer())))
 
 
 class Partition(NamedTuple):

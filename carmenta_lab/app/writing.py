@@ -27,7 +27,7 @@ from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import following, writing
 from carmenta_lab.indexing.passages import as_written, utc_offset
-from carmenta_lab.indexing.ready import Ready, make_ready
+from carmenta_lab.indexing.ready import PreparedSources, make_ready
 from carmenta_lab.indexing.sources import TABLES, Source, living, read_living, source
 from carmenta_lab.postgres.connect import acting_for
 from carmenta_lab.postgres.copying import jsonb
@@ -57,7 +57,7 @@ MODELS = (DEFAULT_MODEL,)
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenRow:
     """A row that is there now."""
 
     id: UUID
@@ -91,7 +91,7 @@ def write_message(
     id: UUID | None = None,
     vector: Vector | None = None,
     models: Sequence[str] = MODELS,
-) -> Written:
+) -> WrittenRow:
     """Append a message to a living conversation, to be found by the next search.
 
     Its text is given, or `parts` whose text it is. `position` unless given is the next of the conversation; of two who
@@ -146,7 +146,7 @@ def write_message(
                 raw.run(_ATTACHMENT, {"user": raw.user, "id": uuid4(), "message": key, **_file(file)})
             writing.add(raw.raw, raw.user, ready, known())
         [(place,)] = placed
-        return Written(key, place)
+        return WrittenRow(key, place)
 
 
 def write_memory(
@@ -162,7 +162,7 @@ def write_memory(
     id: UUID | None = None,
     vector: Vector | None = None,
     models: Sequence[str] = MODELS,
-) -> Written:
+) -> WrittenRow:
     """Keep a fact; the memory that it `supersedes` is marked as replaced by it.
 
     UsageError when there is no such memory, or it has been replaced already.
@@ -194,7 +194,7 @@ def write_memory(
             if supersedes is not None:
                 raw.run(_SUPERSEDE, replaced)
             writing.add(raw.raw, raw.user, ready, known())
-    return Written(key)
+    return WrittenRow(key)
 
 
 def write_document(
@@ -209,7 +209,7 @@ def write_document(
     language: str = "en",
     id: UUID | None = None,
     models: Sequence[str] = MODELS,
-) -> Written:
+) -> WrittenRow:
     """Keep a document under an ltree path; where a living one is, that one is edited and keeps its id and time."""
     _uuids(id=id)
     at = _moment(created_at)
@@ -234,13 +234,13 @@ def write_document(
             there = source("document", found).id
             beside = {"name": line.name, "tags": row["tags"], "source_type": line.source_type}
             _edit(where, "document", there, models, lambda old: old._replace(text=line.text), beside)
-            return Written(there)
+            return WrittenRow(there)
         ready = make_ready([new], models)
         with _writing(where) as raw:
             known = raw.known(models)
             if raw.run(_DOCUMENT, {"user": raw.user, "id": new.id, **row}).fetchone() is not None:
                 writing.add(raw.raw, raw.user, ready, known)
-                return Written(new.id)
+                return WrittenRow(new.id)
 
 
 def edit_message(
@@ -524,7 +524,7 @@ def _file(file: checked.Attachment) -> dict[str, Any]:
     }
 
 
-def _ready(one: Source, vector: Vector | None, models: Sequence[str]) -> Ready:
+def _ready(one: Source, vector: Vector | None, models: Sequence[str]) -> PreparedSources:
     if vector is None or not models:
         return make_ready([one], models)
     ready = make_ready([one], models[1:], given={models[0]: vector[None, :]})
