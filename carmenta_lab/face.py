@@ -22,7 +22,7 @@ from carmenta_lab.context import Context, Counter, Policy, policies
 from carmenta_lab.context.assemble import assemble as assembled
 from carmenta_lab.datasets.kinds import LANGUAGE
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.erasure import Forgotten, forget_conversation, forget_user
+from carmenta_lab.erasure import ErasureReport, forget_conversation, forget_user
 from carmenta_lab.errors import UsageError
 from carmenta_lab.indexing import approximate
 from carmenta_lab.indexing.kinds import KINDS, IndexKind
@@ -275,7 +275,7 @@ def forget(
     conversation: str | UUID | None = None,
     *,
     rejects_folder: Path | None = None,
-) -> Forgotten:
+) -> ErasureReport:
     """Erase a person with everything that is theirs, or one conversation with what came of it, in one transaction.
 
     Nothing brings it back but another load of the folder that it came from; what is removed, and where else the content
@@ -303,7 +303,7 @@ def build_index(
     model: str = DEFAULT_MODEL,
     concurrently: bool = False,
     memory_mb: int | None = None,
-) -> approximate.Built:
+) -> approximate.BuiltIndex:
     """Build an approximate index over the vectors of a model, after a load; `vector_KIND` searches through it.
 
     Parameters:

@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from carmenta_lab import strategies
 from carmenta_lab.ids import Ids
-from carmenta_lab.indexing.anew import Anew, irreplaceable, rebuild_search
 from carmenta_lab.indexing.approximate import build, listed
 from carmenta_lab.indexing.kinds import KINDS, IVFFlat
+from carmenta_lab.indexing.rebuilding import RebuildReport, irreplaceable, rebuild_search
 from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.ingest import load
 from carmenta_lab.postgres import Database
@@ -51,7 +51,7 @@ class Built:
         with database.owner_session() as session:
             self.indexes = [index.name for index in listed(session)]
         self.done: list[tuple[str, int, int | None]] = []
-        self.made: Anew = rebuild_search(database, progress=lambda *said: self.done.append(said))
+        self.made: RebuildReport = rebuild_search(database, progress=lambda *said: self.done.append(said))
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_a_worker_indexes_what_others_wrote(own_sample: Database) -> None:
     assert (done.notes, done.failed, done.errors) == (noted, 0, [])
     expect_followed(own_sample)
     assert all(ids(own_sample, "gyrocopter", FOUND_BY).values())
-    assert worker.run(own_sample, once=True) == worker.Done()
+    assert worker.run(own_sample, once=True) == worker.WorkerReport()
 
 
 def test_an_undone_deletion_by_others_is_followed_too(own_sample: Database) -> None:
@@ -223,7 +223,7 @@ def test_what_fails_is_tried_again_later_and_given_up_at_last(
 
     monkeypatch.setattr(following, "make_ready", fails)
     monkeypatch.setattr(worker, "BACK_OFF", timedelta())
-    done = worker.Done()
+    done = worker.WorkerReport()
     for _ in range(worker.ATTEMPTS + 1):
         more = worker.run(own_sample, once=True)
         done.notes, done.failed, done.errors = (

@@ -27,7 +27,7 @@ from sqlalchemy.sql import ClauseElement
 from carmenta_lab.app import artifacts, conversations, knowledge, memory, operations, write_message
 from carmenta_lab.bench.measure import Bench, Result, alternate
 from carmenta_lab.embedding import load_embedder
-from carmenta_lab.indexing.ready import Passage, cut
+from carmenta_lab.indexing.ready import CutPassage, cut
 from carmenta_lab.indexing.sources import Source
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.names import User
@@ -78,7 +78,7 @@ _WAL = """
 class NewMessage(NamedTuple):
     """What is written: a passage that is a whole message, and its vector."""
 
-    passage: Passage
+    passage: CutPassage
     vector: NDArray[np.float32]
 
 

@@ -15,10 +15,10 @@ from carmenta_lab.app.operations import make_event_partitions
 from carmenta_lab.cli.progress import progress_bars
 from carmenta_lab.embedding import DEFAULT_MODEL
 from carmenta_lab.errors import CarmentaError, UsageError
-from carmenta_lab.indexing.anew import irreplaceable, rebuild_search
 from carmenta_lab.indexing.approximate import build, drop, listed
 from carmenta_lab.indexing.approximate import name as index_name
 from carmenta_lab.indexing.kinds import KINDS, IndexKind
+from carmenta_lab.indexing.rebuilding import irreplaceable, rebuild_search
 from carmenta_lab.indexing.vectors import table_name
 from carmenta_lab.names import find_user
 from carmenta_lab.postgres.connect import Database

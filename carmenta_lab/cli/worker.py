@@ -20,7 +20,7 @@ def worker(
     Ctrl-C and SIGTERM end it after the block it is at. Example: `carmenta-lab worker --once`
     """
     from carmenta_lab.embedding import DEFAULT_MODEL
-    from carmenta_lab.indexing.worker import Done, run
+    from carmenta_lab.indexing.worker import WorkerReport, run
     from carmenta_lab.postgres.lab import open_lab
 
     stop = Event()
@@ -32,7 +32,7 @@ def worker(
         signal.signal(number, end)
     told = 0
 
-    def tell(done: Done) -> None:
+    def tell(done: WorkerReport) -> None:
         nonlocal told
         for error in done.errors[told:]:
             typer.echo(f"given up: {error}", err=True)

@@ -21,7 +21,7 @@ class GraphMemoryWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltIndex:
     """An approximate index as it lies on disk."""
 
     name: str
@@ -174,7 +174,7 @@ def size_bytes(session: Session, table: str, kind: IndexKind, user: UUID | None 
     return int(session.scalar(statement, {"n": f"{SEARCH}.{name(table, kind, user)}"}) or 0)
 
 
-def listed(session: Session) -> list[Built]:
+def listed(session: Session) -> list[BuiltIndex]:
     """All approximate indexes, by name."""
     rows = session.execute(
         text(
@@ -185,4 +185,4 @@ def listed(session: Session) -> list[Built]:
         ),
         {"schema": SEARCH},
     )
-    return [Built(*row) for row in rows]
+    return [BuiltIndex(*row) for row in rows]

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from carmenta_lab.embedding import DEFAULT_MODEL
-from carmenta_lab.indexing.ready import Ready, make_ready
+from carmenta_lab.indexing.ready import PreparedSources, make_ready
 from carmenta_lab.indexing.sources import by_kind, read_living
 from carmenta_lab.indexing.writing import State, at_once, replace, state
 from carmenta_lab.records import SourceKind
@@ -17,7 +17,7 @@ Opens: TypeAlias = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
 """Opens a transaction that may write the user's index, and commits it."""
 
 
-class Followed(NamedTuple):
+class IndexChanges(NamedTuple):
     """What came of it."""
 
     sources: int  # that live, and are in the index now
@@ -51,7 +51,7 @@ def read_sources(
     wanted: Sequence[tuple[SourceKind, UUID]],
     models: Sequence[str],
     tokens: bool = False,
-) -> tuple[Callable[[], Ready], State]:
+) -> tuple[Callable[[], PreparedSources], State]:
     """Read what is needed to follow these sources; the first value embeds, without the connection."""
     what = state(raw, user, models)
     what = State(what.tables, what.coded or tokens)
@@ -73,7 +73,7 @@ def follow(
     *,
     tokens: bool = False,
     indexed: bool = True,
-) -> Followed:
+) -> IndexChanges:
     """Make the index hold what these sources say now, and nothing of those that live no more.
 
     Read in one transaction, embedded outside of any, written in another together with what `last` does; what changed
@@ -90,11 +90,15 @@ def follow(
                 continue
             changes = replace(raw, user, wanted, ready, what, removed, indexed)
             last(raw)
-        return Followed(len(ready.sources), changes)
+        return IndexChanges(len(ready.sources), changes)
 
 
 def settled(
-    raw: psycopg.Connection[Any], user: UUID, wanted: Sequence[tuple[SourceKind, UUID]], ready: Ready, what: State
+    raw: psycopg.Connection[Any],
+    user: UUID,
+    wanted: Sequence[tuple[SourceKind, UUID]],
+    ready: PreparedSources,
+    what: State,
 ) -> bool:
     """Hold the sources, and tell whether they are what was embedded and what was known of them is there."""
     now = read_living(raw, user, wanted, hold=True)

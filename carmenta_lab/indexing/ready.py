@@ -16,7 +16,7 @@ from carmenta_lab.indexing.sources import UNITS, Source
 NOTHING: frozenset[UUID] = frozenset()
 
 
-class Passage(NamedTuple):
+class CutPassage(NamedTuple):
     """A part of a source as it is searched; whatever differs in it makes another id."""
 
     id: UUID
@@ -30,21 +30,21 @@ class Passage(NamedTuple):
         return UNITS[self.source.kind]
 
 
-class Ready(NamedTuple):
+class PreparedSources(NamedTuple):
     """Sources with all that is written of them."""
 
     sources: tuple[Source, ...]
-    passages: tuple[Passage, ...]  # of all of them, in their order
-    embedded: tuple[Passage, ...]  # those that the vectors are of
+    passages: tuple[CutPassage, ...]  # of all of them, in their order
+    embedded: tuple[CutPassage, ...]  # those that the vectors are of
     vectors: Mapping[str, NDArray[np.floating]]  # model -> a row for each of these
     tokens: Sequence[TokenEmbeddings] | None  # one for each of these; None when the bundled model was not asked
 
-    def only(self, sources: Collection[Source]) -> "Ready":
+    def only(self, sources: Collection[Source]) -> "PreparedSources":
         """The part that belongs to some of the sources."""
         if len(sources) == len(self.sources):
             return self
         rows = [row for row, passage in enumerate(self.embedded) if passage.source in sources]
-        return Ready(
+        return PreparedSources(
             tuple(each for each in self.sources if each in sources),
             tuple(passage for passage in self.passages if passage.source in sources),
             tuple(self.embedded[row] for row in rows),
@@ -53,7 +53,7 @@ class Ready(NamedTuple):
         )
 
 
-def cut(sources: Iterable[Source]) -> list[Passage]:
+def cut(sources: Iterable[Source]) -> list[CutPassage]:
     """The passages of sources; many at a time, as the tokenizer is slow with one."""
     every = list(sources)
     found = []
@@ -61,7 +61,7 @@ def cut(sources: Iterable[Source]) -> list[Passage]:
         beside = one.created_at, one.author, one.language
         for n, text in enumerate(texts):
             key = passage_key(one.id.bytes, UNITS[one.kind], n, text, *beside)
-            found.append(Passage(UUID(bytes=key), n, text, one))
+            found.append(CutPassage(UUID(bytes=key), n, text, one))
     return found
 
 
@@ -70,7 +70,7 @@ def make_ready(
     models: Sequence[str] = (DEFAULT_MODEL,),
     known: Collection[UUID] = NOTHING,
     given: Mapping[str, NDArray[np.floating]] | None = None,
-) -> Ready:
+) -> PreparedSources:
     """Cut and embed; passages that are `known` with their vectors already are not embedded again.
 
     `given` are vectors that are at hand, a row for each passage: their models are not asked. The bundled model gives
@@ -88,4 +88,4 @@ def make_ready(
             vectors[model], tokens = load_embedder(model).embed_tokens(texts)
         else:
             vectors[model] = load_embedder(model).embed(texts)
-    return Ready(tuple(sources), tuple(passages), tuple(new), vectors, tokens)
+    return PreparedSources(tuple(sources), tuple(passages), tuple(new), vectors, tokens)

@@ -13,7 +13,7 @@ from psycopg import sql
 from carmenta_lab.embedding import DEFAULT_MODEL, Embedder, load_embedder
 from carmenta_lab.embedding.embedder import TokenEmbeddings
 from carmenta_lab.indexing.passages import DATE
-from carmenta_lab.indexing.ready import Passage
+from carmenta_lab.indexing.ready import CutPassage
 from carmenta_lab.postgres.copying import copy
 from carmenta_lab.postgres.statement import only
 from carmenta_lab.schema.base import LANGUAGES
@@ -38,7 +38,7 @@ _INSERT = """
 """
 
 
-class Encoded(NamedTuple):
+class EncodedPassage(NamedTuple):
     """A passage whose tokens are encoded."""
 
     user_id: UUID
@@ -79,14 +79,14 @@ def encode_lacking(
 ) -> int:
     """Write the codes of passages that lack them; returns how many passages that were. Each block is a transaction."""
     statement = _LACKING.format(
-        what=", ".join(f"p.{name}" for name in Encoded._fields),
+        what=", ".join(f"p.{name}" for name in EncodedPassage._fields),
         rest="AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
     )
     user = id = UUID(int=0)  # the last that is done
     done = 0
     while True:
         values = {"users": list(users), "user": user, "id": id, "block": BLOCK_PASSAGES}
-        passages = list(map(Encoded._make, connection.execute(statement, values)))
+        passages = list(map(EncodedPassage._make, connection.execute(statement, values)))
         if not passages:
             return done
         write_codes(connection, passages, embedder.token_embeddings([passage.content for passage in passages]))
@@ -97,7 +97,7 @@ def encode_lacking(
 
 
 def write_codes(
-    connection: psycopg.Connection[Any], passages: Sequence[Encoded], tokens: Sequence[TokenEmbeddings]
+    connection: psycopg.Connection[Any], passages: Sequence[EncodedPassage], tokens: Sequence[TokenEmbeddings]
 ) -> int:
     """Write the codes of those passages that have none; returns how many."""
     stop = _stop_words(connection, passages)
@@ -115,10 +115,10 @@ def write_codes(
 
 
 def insert_codes(
-    connection: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage], tokens: Sequence[TokenEmbeddings]
+    connection: psycopg.Connection[Any], user: UUID, passages: Sequence[CutPassage], tokens: Sequence[TokenEmbeddings]
 ) -> None:
     """The codes of one user's passages, a row each: what the application writes; those that are there stay."""
-    encoded = [Encoded(user, p.id, p.content, p.source.author, p.source.language) for p in passages]
+    encoded = [EncodedPassage(user, p.id, p.content, p.source.author, p.source.language) for p in passages]
     stop = _stop_words(connection, encoded)
     values = []
     for passage, found in zip(encoded, tokens, strict=True):
@@ -128,7 +128,7 @@ def insert_codes(
         cursor.executemany(_INSERT, values)
 
 
-def _stop_words(connection: psycopg.Connection[Any], passages: Sequence[Encoded]) -> dict[str, set[str]]:
+def _stop_words(connection: psycopg.Connection[Any], passages: Sequence[EncodedPassage]) -> dict[str, set[str]]:
     """Language -> the words of these texts that full-text search does not index."""
     words: dict[str, set[str]] = {}
     for passage in passages:
@@ -141,7 +141,7 @@ def _stop_words(connection: psycopg.Connection[Any], passages: Sequence[Encoded]
     return found
 
 
-def _codes(found: TokenEmbeddings, passage: Encoded, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
+def _codes(found: TokenEmbeddings, passage: EncodedPassage, stop: set[str]) -> tuple[list[Bit], list[Bit]]:
     """All codes of a passage, and those of its questions; its date and its author's name have none."""
     text, author = passage.content, passage.author
     date = DATE.match(text)

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateTable
 from carmenta_lab.embedding import Embedder
 from carmenta_lab.errors import DimensionMismatch
 from carmenta_lab.indexing.packed import UNITS, Columns, write_vectors
-from carmenta_lab.indexing.token_codes import Encoded, write_codes
+from carmenta_lab.indexing.token_codes import EncodedPassage, write_codes
 from carmenta_lab.postgres.roles import waits_for_lock
 from carmenta_lab.postgres.statement import driver, only
 from carmenta_lab.schema.base import SEARCH
@@ -109,7 +109,7 @@ def embed_lacking(
         texts = [row.content for row in rows]
         if tokens:
             vectors, found = embedder.embed_tokens(texts, progress)
-            encoded = [Encoded(row.user_id, row.id, row.content, row.author, row.language) for row in rows]
+            encoded = [EncodedPassage(row.user_id, row.id, row.content, row.author, row.language) for row in rows]
             coded += write_codes(connection, encoded, found)
         else:
             vectors = embedder.embed(texts, progress)

@@ -40,7 +40,7 @@ IDLE_SECONDS = 1.0
 """How long a worker that finds nothing waits."""
 
 
-class Note(NamedTuple):
+class LeasedNote(NamedTuple):
     """What a worker has taken."""
 
     source_id: UUID
@@ -52,7 +52,7 @@ class Note(NamedTuple):
 
 
 @dataclass
-class Done:
+class WorkerReport:
     """Counts of what a worker did."""
 
     notes: int = 0  # that are gone
@@ -99,15 +99,15 @@ def run(
     name: str | None = None,
     models: Sequence[str] = (DEFAULT_MODEL,),
     stop: Event | None = None,
-    progress: Callable[[Done], object] = lambda done: None,
+    progress: Callable[[WorkerReport], object] = lambda done: None,
     lease: timedelta = LEASE,
-) -> Done:
+) -> WorkerReport:
     """Work until `stop` is set, or with `once` until nothing is due; the block under way is finished.
 
     With `once` notes that other workers hold are waited for, so that nothing is left when it returns, but for notes
     whose attempts have failed: they are tried again when they are due.
     """
-    done, name, stop = Done(), name or own_name(), stop or Event()
+    done, name, stop = WorkerReport(), name or own_name(), stop or Event()
     while not stop.is_set():
         users = _due(database)
         for user in users:
@@ -141,7 +141,7 @@ def _block(
     user: UUID,
     name: str,
     models: Sequence[str],
-    done: Done,
+    done: WorkerReport,
     lease: timedelta,
     stop: Event,
 ) -> bool:
@@ -149,7 +149,7 @@ def _block(
     opens = acting(database, user)
     with opens() as raw:
         values = {"user": user, "worker": name, "lease": lease, "block": BLOCK, "most": LEASES}
-        taken = list(map(Note._make, raw.execute(_TAKE, values, binary=True)))
+        taken = list(map(LeasedNote._make, raw.execute(_TAKE, values, binary=True)))
     done.errors += [
         f"{note.kind} {note.source_id} of user {user}: no worker was done with it within its lease"
         for note in taken
@@ -175,7 +175,9 @@ def _block(
     return True
 
 
-def _follow(opens: Opens, user: UUID, notes: Sequence[Note], models: Sequence[str], done: Done, stop: Event) -> None:
+def _follow(
+    opens: Opens, user: UUID, notes: Sequence[LeasedNote], models: Sequence[str], done: WorkerReport, stop: Event
+) -> None:
     """The index follows what is noted; a note goes with the last of its sources, unless it was raised meanwhile."""
     single = [note for note in notes if note.kind not in ("user", "conversation")]
     if single:
@@ -196,9 +198,9 @@ def _done(
     opens: Opens,
     user: UUID,
     wanted: Sequence[tuple[SourceKind, UUID]],
-    notes: Sequence[Note],
+    notes: Sequence[LeasedNote],
     models: Sequence[str],
-    done: Done,
+    done: WorkerReport,
 ) -> None:
     gone = 0
 
@@ -214,7 +216,9 @@ def _done(
     done.passages += made.changes
 
 
-def _fail(opens: Opens, user: UUID, notes: Sequence[Note], name: str, error: Exception, done: Done) -> None:
+def _fail(
+    opens: Opens, user: UUID, notes: Sequence[LeasedNote], name: str, error: Exception, done: WorkerReport
+) -> None:
     """Keep why, and try again later; never any more once the attempts are used up."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
     values = {

@@ -15,7 +15,7 @@ from psycopg.pq import PipelineStatus
 
 from carmenta_lab.indexing import words
 from carmenta_lab.indexing.packed import Columns, write_vectors
-from carmenta_lab.indexing.ready import Passage, Ready
+from carmenta_lab.indexing.ready import CutPassage, PreparedSources
 from carmenta_lab.indexing.sources import KINDS, UNITS, by_kind
 from carmenta_lab.indexing.token_codes import insert_codes
 from carmenta_lab.postgres.late import LateConnection, prepares
@@ -96,14 +96,14 @@ def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str])
     return known
 
 
-def add(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) -> None:
+def add(raw: psycopg.Connection[Any], user: UUID, ready: PreparedSources, known: State) -> None:
     """Write passages of sources that have none."""
     _insert(raw, user, ready.passages, _INSERT)
     add_vectors(raw, user, ready, known)
     words.add(raw, user, [passage.id for passage in ready.passages])
 
 
-def _insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage], statement: str) -> None:
+def _insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[CutPassage], statement: str) -> None:
     rows = []
     for id, ordinal, content, source in passages:
         sources = [source.id if source.kind == kind else None for kind in KINDS]  # a column each
@@ -116,7 +116,7 @@ def _insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[Passage
             cursor.executemany(statement, rows)
 
 
-def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: Ready, known: State) -> None:
+def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: PreparedSources, known: State) -> None:
     """The vectors of what is embedded, for the models that are known, and codes where the user has them."""
     passages = ready.embedded
     if not passages:
@@ -167,7 +167,7 @@ def replace(
     raw: psycopg.Connection[Any],
     user: UUID,
     wanted: Sequence[tuple[SourceKind, UUID]],
-    ready: Ready,
+    ready: PreparedSources,
     known: State,
     removed: Collection[UUID] = (),
     indexed: bool = True,

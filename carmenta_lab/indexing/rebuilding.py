@@ -17,7 +17,7 @@ from carmenta_lab.records import Progress
 
 
 @dataclass
-class Anew:
+class RebuildReport:
     """What was there, and what was made again."""
 
     users: int = 0
@@ -49,14 +49,14 @@ def irreplaceable(database: Database) -> dict[str, int]:
 
 def rebuild_search(
     database: Database, tokens: bool = False, progress: Progress = lambda stage, done, total: None
-) -> Anew:
+) -> RebuildReport:
     """Drop the schema `search` and build it again from what the product holds; what was lost is in the result.
 
     Made again: passages, words, the vectors of every registered model that is at hand, token codes for the users who
     had some (`tokens`: for all), and the approximate indexes. Until it ends, searches find what is there already. One
     that was cut off is called again: models were registered first, but who had token codes is not known any more.
     """
-    found = Anew()
+    found = RebuildReport()
     with database.owner.connect() as connection:
         there = connection.scalar(text("SELECT to_regclass('search.token_codes')")) is not None
         models = [model for model, _ in _models(connection)] if there else []
@@ -88,7 +88,7 @@ def rebuild_search(
     return found
 
 
-def _count(database: Database, found: Anew, models: list[str]) -> None:
+def _count(database: Database, found: RebuildReport, models: list[str]) -> None:
     """What there is now."""
     with database.owner.connect() as connection:
         found.users, found.passages = connection.execute(
