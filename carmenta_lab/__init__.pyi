@@ -3,7 +3,7 @@
 from carmenta_lab import app, figures
 from carmenta_lab.context.context import Context
 from carmenta_lab.context.policy import Policy
-from carmenta_lab.erasure import Forgotten
+from carmenta_lab.erasure import ErasureReport
 from carmenta_lab.experiment.ablation import Ablation, ablate
 from carmenta_lab.experiment.compare import compare
 from carmenta_lab.experiment.comparison import Comparison
@@ -26,9 +26,9 @@ __all__ = [
     "Context",
     "ContextComparison",
     "Database",
+    "ErasureReport",
     "Explanation",
     "Explorer",
-    "Forgotten",
     "Hit",
     "LoadReport",
     "Policy",

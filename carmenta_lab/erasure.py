@@ -34,7 +34,7 @@ OF_A_CONVERSATION = (
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class ErasureReport:
     """What was removed, and where else the content may still be.
 
     >>> gone = cl.forget(lab, "tomasz", "tomasz-c02")
@@ -69,7 +69,7 @@ class Forgotten:
         return self.table()._repr_html_()
 
 
-def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None) -> Forgotten:
+def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None) -> ErasureReport:
     """Remove a person with everything that is theirs, in one transaction; UsageError when there is no such person.
 
     What killed loads left in a staging schema goes as well; while a load of their dataset is under way, which would
@@ -94,12 +94,12 @@ def forget_user(owner: Engine, user_id: UUID, rejects_folder: Path | None = None
         for name, key in _tables_of_users(session):
             session.execute(text(f"DELETE FROM {name} WHERE {key} = :user"), values)
         rows = _difference(before, _held(session, user_id)) | judged
-        return Forgotten(rows, objects, *_loaded(session, sources, rejects_folder), ELSEWHERE)
+        return ErasureReport(rows, objects, *_loaded(session, sources, rejects_folder), ELSEWHERE)
 
 
 def forget_conversation(
     owner: Engine, user_id: UUID, conversation_id: UUID, rejects_folder: Path | None = None
-) -> Forgotten:
+) -> ErasureReport:
     """Remove a conversation with what was learned, made and logged from it; UsageError when there is none.
 
     As with a person, what killed loads left goes, and a load under way stands against it. In one transaction: its
@@ -148,7 +148,7 @@ def forget_conversation(
         if lab:
             _forget_loaded(session, values)
         rows = _difference(before, _held(session, user_id)) | judged
-        return Forgotten(rows, objects, *_loaded(session, sources, rejects_folder), ELSEWHERE + OF_A_CONVERSATION)
+        return ErasureReport(rows, objects, *_loaded(session, sources, rejects_folder), ELSEWHERE + OF_A_CONVERSATION)
 
 
 def _is_there(session: Session, name: str) -> bool:

@@ -28,7 +28,7 @@ from carmenta_lab.ingest.load import load
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_logins, open_migrated
 from carmenta_lab.retrieval.search import search
-from carmenta_lab.scale.filling import Asker, asker, fill_passages
+from carmenta_lab.scale.filling import MeasuredUser, fill_passages, measured_user
 from carmenta_lab.scale.generate import DIM, write_folder, write_vectors
 from carmenta_lab.scale.scratch import scratch
 from carmenta_lab.scale.trends import exponent
@@ -78,7 +78,7 @@ def growth(database: Database, rows: int, repeats: int, seed: int) -> list[Growt
         for total in totals:
             grown = open_databases.enter_context(scratch(f"{database.name}_{total}"))
             _fill_alike(grown, total // OWN, seed)
-            askers.append(asker(grown, 0, SEARCHES, seed))
+            askers.append(measured_user(grown, 0, SEARCHES, seed))
         works = {name: [_searches(one, name) for one in askers] for name in STRATEGIES}
         works["context"] = [_contexts(one) for one in askers]
         return [_growth(name, medians(work, repeats, warm_up=3), totals, repeats) for name, work in works.items()]
@@ -95,7 +95,7 @@ def _fill_alike(database: Database, users: int, seed: int) -> None:
         connection.exec_driver_sql("VACUUM ANALYZE")
 
 
-def _searches(one: Asker, name: str) -> Callable[[], None]:
+def _searches(one: MeasuredUser, name: str) -> Callable[[], None]:
     strategy = strategies.load(name)
 
     def ask() -> None:
@@ -106,7 +106,7 @@ def _searches(one: Asker, name: str) -> Callable[[], None]:
     return ask
 
 
-def _contexts(one: Asker) -> Callable[[], None]:
+def _contexts(one: MeasuredUser) -> Callable[[], None]:
     def ask() -> None:
         with one.database.user_session(one.query.user_id) as session:
             for vector, text in zip(one.vectors, one.texts, strict=True):

@@ -41,7 +41,7 @@ from carmenta_lab.retrieval.question import Question
 from carmenta_lab.retrieval.retriever import END_OF_TIME, SEARCHED, PythonRetriever, Retriever, SqlRetriever
 from carmenta_lab.retrieval.search import search, understand
 from carmenta_lab.retrieval.vector import VectorSearch
-from carmenta_lab.scale.filling import Asker, asked, asker, empty, filled, questions
+from carmenta_lab.scale.filling import MeasuredUser, asked, empty, filled, measured_user, questions
 from carmenta_lab.scale.generate import DIM, texts, vectors, write_folder, write_vectors
 
 SEARCHES = 20
@@ -77,7 +77,7 @@ def nearest(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
             (1, rows, "search_exact", EXACT),
             (1, rows, "search_index", GRAPH),
         ):
-            one = asker(database, number, SEARCHES, seed)
+            one = measured_user(database, number, SEARCHES, seed)
             with _bare_vectors(one, table, retriever) as limit, _in_session(one, retriever) as ours:
                 found.append(_result(name, alternate(limit, ours, repeats, warm_up=3), size, repeats))
                 if retriever is GRAPH:
@@ -96,7 +96,7 @@ def filtered(database: Database, rows: int, repeats: int, seed: int) -> list[Res
     size = max(10, rows // 100)
     with filled(database, [(number, size) for number in range(100)], seed) as table:
         approximate.build(database.owner, table, KINDS["halfvec"], memory_mb=MEMORY_MB)
-        one = asker(database, 50, SEARCHES, seed)
+        one = measured_user(database, 50, SEARCHES, seed)
         with _bare_vectors(one, table, EXACT) as limit, _in_session(one, EXACT) as ours, _in_session(one, GRAPH) as g:
             first = _result("filtered", alternate(limit, ours, repeats, warm_up=3), size, repeats)
             against = alternate(g, ours, max(3, repeats // 3), warm_up=1)
@@ -104,7 +104,7 @@ def filtered(database: Database, rows: int, repeats: int, seed: int) -> list[Res
 
 
 @contextmanager
-def _bare_vectors(one: Asker, table: str, retriever: VectorSearch) -> Iterator[Work]:
+def _bare_vectors(one: MeasuredUser, table: str, retriever: VectorSearch) -> Iterator[Work]:
     """The nearest vectors as a prepared statement; what the index needs is set once, before."""
     distance = "embedding <=> %(vector)s" if retriever.index else "(embedding <=> %(vector)s) + 0"
     statement = _NEAREST.format(table=table, distance=distance).encode()
@@ -123,7 +123,7 @@ def _bare_vectors(one: Asker, table: str, retriever: VectorSearch) -> Iterator[W
 
 
 @contextmanager
-def _in_session(one: Asker, retriever: Retriever) -> Iterator[Work]:
+def _in_session(one: MeasuredUser, retriever: Retriever) -> Iterator[Work]:
     """The same through `search`, in one session."""
     with one.database.user_session(one.query.user_id) as session:
 
@@ -134,7 +134,7 @@ def _in_session(one: Asker, retriever: Retriever) -> Iterator[Work]:
         yield ask
 
 
-def _opened(one: Asker, retriever: Retriever, opening: Opening) -> None:
+def _opened(one: MeasuredUser, retriever: Retriever, opening: Opening) -> None:
     """The same with a transaction opened for each search."""
     for vector in one.vectors:
         with opening(one.query.user_id) as session:
@@ -201,9 +201,9 @@ def _sizes(database: Database) -> str:
     return f"posting lists take {postings / gin:.1f} times a GIN index of the same texts"
 
 
-def _word_asker(database: Database, number: int, seed: int) -> Asker:
+def _word_asker(database: Database, number: int, seed: int) -> MeasuredUser:
     vectors, _ = questions(number, SEARCHES, seed)
-    return Asker(database, number, vectors, asked(number, SEARCHES, seed))
+    return MeasuredUser(database, number, vectors, asked(number, SEARCHES, seed))
 
 
 def _one_statement(name: str) -> SqlRetriever:
@@ -214,7 +214,7 @@ def _one_statement(name: str) -> SqlRetriever:
 
 
 def _against_words(
-    one: Asker, name: str, retriever: SqlRetriever, cover: SqlRetriever, rows: int, repeats: int
+    one: MeasuredUser, name: str, retriever: SqlRetriever, cover: SqlRetriever, rows: int, repeats: int
 ) -> list[Result]:
     what = "the same with ts_rank_cd of any word in place of BM25"
     pairs = [
@@ -232,7 +232,7 @@ def _against_words(
     return results
 
 
-def _bare(session: Session, one: Asker, searched: SqlRetriever) -> Work:
+def _bare(session: Session, one: MeasuredUser, searched: SqlRetriever) -> Work:
     """The statement alone; what its route needs is set once, before."""
     raw = driver(session)
     statement = prepared(searched, route := searched.route(session, one.query))  # type: ignore[arg-type]  # frozen
@@ -247,7 +247,7 @@ def _bare(session: Session, one: Asker, searched: SqlRetriever) -> Work:
     return ask
 
 
-def _through(session: Session, one: Asker, searched: SqlRetriever) -> Work:
+def _through(session: Session, one: MeasuredUser, searched: SqlRetriever) -> Work:
     """By `search`; what a model makes of a question is at hand, be it a vector or more."""
     queries = [replace(one.query, text=text) for text in one.texts]
     read = [understand(session, searched, query) if "question" in searched.needs else None for query in queries]

@@ -101,7 +101,7 @@ def rows_of(number: int, rows: int, seed: int, first: int = 0, say: Saying = sen
 
 
 @dataclass(frozen=True)
-class Asker:
+class MeasuredUser:
     """One generated user with questions: a vector and a text each."""
 
     database: Database
@@ -115,9 +115,9 @@ class Asker:
         return Query("bench", user_id(self.number), "bench")
 
 
-def asker(database: Database, number: int, count: int, seed: int) -> Asker:
+def measured_user(database: Database, number: int, count: int, seed: int) -> MeasuredUser:
     """A generated user with that many questions."""
-    return Asker(database, number, *questions(number, count, seed))
+    return MeasuredUser(database, number, *questions(number, count, seed))
 
 
 def empty(database: Database) -> None:

@@ -28,7 +28,7 @@ from carmenta_lab.retrieval.fusion import ReciprocalRankFusion
 from carmenta_lab.retrieval.retriever import Retriever
 from carmenta_lab.retrieval.search import search
 from carmenta_lab.retrieval.vector import VectorSearch
-from carmenta_lab.scale.filling import Asker, asker, empty, fill_passages, user_id
+from carmenta_lab.scale.filling import MeasuredUser, empty, fill_passages, measured_user, user_id
 from carmenta_lab.scale.generate import DIM
 from carmenta_lab.scale.scratch import scratch
 
@@ -247,7 +247,7 @@ class _AtOneSize:
         """Every user's questions by one method, wider until it finds enough; then the largest's by several clients."""
         chosen = retrievers[0]
         for number, size in asked.items():
-            one = asker(self.database, number, ASKED, self.seed)
+            one = measured_user(self.database, number, ASKED, self.seed)
             for wider, chosen in zip(WIDER, retrievers, strict=False):
                 spent, found = timed(one, chosen)
                 if method == "exact":
@@ -262,14 +262,14 @@ class _AtOneSize:
                     break
         if asked:  # the largest, at its breadth
             number, size = max(asked.items(), key=lambda pair: pair[1])
-            one = asker(self.database, number, ASKED, self.seed)
+            one = measured_user(self.database, number, ASKED, self.seed)
             seconds = min(max(self.total / 20_000, CLIENT_SECONDS[0]), CLIENT_SECONDS[1])
             for clients in self.clients:
                 rate = per_second(one, chosen, clients, seconds)
                 self.served.append(Throughput(self.total, size, method, clients, rate))
 
 
-def timed(one: Asker, retriever: Retriever) -> tuple[list[float], list[set[UUID]]]:
+def timed(one: MeasuredUser, retriever: Retriever) -> tuple[list[float], list[set[UUID]]]:
     """Milliseconds and sources of each question, after three to warm up, in one session."""
     spent, found = [], []
     with one.database.user_session(one.query.user_id) as session:
@@ -287,7 +287,7 @@ def timed(one: Asker, retriever: Retriever) -> tuple[list[float], list[set[UUID]
     return spent, found
 
 
-def per_second(one: Asker, retriever: Retriever, clients: int, seconds: float) -> float:
+def per_second(one: MeasuredUser, retriever: Retriever, clients: int, seconds: float) -> float:
     """Questions answered a second, all clients together, each in one session."""
 
     def work(_: int) -> int:
