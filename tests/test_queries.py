@@ -835,7 +835,7 @@ def test_what_was_decided_around_a_message_is_read_in_order(ann: tuple[Session, 
         Preprocessing("ask", clarity=0.5, routing={"to": "x"}),
         ModelChoice(["a", "b"], "a", "fast"),
         Postprocessing(follow_ups=["?"]),
-    )  # fmt: skip
+    )
     concierge.log_preprocessing(session, user, message, entries[0])
     concierge.log_model_selection(session, user, message, entries[1])
     concierge.log_postprocessing(session, user, message, entries[2])
