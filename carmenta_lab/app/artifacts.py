@@ -67,7 +67,7 @@ class ArtifactLine(NamedTuple):
 
 
 class SuggestionLine(NamedTuple):
-    """A proposed change of one version."""
+    """A proposed change of one version of an artifact."""
 
     id: UUID
     original_text: str
@@ -76,7 +76,7 @@ class SuggestionLine(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A reference, seen from one of its ends."""
+    """A reference of an artifact, seen from either end."""
 
     kind: str
     id: UUID
@@ -96,7 +96,10 @@ def add_version(
     summary_for_llm: str | None = None,
     conversation_id: UUID | None = None,
 ) -> datetime:
-    """Make the next version of an artifact, or the first of a new one; returns the moment that tells it apart."""
+    """Add the next version of an artifact, or the first of a new one.
+
+    Returns its `created_at`, which is half of its key.
+    """
     row = {"user_id": user_id, "id": artifact_id, "kind": kind, "title": title, "content": content}
     about = {"component_tree": component_tree, "summary_for_llm": summary_for_llm, "conversation_id": conversation_id}
     made = insert(Artifact).values(**row, **about, created_at=func.clock_timestamp())
@@ -104,7 +107,7 @@ def add_version(
 
 
 def history_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
-    """Newest first, by the moment that tells versions apart; their numbers are counted from the first."""
+    """The statement of `history`: versions newest first, numbered from 1, which is the oldest."""
     return (
         select(
             Artifact.created_at,
@@ -137,7 +140,7 @@ def newest(session: Session, user_id: UUID, artifact_id: UUID) -> Version | None
 
 
 def delete_versions_from_statement(user_id: UUID, artifact_id: UUID, moment: datetime) -> Delete:
-    """For good, with their suggestions; what points at the artifact goes with its first version."""
+    """The statement of `delete_versions_from`; suggestions go with their version, references with the first version."""
     return delete(Artifact).where(
         Artifact.user_id == user_id, Artifact.id == artifact_id, Artifact.created_at >= moment
     )
@@ -153,7 +156,7 @@ _DELETE_FROM = Change(lambda: delete_versions_from_statement(_USER, _ARTIFACT, _
 
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
-    """Both directions; what was deleted neither refers nor is referred to, be it the conversation around a message."""
+    """The statement of `relations`: both directions, without what is deleted or belongs to a deleted conversation."""
     around, found = aliased(Conversation), RELATIONS.c
     return (
         select(found.to_kind.label("kind"), found.to_id.label("id"), found.relation, found.direction)
@@ -187,7 +190,7 @@ def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
 
 
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
-    """What refers to an artifact, and what it refers to."""
+    """What an artifact refers to, and what refers to it; deleted rows are left out."""
     values = {"user_id": user_id, "artifact_id": artifact_id, "limit": limit}
     return _RELATIONS.all(session, values)
 
@@ -196,12 +199,12 @@ _RELATIONS = Rows(Relation, lambda: relations_statement(_USER, _ARTIFACT, _LIMIT
 
 
 def recent_statement(user_id: UUID, limit: int) -> Select[UUID, datetime, str, str]:
-    """By the newest version, newest first."""
+    """The statement of `recent`: each artifact by its newest version, the latest change first."""
     return _newest(user_id).order_by(Artifact.created_at.desc(), Artifact.id.desc()).limit(limit)
 
 
 def recent(session: Session, user_id: UUID, limit: int) -> list[ArtifactLine]:
-    """The artifacts that were changed last."""
+    """The artifacts that were changed last, newest first."""
     return _RECENT.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -209,7 +212,7 @@ _RECENT = Rows(ArtifactLine, lambda: recent_statement(_USER, _LIMIT))
 
 
 def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, datetime, str, str]:
-    """By the newest version, newest first."""
+    """The statement of `tagged`: each artifact by its newest version, the latest change first."""
     return (
         _newest(user_id)
         .join(ArtifactTag, (ArtifactTag.user_id == user_id) & (ArtifactTag.artifact_id == Artifact.id))
@@ -220,7 +223,7 @@ def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, datet
 
 
 def tagged(session: Session, user_id: UUID, name: str, limit: int) -> list[ArtifactLine]:
-    """The artifacts that have a tag."""
+    """The artifacts that have a tag, the latest change first."""
     values = {"user_id": user_id, "name": name, "limit": limit}
     return _TAGGED.all(session, values)
 
@@ -229,7 +232,7 @@ _TAGGED = Rows(ArtifactLine, lambda: tagged_statement(_USER, given("name", Text(
 
 
 def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UUID, datetime, str, str]:
-    """By the newest version, newest first."""
+    """The statement of `in_folder`: each artifact by its newest version, the latest change first."""
     filed = (
         (ArtifactFolder.user_id == user_id)
         & (ArtifactFolder.artifact_id == Artifact.id)
@@ -240,7 +243,7 @@ def in_folder_statement(user_id: UUID, folder_id: UUID, limit: int) -> Select[UU
 
 
 def in_folder(session: Session, user_id: UUID, folder_id: UUID, limit: int) -> list[ArtifactLine]:
-    """The artifacts that lie in a folder."""
+    """The artifacts that lie in a folder itself, the latest change first."""
     values = {"user_id": user_id, "folder_id": folder_id, "limit": limit}
     return _IN_FOLDER.all(session, values)
 
@@ -271,7 +274,7 @@ def tag(session: Session, user_id: UUID, artifact_id: UUID, tag_id: UUID) -> Non
 
 
 def file(session: Session, user_id: UUID, artifact_id: UUID, folder_id: UUID) -> None:
-    """Put an artifact into a folder, out of the one it lies in."""
+    """Put an artifact into a folder; where it lies in another one, it is taken out of that."""
     row = {"user_id": user_id, "artifact_id": artifact_id, "folder_id": folder_id}
     values = postgresql.insert(ArtifactFolder).values(**row, artifact_created_at=_first(user_id, artifact_id))
     session.execute(
@@ -290,7 +293,7 @@ def refer(
     message: UUID | None = None,
     document: UUID | None = None,
 ) -> UUID:
-    """Let an artifact refer to another, or to a conversation, a message or a document, of which one is named."""
+    """Let an artifact refer to another artifact, a conversation, a message or a document; exactly one is named."""
     id = uuid4()
     row = {"user_id": user_id, "id": id, "artifact_id": artifact_id, "relation": relation}
     target = {"target_artifact_id": artifact, "conversation_id": conversation}
@@ -312,7 +315,7 @@ def suggest(
     suggested_text: str,
     description: str | None = None,
 ) -> UUID:
-    """Propose a change of the version made at that moment."""
+    """Propose a change of the version of an artifact that was made at `version`; returns the id of the suggestion."""
     id = uuid4()
     row = {"user_id": user_id, "id": id, "artifact_id": artifact_id, "artifact_created_at": version}
     told = {"original_text": original_text, "suggested_text": suggested_text, "description": description}
@@ -323,7 +326,7 @@ def suggest(
 def suggestions_statement(
     user_id: UUID, artifact_id: UUID, version: datetime, limit: int
 ) -> Select[UUID, str, str, str | None]:
-    """Oldest first."""
+    """The statement of `suggestions`: those not resolved yet, oldest first."""
     columns = (Suggestion.id, Suggestion.original_text, Suggestion.suggested_text, Suggestion.description)
     return (
         select(*columns)
@@ -341,7 +344,7 @@ def suggestions_statement(
 def suggestions(
     session: Session, user_id: UUID, artifact_id: UUID, version: datetime, limit: int = 100
 ) -> list[SuggestionLine]:
-    """The changes of a version that are proposed and not resolved."""
+    """The proposed changes of one version that are not resolved yet, oldest first."""
     values = {"user_id": user_id, "artifact_id": artifact_id, "moment": version, "limit": limit}
     return _SUGGESTIONS.all(session, values)
 

@@ -13,7 +13,7 @@ from carmenta_lab.schema.product.identity import Assistant, Setting
 
 
 class AssistantLine(NamedTuple):
-    """A member of the team."""
+    """A member of the user's AI team, as a list shows it."""
 
     id: UUID
     name: str
@@ -33,7 +33,7 @@ def add_assistant(
     instructions: str = "",
     tools: Sequence[Any] = (),
 ) -> UUID:
-    """Take a member into the team; no two living ones have one name."""
+    """Add an assistant to the team; the database refuses a name that a living assistant has already."""
     id = uuid4()
     row = {"user_id": user_id, "id": id, "name": name, "role": role, "model": model}
     session.execute(insert(Assistant).values(**row, instructions=instructions, tools=list(tools)))
@@ -41,7 +41,7 @@ def add_assistant(
 
 
 def assistants_statement(user_id: UUID, limit: int) -> Select[Any]:
-    """By name."""
+    """The statement of `assistants`: living ones, by name."""
     columns = (
         Assistant.id, Assistant.name, Assistant.role, Assistant.model, Assistant.instructions, Assistant.tools,
     )  # fmt: skip
@@ -50,7 +50,7 @@ def assistants_statement(user_id: UUID, limit: int) -> Select[Any]:
 
 
 def assistants(session: Session, user_id: UUID, limit: int = 100) -> list[AssistantLine]:
-    """The user's team."""
+    """The living assistants of the user's team, by name."""
     return _ASSISTANTS.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -59,7 +59,7 @@ _ASSISTANTS = Rows(AssistantLine, lambda: assistants_statement(_USER, given("lim
 
 
 def keep_setting(session: Session, user_id: UUID, key: str, value: Any) -> None:
-    """Keep a choice, or change it; `value` is anything that JSON can say."""
+    """Store one setting of the user, or replace it; `value` is anything that JSON can express."""
     row = postgresql.insert(Setting).values(user_id=user_id, key=key, value=value)
     session.execute(
         row.on_conflict_do_update(
@@ -69,12 +69,12 @@ def keep_setting(session: Session, user_id: UUID, key: str, value: Any) -> None:
 
 
 def setting_statement(user_id: UUID, key: str) -> Select[Any]:
-    """One choice."""
+    """The statement of `setting`."""
     return select(Setting.value).where(Setting.user_id == user_id, Setting.key == key)
 
 
 def setting(session: Session, user_id: UUID, key: str, default: Any = None) -> Any:
-    """What the user chose; the default where nothing was chosen."""
+    """The value of one setting of the user; `default` where none is stored."""
     for chosen in _SETTING.each(session, {"user_id": user_id, "key": key}):  # at most one, which may be null
         return chosen
     return default

@@ -12,7 +12,7 @@ from carmenta_lab.schema.product.concierge import model_selections, postprocessi
 
 
 class Preprocessing(NamedTuple):
-    """What was understood of a message before a model answered it."""
+    """What was understood of a message before a model answered it: a row of `preprocessing_logs`."""
 
     intent: str | None = None
     emotion: str | None = None
@@ -23,7 +23,7 @@ class Preprocessing(NamedTuple):
 
 
 class Postprocessing(NamedTuple):
-    """What was drawn from an answer."""
+    """What was extracted from an answer after a model gave it: a row of `postprocessing_logs`."""
 
     memory_extraction: list[Any] | None = None
     quality_assessment: dict[str, Any] | None = None
@@ -32,7 +32,7 @@ class Postprocessing(NamedTuple):
 
 
 class ModelChoice(NamedTuple):
-    """Which model was chosen, from which, and why."""
+    """Which model was chosen for a message, from which candidates, and why: a row of `model_selections`."""
 
     candidates: list[Any]
     chosen: str
@@ -40,7 +40,7 @@ class ModelChoice(NamedTuple):
 
 
 class LogEntry(NamedTuple):
-    """One entry, and when it was made."""
+    """One logged entry, and when it was logged."""
 
     created_at: datetime
     entry: Preprocessing | Postprocessing | ModelChoice
@@ -51,17 +51,17 @@ KINDS = {Preprocessing: preprocessing_logs, Postprocessing: postprocessing_logs,
 
 
 def log_preprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Preprocessing) -> UUID:
-    """Note what was understood of a message."""
+    """Log what was understood of a message; returns the id of the entry."""
     return _log(session, user_id, message_id, entry)
 
 
 def log_postprocessing(session: Session, user_id: UUID, message_id: UUID, entry: Postprocessing) -> UUID:
-    """Note what was drawn from an answer."""
+    """Log what was extracted from an answer; returns the id of the entry."""
     return _log(session, user_id, message_id, entry)
 
 
 def log_model_selection(session: Session, user_id: UUID, message_id: UUID, entry: ModelChoice) -> UUID:
-    """Note which model was chosen for a message."""
+    """Log which model was chosen for a message; returns the id of the entry."""
     return _log(session, user_id, message_id, entry)
 
 
@@ -77,7 +77,7 @@ def _log(
 def log_statement(
     kind: type[Preprocessing | Postprocessing | ModelChoice], user_id: UUID, message_id: UUID, limit: int
 ) -> Select[Any]:
-    """One table's entries for a message, oldest first."""
+    """The statement that reads the entries of one kind for a message, oldest first."""
     table = KINDS[kind].c
     entry = [table[name] for name in kind._fields]
     return (
@@ -89,7 +89,7 @@ def log_statement(
 
 
 def log(session: Session, user_id: UUID, message_id: UUID, limit: int = 100) -> list[LogEntry]:
-    """Everything that was decided around a message, at most so much of each kind, oldest first."""
+    """All entries logged for a message, oldest first; at most `limit` of each kind."""
     values = {"user_id": user_id, "message_id": message_id, "limit": limit}
     found = [
         LogEntry(created_at, kind(*entry))

@@ -66,7 +66,7 @@ class AttachmentLine(NamedTuple):
 
 
 class StreamLine(NamedTuple):
-    """An answer that is being written."""
+    """An answer that is still being written."""
 
     id: UUID
     created_at: datetime
@@ -75,7 +75,7 @@ class StreamLine(NamedTuple):
 def page_statement(
     user_id: UUID, limit: int, after: ConversationLine | None = None
 ) -> Select[UUID, str | None, str, datetime | None]:
-    """Newest first; those without a dated message come last. `after` is the last line of the page before."""
+    """The statement of `page`: newest first, conversations without a dated message last."""
     columns = (Conversation.id, Conversation.title, Conversation.status, Conversation.last_message_at)
     order = (Conversation.last_message_at.desc().nulls_last(), Conversation.id.desc())
     living = select(*columns).where(Conversation.user_id == user_id, Conversation.deleted_at.is_(None))
@@ -114,7 +114,7 @@ _UNDATED_PAGE = Rows(ConversationLine, lambda: page_statement(_USER, _LIMIT, Con
 def messages_statement(
     user_id: UUID, conversation_id: UUID, limit: int, after: MessageLine | None = None
 ) -> Select[Any]:
-    """In order; `after` is the last message already seen."""
+    """The statement of `messages`: in the order of the conversation, from the message after `after`."""
     statement = (
         select(
             Message.id,
@@ -144,7 +144,7 @@ def messages_statement(
 def messages(
     session: Session, user_id: UUID, conversation_id: UUID, limit: int, after: MessageLine | None = None
 ) -> list[MessageLine]:
-    """The messages of a conversation from a point on."""
+    """Messages of a conversation in its order, at most `limit`: the first ones, or those that follow `after`."""
     values = {"user_id": user_id, "conversation_id": conversation_id, "limit": limit}
     if after is None:
         return _MESSAGES.all(session, values)
@@ -160,7 +160,7 @@ _FOLLOWING = Rows(MessageLine, lambda: messages_statement(_USER, _CONVERSATION, 
 def attachments_statement(
     user_id: UUID, message_ids: Sequence[UUID], limit: int
 ) -> Select[UUID, UUID, str, str | None, str | None, str | None, int | None]:
-    """By message."""
+    """The statement of `attachments`: in the order of their messages."""
     columns = (
         Attachment.id, Attachment.message_id, Attachment.name, Attachment.media_type, Attachment.bucket,
         Attachment.key, Attachment.size_bytes,
@@ -174,7 +174,7 @@ def attachments_statement(
 def attachments(
     session: Session, user_id: UUID, message_ids: Sequence[UUID], limit: int = 1000
 ) -> list[AttachmentLine]:
-    """The files that came with messages that the caller has read."""
+    """The files attached to the messages of these ids, such as those of one page."""
     values = {"user_id": user_id, "message_ids": list(message_ids), "limit": limit}
     return _ATTACHMENTS.all(session, values)
 
@@ -183,20 +183,20 @@ _ATTACHMENTS = Rows(AttachmentLine, lambda: attachments_statement(_USER, given("
 
 
 def start_stream(session: Session, user_id: UUID, conversation_id: UUID) -> UUID:
-    """Note that an answer is being written; its id is what a client asks for again. Commit before writing."""
+    """Register an answer that is being written; returns the id by which a client picks it up. Commit before writing."""
     id = uuid4()
     session.execute(insert(Stream).values(user_id=user_id, id=id, conversation_id=conversation_id))
     return id
 
 
 def finish_stream_statement(user_id: UUID, stream_id: UUID) -> Update:
-    """Once."""
+    """The statement of `finish_stream`; it changes a stream once."""
     mine = update(Stream).where(Stream.user_id == user_id, Stream.id == stream_id, Stream.finished_at.is_(None))
     return mine.values(finished_at=func.now()).execution_options(synchronize_session=False)
 
 
 def finish_stream(session: Session, user_id: UUID, stream_id: UUID) -> bool:
-    """Note that an answer was written to its end; False when it was before, or is not the user's."""
+    """Mark an answer as written to its end; False when it is marked already, or is not the user's."""
     return _FINISH_STREAM.count(session, {"user_id": user_id, "id": stream_id}) == 1
 
 
@@ -204,7 +204,7 @@ _FINISH_STREAM = Change(lambda: finish_stream_statement(_USER, _ID))
 
 
 def open_streams_statement(user_id: UUID, conversation_id: UUID, limit: int) -> Select[UUID, datetime]:
-    """Newest first."""
+    """The statement of `open_streams`: newest first."""
     return (
         select(Stream.id, Stream.created_at)
         .where(Stream.user_id == user_id, Stream.conversation_id == conversation_id, Stream.finished_at.is_(None))
@@ -214,7 +214,7 @@ def open_streams_statement(user_id: UUID, conversation_id: UUID, limit: int) -> 
 
 
 def open_streams(session: Session, user_id: UUID, conversation_id: UUID, limit: int = 10) -> list[StreamLine]:
-    """The answers of a conversation that a client can pick up, newest first."""
+    """The answers of a conversation that are still being written, newest first."""
     values = {"user_id": user_id, "conversation_id": conversation_id, "limit": limit}
     return _OPEN_STREAMS.all(session, values)
 
@@ -223,13 +223,13 @@ _OPEN_STREAMS = Rows(StreamLine, lambda: open_streams_statement(_USER, _CONVERSA
 
 
 def clear_sources_statement(user_id: UUID, messages: Select[Any]) -> Update:
-    """A memory learned from messages that are about to go stays, without its source."""
+    """The statement by which memories keep no source among messages that are about to be deleted."""
     learned = update(Memory).where(Memory.user_id == user_id, Memory.source_message_id.in_(messages))
     return learned.values(source_message_id=None).execution_options(synchronize_session=False)
 
 
 def clear_parents_statement(user_id: UUID, messages: Select[Any]) -> Update:
-    """A message that answers one of those that are about to go, and stays, answers none."""
+    """The statement by which messages that stay have no parent among messages that are about to be deleted."""
     answers = update(Message).where(
         Message.user_id == user_id, Message.parent_id.in_(messages), Message.id.not_in(messages)
     )
@@ -237,7 +237,7 @@ def clear_parents_statement(user_id: UUID, messages: Select[Any]) -> Update:
 
 
 def clear_queries_statement(user_id: UUID, conversation_id: UUID) -> Update:
-    """A query in the background goes on, and its result is awaited in no conversation."""
+    """The statement by which background queries go on without a conversation that is about to be deleted."""
     of_it = update(BackgroundQuery).where(
         BackgroundQuery.user_id == user_id, BackgroundQuery.conversation_id == conversation_id
     )
@@ -245,28 +245,28 @@ def clear_queries_statement(user_id: UUID, conversation_id: UUID) -> Update:
 
 
 def clear_artifacts_statement(user_id: UUID, conversation_id: UUID) -> Update:
-    """What was made in it stays, made nowhere."""
+    """The statement by which artifacts stay without the conversation, about to be deleted, that they were made in."""
     of_it = update(Artifact).where(Artifact.user_id == user_id, Artifact.conversation_id == conversation_id)
     return of_it.values(conversation_id=None).execution_options(synchronize_session=False)
 
 
 def said_in(user_id: UUID, conversation_id: UUID) -> Select[UUID]:
-    """The messages of a conversation, for the statements that clear what refers to them."""
+    """A subquery of the ids of all messages of a conversation, for the statements that clear references to them."""
     return select(Message.id).where(Message.user_id == user_id, Message.conversation_id == conversation_id)
 
 
 def said_since(user_id: UUID, conversation_id: UUID, moment: datetime) -> Select[UUID]:
-    """Those written at `moment` or later; one without a time is not among them."""
+    """A subquery of the ids of the messages written at `moment` or later; undated ones are not among them."""
     return said_in(user_id, conversation_id).where(Message.created_at >= moment)
 
 
 def said_by_id(user_id: UUID, message_id: UUID) -> Select[UUID]:
-    """One message."""
+    """A subquery of the id of one message."""
     return select(Message.id).where(Message.user_id == user_id, Message.id == message_id)
 
 
 def delete_conversation_statement(user_id: UUID, conversation_id: UUID) -> Delete:
-    """With its messages and all that hangs on them, once nothing else refers to any of it."""
+    """The statement that deletes a conversation with its messages, once no other row refers to any of them."""
     return delete(Conversation).where(Conversation.user_id == user_id, Conversation.id == conversation_id)
 
 
@@ -288,7 +288,7 @@ _DELETE_CONVERSATION = Change(lambda: delete_conversation_statement(_USER, _CONV
 
 
 def delete_message_statement(user_id: UUID, message_id: UUID) -> Delete:
-    """With all that hangs on it, once nothing else refers to it."""
+    """The statement that deletes a message and what belongs to it, once no other row refers to it."""
     return delete(Message).where(Message.user_id == user_id, Message.id == message_id)
 
 
@@ -308,7 +308,7 @@ _DELETE_MESSAGE = Change(lambda: delete_message_statement(_USER, _ID))
 
 
 def delete_messages_from_statement(user_id: UUID, conversation_id: UUID, moment: datetime) -> Delete:
-    """For good, with all that hangs on them; a message without a time stays."""
+    """The statement of `delete_messages_from`; a message without a time stays."""
     return delete(Message).where(
         Message.user_id == user_id, Message.conversation_id == conversation_id, Message.created_at >= moment
     )
@@ -330,7 +330,7 @@ _DELETE_FROM = Change(lambda: delete_messages_from_statement(_USER, _CONVERSATIO
 
 
 def count_messages_statement(user_id: UUID, since: datetime) -> Select[int]:
-    """Deleted messages count: deleting does not raise the limit."""
+    """The statement of `count_messages`; deleted messages count, so that deleting does not raise a rate limit."""
     return select(func.count()).where(Message.user_id == user_id, Message.role == "user", Message.created_at >= since)
 
 
@@ -343,7 +343,7 @@ _COUNT = Value(lambda: count_messages_statement(_USER, _MOMENT))
 
 
 def vote_statement(user_id: UUID, message_id: UUID, is_upvoted: bool) -> ReturningInsert[Any]:
-    """The later vote replaces the earlier one."""
+    """The statement of `vote`; a later vote replaces the earlier one."""
     living = (
         select(Message.user_id, Message.id, bound(is_upvoted))
         .join(

@@ -27,7 +27,7 @@ from carmenta_lab.schema.product.conversations import Conversation, Conversation
 
 
 class WorkspaceLine(NamedTuple):
-    """A part of the user's life."""
+    """A workspace as a list shows it."""
 
     id: UUID
     name: str
@@ -57,14 +57,14 @@ _NEWEST_FIRST = (Conversation.last_message_at.desc().nulls_last(), Conversation.
 
 
 def add_workspace(session: Session, user_id: UUID, name: str, description: str | None = None) -> UUID:
-    """Make a workspace; no two living ones have one name."""
+    """Add a workspace; the database refuses a name that a living workspace has already."""
     id = uuid4()
     session.execute(insert(Workspace).values(user_id=user_id, id=id, name=name, description=description))
     return id
 
 
 def workspaces_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | None]:
-    """By name."""
+    """The statement of `workspaces`: living ones, by name."""
     living = select(Workspace.id, Workspace.name, Workspace.description).where(
         Workspace.user_id == user_id, Workspace.deleted_at.is_(None)
     )
@@ -72,7 +72,7 @@ def workspaces_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | N
 
 
 def workspaces(session: Session, user_id: UUID, limit: int = 100) -> list[WorkspaceLine]:
-    """The user's workspaces."""
+    """The user's living workspaces, by name."""
     return _WORKSPACES.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -95,14 +95,14 @@ def delete_workspace(session: Session, user_id: UUID, workspace_id: UUID) -> boo
 
 
 def add_folder(session: Session, user_id: UUID, path: str, name: str) -> UUID:
-    """Make a folder at an ltree path, such as "home.roof"; no two living ones have one path."""
+    """Add a folder at an ltree path, such as "home.roof"; the database refuses a path that a living folder has."""
     id = uuid4()
     session.execute(insert(Folder).values(user_id=user_id, id=id, path=path, name=name))
     return id
 
 
 def folders_statement(user_id: UUID, limit: int) -> Select[Any]:
-    """Parents before children."""
+    """The statement of `folders`: parents before children."""
     living = select(Folder.id, Folder.path, func.nlevel(Folder.path).label("depth"), Folder.name).where(
         Folder.user_id == user_id, Folder.deleted_at.is_(None)
     )
@@ -110,7 +110,7 @@ def folders_statement(user_id: UUID, limit: int) -> Select[Any]:
 
 
 def folders(session: Session, user_id: UUID, limit: int = 1000) -> list[FolderLine]:
-    """The user's folders in the order of their tree."""
+    """The user's living folders in the order of their tree, parents before children."""
     return _FOLDERS.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -133,7 +133,7 @@ def delete_folder(session: Session, user_id: UUID, folder_id: UUID) -> bool:
 
 
 class Holder(NamedTuple):
-    """What holds conversations: a conversation lies in at most one of each kind."""
+    """A kind of thing that holds conversations, workspace or folder; a conversation lies in at most one of each."""
 
     table: type[Workspace] | type[Folder]
     held_by: SQLColumnExpression[UUID | None]  # the column of a conversation that says in which
@@ -144,7 +144,7 @@ FOLDER = Holder(Folder, Conversation.folder_id)
 
 
 def put_statement(holder: Holder, user_id: UUID, conversation_id: UUID, holder_id: UUID | None) -> Update:
-    """Null: out of the one it lies in."""
+    """The statement that puts a conversation into a workspace or folder, or with null out of it."""
     living = update(Conversation).where(
         Conversation.user_id == user_id, Conversation.id == conversation_id, Conversation.deleted_at.is_(None)
     )
@@ -154,18 +154,21 @@ def put_statement(holder: Holder, user_id: UUID, conversation_id: UUID, holder_i
 def held_statement(
     holder: Holder, user_id: UUID, holder_id: UUID, limit: int
 ) -> Select[UUID, str | None, str, datetime | None]:
-    """Newest first."""
+    """The statement that reads the conversations in a workspace or folder, newest first."""
     return _living(user_id, limit).where(holder.held_by == holder_id)
 
 
 def clear_statement(holder: Holder, user_id: UUID, holder_id: UUID) -> Update:
-    """What lies in it lies in none."""
+    """The statement that takes all conversations out of a workspace or folder."""
     held = update(Conversation).where(Conversation.user_id == user_id, holder.held_by == holder_id)
     return _without_entities(held.values({holder.held_by: None}))
 
 
 def delete_statement(holder: Holder, user_id: UUID, holder_id: UUID) -> Delete:
-    """Once no conversation lies in it; that artifacts lay in a folder goes with it."""
+    """The statement that deletes a workspace or folder, once no conversation lies in it.
+
+    Artifacts lose their folder.
+    """
     return delete(holder.table).where(holder.table.user_id == user_id, holder.table.id == holder_id)
 
 
@@ -195,7 +198,10 @@ _WORKSPACE, _FOLDER = _Holding(WORKSPACE), _Holding(FOLDER)
 
 
 def keep_tag(session: Session, user_id: UUID, name: str, color: str | None = None) -> UUID:
-    """The tag of that name, made where there is none; a colour that is given replaces the one it has."""
+    """The id of the tag of that name, which is added where it is absent.
+
+    A colour that is given replaces the old one.
+    """
     row = postgresql.insert(Tag).values(user_id=user_id, id=uuid4(), name=name, color=color)
     kept = row.on_conflict_do_update(
         index_elements=["user_id", "name"], set_={"color": func.coalesce(row.excluded.color, Tag.color)}
@@ -204,12 +210,12 @@ def keep_tag(session: Session, user_id: UUID, name: str, color: str | None = Non
 
 
 def tags_statement(user_id: UUID, limit: int) -> Select[UUID, str, str | None]:
-    """By name."""
+    """The statement of `tags`: by name."""
     return select(Tag.id, Tag.name, Tag.color).where(Tag.user_id == user_id).order_by(Tag.name).limit(limit)
 
 
 def tags(session: Session, user_id: UUID, limit: int = 1000) -> list[TagLine]:
-    """The user's tags."""
+    """The user's tags, by name."""
     return _TAGS.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -223,7 +229,7 @@ def tag(session: Session, user_id: UUID, conversation_id: UUID, tag_id: UUID) ->
 
 
 def tagged_statement(user_id: UUID, name: str, limit: int) -> Select[UUID, str | None, str, datetime | None]:
-    """Newest first."""
+    """The statement of `tagged`: newest first."""
     return (
         _living(user_id, limit)
         .join(

@@ -57,11 +57,11 @@ class Keys:
             raise UsageError(f"the current key {self.current!r} is not among the keys: {', '.join(sorted(self.keys))}.")
 
     def encrypt(self, token: str) -> bytes:
-        """Under the current key."""
+        """The token encrypted under the current key."""
         return Fernet(self.keys[self.current]).encrypt(token.encode())
 
     def decrypt(self, encrypted: bytes, key_id: str) -> str:
-        """TokenUnreadable when the key is not at hand, or the value was not made with it."""
+        """The decrypted token; TokenUnreadable when its key is not at hand, or the value was not made with that key."""
         if key_id not in self.keys:
             raise TokenUnreadable(
                 f"the token was encrypted with the key {key_id!r}, which is not at hand: "
@@ -76,7 +76,7 @@ class Keys:
 
 
 class AccountLine(NamedTuple):
-    """A way to sign in."""
+    """An external account or password by which a user signs in."""
 
     provider: str
     provider_account_id: str
@@ -86,7 +86,7 @@ class AccountLine(NamedTuple):
 
 
 class OpenSession(NamedTuple):
-    """A browser or program that is signed in."""
+    """A browser or program in which a user is signed in."""
 
     id: UUID
     user_agent: str | None
@@ -95,7 +95,7 @@ class OpenSession(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What opens a connected service."""
+    """The decrypted OAuth tokens of a connected service."""
 
     access: str
     refresh: str | None
@@ -113,7 +113,7 @@ def register_user(
     kind: Literal["registered", "anonymous"] = "registered",
     region: str | None = None,
 ) -> None:
-    """Make a user, within `as_user` of the id that the user shall have."""
+    """Add a user; to be called within `as_user` of the id that the user shall have."""
     session.execute(insert(User).values(id=user_id, name=name, kind=kind, region=region))
 
 
@@ -122,12 +122,12 @@ _PROVIDER, _ACCOUNT = given("provider", Text()), given("provider_account_id", Te
 
 
 def user_of_account_statement(provider: str, provider_account_id: str) -> Select[Any]:
-    """By a function of the owner: nobody is known before it has answered."""
+    """The statement of `user_of_account`: it calls a function of the owner, as nobody is signed in yet."""
     return select(func.carmenta.user_of_account(provider, provider_account_id))
 
 
 def user_of_account(session: Session, provider: str, provider_account_id: str) -> UUID | None:
-    """Whom an external account signs in, once the provider has vouched for it; None for nobody."""
+    """The user whom an external account signs in, after the provider has vouched for it; None when there is none."""
     values = {"provider": provider, "provider_account_id": provider_account_id}
     found: UUID | None = _USER_OF_ACCOUNT.get(session, values)
     return found
@@ -175,7 +175,7 @@ _RELEASE = Value(lambda: select(func.carmenta.release_account(_PROVIDER, _ACCOUN
 
 
 def accounts_statement(user_id: UUID, limit: int) -> Select[str, str, str | None, bool, datetime]:
-    """By provider."""
+    """The statement of `accounts`: by provider."""
     columns = (
         Account.provider,
         Account.provider_account_id,
@@ -188,7 +188,7 @@ def accounts_statement(user_id: UUID, limit: int) -> Select[str, str, str | None
 
 
 def accounts(session: Session, user_id: UUID, limit: int = 100) -> list[AccountLine]:
-    """The ways in which a user signs in."""
+    """The external accounts and passwords by which a user signs in, by provider."""
     return _ACCOUNTS.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -196,7 +196,7 @@ _ACCOUNTS = Rows(AccountLine, lambda: accounts_statement(_USER, _LIMIT))
 
 
 def password_hash_statement(user_id: UUID, provider_account_id: str) -> Select[Any]:
-    """Of the account with a password."""
+    """The statement of `password_hash`: that of the user's account with a password."""
     return select(Account.password_hash).where(
         Account.user_id == user_id,
         Account.provider == "password",
@@ -205,7 +205,7 @@ def password_hash_statement(user_id: UUID, provider_account_id: str) -> Select[A
 
 
 def password_hash(session: Session, user_id: UUID, provider_account_id: str) -> str | None:
-    """What a given password is verified against, within `as_user` of whom `user_of_account` named."""
+    """The hash against which a password is verified; to be called within `as_user` of the user of `user_of_account`."""
     values = {"user_id": user_id, "provider_account_id": provider_account_id}
     found: str | None = _PASSWORD.get(session, values)
     return found
@@ -215,7 +215,10 @@ _PASSWORD = Value(lambda: password_hash_statement(_USER, _ACCOUNT))
 
 
 def sign_in(session: Session, user_id: UUID, lasts: timedelta, user_agent: str | None = None) -> str:
-    """Begin a session; returns the token, which only the client keeps. 256 random bits need no salt."""
+    """Begin a session and return its token, which only the client keeps.
+
+    The database stores a hash of its 256 random bits.
+    """
     token = secrets.token_urlsafe(32)
     row = {"user_id": user_id, "id": uuid4(), "token_sha256": _hash(token), "user_agent": user_agent}
     session.execute(insert(SignInSession).values(**row, expires_at=func.now() + literal(lasts)))
@@ -223,12 +226,12 @@ def sign_in(session: Session, user_id: UUID, lasts: timedelta, user_agent: str |
 
 
 def user_of_token_statement(token: str) -> Select[Any]:
-    """By a function of the owner: nobody is known before it has answered."""
+    """The statement of `user_of_token`: it calls a function of the owner, as nobody is signed in yet."""
     return select(func.carmenta.user_of_session(_hash(token)))
 
 
 def user_of_token(session: Session, token: str) -> UUID | None:
-    """Whose session it is; None for an unknown, expired or revoked one."""
+    """The user whose session has this token; None when it is unknown, expired or revoked."""
     found: UUID | None = _USER_OF_TOKEN.get(session, {"token_sha256": _hash(token)})
     return found
 
@@ -237,7 +240,7 @@ _USER_OF_TOKEN = Value(lambda: select(func.carmenta.user_of_session(given("token
 
 
 def sign_out_statement(user_id: UUID, token: str) -> Delete:
-    """By the token's hash."""
+    """The statement of `sign_out`: it finds the session by the token's hash."""
     return delete(SignInSession).where(SignInSession.user_id == user_id, SignInSession.token_sha256 == _hash(token))
 
 
@@ -248,14 +251,14 @@ def sign_out(session: Session, user_id: UUID, token: str) -> bool:
 
 
 def open_sessions_statement(user_id: UUID, limit: int) -> Select[UUID, str | None, datetime, datetime]:
-    """The latest to expire first."""
+    """The statement of `open_sessions`: the latest to expire first."""
     columns = (SignInSession.id, SignInSession.user_agent, SignInSession.created_at, SignInSession.expires_at)
     mine = select(*columns).where(SignInSession.user_id == user_id, SignInSession.expires_at > func.now())
     return mine.order_by(SignInSession.expires_at.desc(), SignInSession.id).limit(limit)
 
 
 def open_sessions(session: Session, user_id: UUID, limit: int = 100) -> list[OpenSession]:
-    """Where a user is signed in."""
+    """The user's sessions that have not expired, the latest to expire first."""
     return _SESSIONS.all(session, {"user_id": user_id, "limit": limit})
 
 
@@ -271,7 +274,7 @@ def connect_service(
     scopes: Sequence[str] = (),
     account_label: str = "",
 ) -> None:
-    """Keep what opens a service, encrypted under the current key; connected again, it is replaced."""
+    """Store a service's tokens, encrypted under the current key; a connection that there is gets the new ones."""
     told = {"scopes": list(scopes), **_sealed(keys, opening)}
     row = postgresql.insert(ServiceConnection).values(
         user_id=user_id, id=uuid4(), provider=provider, account_label=account_label, **told
@@ -300,7 +303,7 @@ class _Encrypted(NamedTuple):
 def tokens_statement(
     user_id: UUID, provider: str, account_label: str
 ) -> Select[bytes | None, bytes | None, str | None, datetime | None]:
-    """The connection's encrypted tokens, while it is active."""
+    """The statement of `tokens`: the connection's encrypted tokens, while it is active."""
     return select(
         ServiceConnection.access_token_encrypted,
         ServiceConnection.refresh_token_encrypted,
@@ -315,7 +318,10 @@ def tokens_statement(
 
 
 def tokens(session: Session, keys: Keys, user_id: UUID, provider: str, account_label: str = "") -> Tokens | None:
-    """The tokens of an active connection, decrypted; None when there is none."""
+    """The decrypted tokens of a service's active connection; None when there is none.
+
+    TokenUnreadable without their key.
+    """
     found = _TOKENS.first(session, {"user_id": user_id, "provider": provider, "account_label": account_label})
     if found is None:
         return None
@@ -335,7 +341,7 @@ _TOKENS = Rows(
 def keep_tokens(
     session: Session, keys: Keys, user_id: UUID, provider: str, opening: Tokens, account_label: str = ""
 ) -> bool:
-    """Encrypt a connection's new tokens under the current key; False when there is no such connection."""
+    """Encrypt a connection's renewed tokens under the current key; False when there is no such connection."""
     found = session.execute(
         update(ServiceConnection)
         .where(
@@ -350,9 +356,9 @@ def keep_tokens(
 
 
 def rotate(session: Session, keys: Keys, at_most: int = 1000) -> int:
-    """Encrypt again, under the current key, what an older one encrypted; returns how many. As owner, or for one user.
+    """Encrypt at most `at_most` tokens again that an older key encrypted; returns how many connections that were.
 
-    Call it until it returns 0; then the older keys can be thrown away.
+    To be called as the owner, or for one user. Once it returns 0 the older keys can be thrown away.
     """
     c = ServiceConnection
     old = (

@@ -23,7 +23,7 @@ class DocumentLine(NamedTuple):
 
 
 class FoundDocument(NamedTuple):
-    """A document that has some of the words."""
+    """A document that shares words with a query."""
 
     id: UUID
     path: str
@@ -32,7 +32,7 @@ class FoundDocument(NamedTuple):
 
 
 class Link(NamedTuple):
-    """One document refers to another."""
+    """A link between two documents, seen from either end."""
 
     document_id: UUID
     target_id: UUID
@@ -40,7 +40,7 @@ class Link(NamedTuple):
 
 
 def tree_statement(user_id: UUID, under: str | None, limit: int) -> Select[Any]:
-    """Parents before children; `under` is an ltree path whose document is included."""
+    """The statement of `tree`: parents before children; `under` is an ltree path whose own document is included."""
     statement = (
         select(Document.id, Document.path, func.nlevel(Document.path).label("depth"), Document.name, Document.tags)
         .where(Document.user_id == user_id, Document.deleted_at.is_(None))
@@ -51,7 +51,7 @@ def tree_statement(user_id: UUID, under: str | None, limit: int) -> Select[Any]:
 
 
 def tree(session: Session, user_id: UUID, under: str | None = None, limit: int = 1000) -> list[DocumentLine]:
-    """A user's documents in the order of their tree, or of a branch of it."""
+    """The user's living documents in the order of their tree, parents before children; all, or those under a path."""
     values = {"user_id": user_id, "limit": limit}
     if under is None:
         return _TREE.all(session, values)
@@ -64,7 +64,7 @@ _BRANCH = Rows(DocumentLine, lambda: tree_statement(_USER, given("under", Text()
 
 
 def search_documents_statement(query: str, language: str, at_most: int) -> Select[Any]:
-    """By a function of the owner, which alone may use the index of words."""
+    """The statement of `search_documents`: it calls a function of the owner, who alone can use the index of words."""
     found = func.carmenta.search_documents(query, language, at_most).table_valued(
         column("id", Uuid()), column("path", Ltree()), column("name", Text()), column("rank", REAL())
     )
@@ -91,7 +91,7 @@ _SEARCH = Rows(
 
 
 def link(session: Session, user_id: UUID, document_id: UUID, target_id: UUID, label: str | None = None) -> None:
-    """Let a document refer to another; a later label replaces the earlier one."""
+    """Let a document refer to another one; a later label replaces the earlier one."""
     row = insert(DocumentLink).values(user_id=user_id, document_id=document_id, target_id=target_id, label=label)
     session.execute(
         row.on_conflict_do_update(
@@ -101,7 +101,7 @@ def link(session: Session, user_id: UUID, document_id: UUID, target_id: UUID, la
 
 
 def links_statement(user_id: UUID, document_id: UUID, limit: int) -> Select[UUID, UUID, str | None]:
-    """Both directions; a deleted document neither refers nor is referred to."""
+    """The statement of `links`: both directions, without deleted documents."""
     living = select(Document.id).where(
         Document.user_id == user_id,
         Document.deleted_at.is_(None),
@@ -120,7 +120,7 @@ def links_statement(user_id: UUID, document_id: UUID, limit: int) -> Select[UUID
 
 
 def links(session: Session, user_id: UUID, document_id: UUID, limit: int = 1000) -> list[Link]:
-    """What a document refers to, and what refers to it."""
+    """The documents that a document refers to, and those that refer to it."""
     values = {"user_id": user_id, "id": document_id, "limit": limit}
     return _LINKS.all(session, values)
 
@@ -130,7 +130,7 @@ _LINKS = Rows(Link, lambda: links_statement(_USER, _ID, _LIMIT))
 
 
 def delete_document_statement(user_id: UUID, document_id: UUID) -> Delete:
-    """All that refers to it goes with it."""
+    """The statement of `delete_document`; links and references to the document go with it."""
     return delete(Document).where(Document.user_id == user_id, Document.id == document_id)
 
 

@@ -33,7 +33,7 @@ TIERS = table("memory_tiers", column("user_id", Uuid()), column("id", Uuid()), c
 
 
 class Fact(NamedTuple):
-    """A memory that held."""
+    """A memory that held at the moment asked about."""
 
     id: UUID
     category: str
@@ -45,8 +45,10 @@ class Fact(NamedTuple):
 def facts_statement(
     user_id: UUID, as_of: datetime | None, limit: int
 ) -> Select[UUID, str, str, float, datetime | None]:
-    """Newest first. A fact holds from `valid_from` (else from when it was learned) to `valid_to`, and until the memory
-    that replaced it began; one that was rejected never held. `as_of` None is now.
+    """The statement of `facts`: newest first; `as_of` None means now.
+
+    A fact holds from `valid_from` (else from when it was learned) to `valid_to`, and until the memory that replaced it
+    begins to hold. A rejected memory never holds.
     """
     moment = func.now() if as_of is None else bound(as_of, TIMESTAMP(timezone=True))
     next_ = aliased(Memory)
@@ -86,7 +88,7 @@ _FACTS_THEN = Rows(Fact, lambda: facts_statement(_USER, given("as_of", TIMESTAMP
 
 
 def mark_used_statement(user_id: UUID, ids: Sequence[UUID]) -> Update:
-    """The tier follows from it."""
+    """The statement of `mark_used`; the tier of a memory follows from its use."""
     return (
         update(Memory)
         .where(Memory.user_id == user_id, Memory.id == any_(bound(ids, ARRAY(Uuid()))), Memory.deleted_at.is_(None))
@@ -96,7 +98,7 @@ def mark_used_statement(user_id: UUID, ids: Sequence[UUID]) -> Update:
 
 
 def mark_used(session: Session, user_id: UUID, ids: Sequence[UUID]) -> int:
-    """Note that a context held these memories; returns how many there are."""
+    """Mark memories as used by a context, now; returns how many of them there are."""
     return _MARK_USED.count(session, {"user_id": user_id, "ids": list(ids)})
 
 
@@ -109,14 +111,14 @@ class _Tier(NamedTuple):
 
 
 def tiers_statement(user_id: UUID, ids: Sequence[UUID]) -> Select[Any]:
-    """Of living memories."""
+    """The statement of `tiers`: living memories."""
     return select(TIERS.c.id, TIERS.c.tier).where(
         TIERS.c.user_id == user_id, TIERS.c.id == any_(bound(ids, ARRAY(Uuid())))
     )
 
 
 def tiers(session: Session, user_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Memory -> immediate, recent or historical, as its age and its use make it now."""
+    """The tier of each of the user's living memories, by its age and use now: immediate, recent or historical."""
     return dict(_TIERS.all(session, {"user_id": user_id, "ids": list(ids)}))
 
 
@@ -124,13 +126,13 @@ _TIERS = Rows(_Tier, lambda: tiers_statement(_USER, given("ids", ARRAY(Uuid())))
 
 
 def clear_successor_statement(user_id: UUID, memory_id: UUID) -> Update:
-    """What it had replaced is replaced by nothing."""
+    """The statement by which memories count as replaced no more, once the memory that replaced them is about to go."""
     replaced = update(Memory).where(Memory.user_id == user_id, Memory.superseded_by == memory_id)
     return replaced.values(superseded_by=None).execution_options(synchronize_session=False)
 
 
 def delete_memory_statement(user_id: UUID, memory_id: UUID) -> Delete:
-    """Once it replaces nothing."""
+    """The statement that deletes a memory, once it replaces no other one."""
     return delete(Memory).where(Memory.user_id == user_id, Memory.id == memory_id)
 
 
@@ -147,12 +149,12 @@ _DELETE_MEMORY = Change(lambda: delete_memory_statement(_USER, _ID))
 
 
 def profile_statement(user_id: UUID) -> Select[Any]:
-    """One of each user."""
+    """The statement of `profile`."""
     return select(Profile.content).where(Profile.user_id == user_id)
 
 
 def profile(session: Session, user_id: UUID) -> str | None:
-    """What stands at the start of every context of the user; None for nothing."""
+    """The user's profile, which stands at the start of every context; None when there is none."""
     found: str | None = _PROFILE.get(session, {"user_id": user_id})
     return found
 
@@ -171,7 +173,7 @@ def signal(
     duration_s: float | None = None,
     detail: dict[str, Any] | None = None,
 ) -> UUID:
-    """Note what a user's behaviour says, unasked, -1..1, of a message or a conversation, of which one is named."""
+    """Store an implicit signal about a message or a conversation (exactly one is named), weighted from -1 to 1."""
     id = uuid4()
     about = {"message_id": message_id, "conversation_id": conversation_id}
     row = {"user_id": user_id, "id": id, "kind": kind, "weight": weight, "duration_s": duration_s, "detail": detail}

@@ -28,7 +28,7 @@ from carmenta_lab.schema.product.operations import BackgroundQuery, Event
 
 
 class LeasedQuery(NamedTuple):
-    """A query that this worker has until its lease ends."""
+    """A background query that a worker may work on until its lease ends."""
 
     id: UUID
     kind: str
@@ -38,7 +38,7 @@ class LeasedQuery(NamedTuple):
 
 
 class FinishedQuery(NamedTuple):
-    """A query that ended while the user was away."""
+    """A background query that ended, completed or failed, while the user was away."""
 
     id: UUID
     kind: str
@@ -50,7 +50,7 @@ class FinishedQuery(NamedTuple):
 
 
 class EventLine(NamedTuple):
-    """An event."""
+    """An event of a user."""
 
     created_at: datetime
     id: UUID
@@ -67,7 +67,7 @@ def ask(
     conversation_id: UUID | None = None,
     max_attempts: int = 3,
 ) -> UUID:
-    """Put a query to the workers; its result is awaited in the conversation, if one is named."""
+    """Put a background query in the queue; its result is awaited in the conversation, if one is named."""
     id = uuid4()
     row = {"user_id": user_id, "id": id, "kind": kind, "input": question, "max_attempts": max_attempts}
     session.execute(insert(BackgroundQuery).values(**row, conversation_id=conversation_id))
@@ -75,12 +75,12 @@ def ask(
 
 
 def users_with_work_statement(at_most: int) -> Select[Any]:
-    """By a function of the owner: a worker is nobody before it knows for whom to act."""
+    """The statement of `users_with_work`: it calls a function of the owner, as a worker acts for nobody yet."""
     return select(func.carmenta.users_with_due_queries(at_most))
 
 
 def users_with_work(session: Session, at_most: int) -> list[UUID]:
-    """For whom a worker should act next, longest waiting first."""
+    """The users whose background queries are due, the longest waiting first."""
     return _USERS.each(session, {"at_most": at_most})
 
 
@@ -88,7 +88,10 @@ _USERS = Value(lambda: users_with_work_statement(given("at_most", Integer())))
 
 
 def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
-    """The longest due, skipping what others are taking; one whose last attempt was given up fails instead."""
+    """The statement of `take`: the query that has been due longest and that no other worker is taking.
+
+    A query whose last attempt ran out of its lease fails instead.
+    """
     due = (
         select(BackgroundQuery.user_id, BackgroundQuery.id)
         .where(
@@ -126,7 +129,10 @@ def take_statement(user_id: UUID, worker: str, lease: timedelta) -> Update:
 
 
 def take(session: Session, user_id: UUID, worker: str, lease: timedelta) -> LeasedQuery | None:
-    """Lease the next due query of a user; None when nothing is due. Commit before the work begins."""
+    """Lease the next due query of a user; None when nothing is due.
+
+    Commit before the work begins, so that others see it.
+    """
     values = {"user_id": user_id, "worker": worker, "lease": lease}
     while (work := _TAKE.first(session, values)) is not None:
         if work.lease_until is not None:  # else it had no attempt left, and has failed now
@@ -139,7 +145,7 @@ _TAKE = Rows(LeasedQuery, lambda: take_statement(_USER, _WORKER, given("lease", 
 
 
 def finish_statement(user_id: UUID, id: UUID, worker: str, result: Any, summary_for_llm: str | None) -> Update:
-    """Only by the worker that has it."""
+    """The statement of `finish`; it changes the query only while this worker has its lease."""
     return _leased(user_id, id, worker).values(
         status="completed",
         result=result,
@@ -154,7 +160,7 @@ def finish_statement(user_id: UUID, id: UUID, worker: str, result: Any, summary_
 def finish(
     session: Session, user_id: UUID, id: UUID, worker: str, result: Any, summary_for_llm: str | None = None
 ) -> bool:
-    """Keep the result; False when another worker has taken the query meanwhile."""
+    """Store the result of a leased query; False when its lease ran out and another worker has it."""
     values = {"user_id": user_id, "id": id, "worker": worker, "result": result, "summary": summary_for_llm}
     return _FINISH.count(session, values) == 1
 
@@ -167,7 +173,7 @@ _FINISH = Change(
 
 
 def fail_statement(user_id: UUID, id: UUID, worker: str, error: str, retry_after: timedelta) -> Update:
-    """Pending again until the attempts are used up, then failed."""
+    """The statement of `fail`: the query is pending again until its attempts are used up, then failed."""
     exhausted = BackgroundQuery.attempts >= BackgroundQuery.max_attempts
     return _leased(user_id, id, worker).values(
         status=case((exhausted, "failed"), else_="pending"),
@@ -180,7 +186,7 @@ def fail_statement(user_id: UUID, id: UUID, worker: str, error: str, retry_after
 
 
 def fail(session: Session, user_id: UUID, id: UUID, worker: str, error: str, retry_after: timedelta) -> bool:
-    """Note why an attempt failed; False when another worker has taken the query meanwhile."""
+    """Store why an attempt failed, to be tried again after `retry_after`; False when another worker has the query."""
     values = {"user_id": user_id, "id": id, "worker": worker, "error": error, "retry_after": retry_after}
     return _FAIL.count(session, values) == 1
 
@@ -189,7 +195,7 @@ _FAIL = Change(lambda: fail_statement(_USER, _ID, _WORKER, given("error", Text()
 
 
 def come_back_statement(user_id: UUID) -> Update:
-    """Each result is handed over once, with its conversation unless that was deleted."""
+    """The statement of `come_back`: a result is returned once, without its conversation if that was deleted."""
     living = (
         select(Conversation.id)
         .where(
@@ -222,7 +228,7 @@ def come_back_statement(user_id: UUID) -> Update:
 
 
 def come_back(session: Session, user_id: UUID) -> list[FinishedQuery]:
-    """What ended while the user was away; marks it as seen."""
+    """The queries that ended since the user was here last; marks them as seen, so that each is returned once."""
     return sorted(_COME_BACK.all(session, {"user_id": user_id}), key=lambda finished: finished.id)
 
 
@@ -249,7 +255,7 @@ def append_event(
     properties: dict[str, Any] | None = None,
     conversation_id: UUID | None = None,
 ) -> UUID:
-    """Note that something happened, now."""
+    """Store an event, with the time of the transaction; returns its id."""
     id = uuid4()
     row = {"user_id": user_id, "id": id, "name": name, "properties": properties or {}}
     session.execute(insert(Event).values(**row, conversation_id=conversation_id))
@@ -257,7 +263,7 @@ def append_event(
 
 
 def events_statement(user_id: UUID, since: datetime, until: datetime, limit: int) -> Select[Any]:
-    """In order; only the months between are looked at."""
+    """The statement of `events`: in the order of time; only the partitions of the months between are read."""
     return (
         select(Event.created_at, Event.id, Event.name, Event.properties, Event.conversation_id)
         .where(Event.user_id == user_id, Event.created_at >= since, Event.created_at < until)
@@ -267,7 +273,7 @@ def events_statement(user_id: UUID, since: datetime, until: datetime, limit: int
 
 
 def events(session: Session, user_id: UUID, since: datetime, until: datetime, limit: int = 1000) -> list[EventLine]:
-    """What happened from a moment to before another, in order."""
+    """The events from one moment to before another, in the order of time."""
     values = {"user_id": user_id, "since": since, "until": until, "limit": limit}
     return _EVENTS.all(session, values)
 
@@ -277,14 +283,17 @@ _EVENTS = Rows(EventLine, lambda: events_statement(_USER, _SINCE, _UNTIL, given(
 
 
 class Partition(NamedTuple):
-    """A month of events that was made."""
+    """A partition of `events` that was made: one month."""
 
     name: str
     moved: int  # rows that lay in the default partition
 
 
 def make_event_partitions(session: Session, months: int) -> list[Partition]:
-    """Make what is missing of this month and so many after it, as the owner; empty when nothing is."""
+    """Make the missing partitions of `events` for this month and that many after it; to be called as the owner.
+
+    Returns those that were made; none when nothing is missing.
+    """
     return _PARTITIONS.all(session, {"months": months})
 
 

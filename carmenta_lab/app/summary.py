@@ -13,7 +13,7 @@ from carmenta_lab.schema.diagram import tables_of
 
 
 class Domain(NamedTuple):
-    """One domain of the schema."""
+    """One domain of the schema: its tables and its query helpers."""
 
     domain: str
     rows: dict[str, int]  # table -> rows, of all users when the owner asks
@@ -25,7 +25,10 @@ MODULES = {"identity": ("identity", "assistants"), "conversations": ("conversati
 
 
 def helpers(domain: str) -> tuple[str, ...]:
-    """Names of the query helpers of a domain, sorted; statements are built by functions of their own."""
+    """The names of the query helpers of a domain, sorted.
+
+    The functions that only build their statements are left out.
+    """
     names = [f"carmenta_lab.app.{module}" for module in MODULES.get(domain, (domain,))]
     return tuple(
         sorted(

@@ -58,7 +58,7 @@ MODELS = (DEFAULT_MODEL,)
 
 @dataclass(frozen=True)
 class WrittenRow:
-    """A row that is there now."""
+    """The id of a row that was written, and of a message its position in the conversation."""
 
     id: UUID
     position: int | None = None  # of a message in its conversation
@@ -210,7 +210,7 @@ def write_document(
     id: UUID | None = None,
     models: Sequence[str] = MODELS,
 ) -> WrittenRow:
-    """Keep a document under an ltree path; where a living one is, that one is edited and keeps its id and time."""
+    """Store a document under an ltree path; a living document there is edited, and keeps its id and time."""
     _uuids(id=id)
     at = _moment(created_at)
     about: dict[str, Any] = {"path": path, "name": name, "text": text, "tags": tuple(tags), "source_type": source_type}
@@ -252,7 +252,7 @@ def edit_message(
     content_for_llm: str | None = None,
     models: Sequence[str] = MODELS,
 ) -> None:
-    """Let a living message say something else; a compressed text of what it said before goes, unless one is given."""
+    """Replace the text of a living message; its compressed text goes with the old one, unless a new one is given."""
     about = {"role": "user", "text": text, "parts": parts, "content_for_llm": content_for_llm}
     line = _checked(checked.Message, {**_SAID, **about})
     beside = {"parts": jsonb(line.parts), "content_for_llm": line.content_for_llm or None}
@@ -260,7 +260,7 @@ def edit_message(
 
 
 def edit_memory(where: Where, memory_id: UUID, text: str, *, models: Sequence[str] = MODELS) -> None:
-    """Let a living memory say something else, as when it was taken down wrongly; what has changed is a new memory."""
+    """Correct the text of a living memory; a fact that has changed is a new memory (`write_memory`)."""
     about = {"category": "personal", "text": text}
     line = _checked(checked.Memory, {"memory_id": "own", "user_id": "own", **about})
     _edit(where, "memory", memory_id, models, lambda old: old._replace(text=line.text), {})
@@ -275,7 +275,7 @@ def edit_document(
     tags: Sequence[str] | _Unset = AS_IT_IS,
     models: Sequence[str] = MODELS,
 ) -> None:
-    """Change what a living document says, its name or its tags."""
+    """Change the text, the name or the tags of a living document."""
 
     def changed(old: Source) -> Source:
         about = {
@@ -303,17 +303,17 @@ def delete_message(where: Where, message_id: UUID) -> bool:
 
 
 def delete_memory(where: Where, memory_id: UUID) -> bool:
-    """Delete a memory softly, as `delete_message`."""
+    """Delete a memory softly: nobody finds or sees it until it is undeleted. False when there is none living."""
     return _delete(where, "memory", memory_id)
 
 
 def delete_document(where: Where, document_id: UUID) -> bool:
-    """Delete a document softly, as `delete_message`; its path is free again."""
+    """Delete a document softly, which frees its path; False when there is none living."""
     return _delete(where, "document", document_id)
 
 
 def delete_conversation(where: Where, conversation_id: UUID) -> bool:
-    """Delete a conversation softly, and with it all that was said in it."""
+    """Delete a conversation softly with its messages; False when there is none living."""
     _uuids(conversation_id=conversation_id)
     with _writing(where) as raw:
         values = {"user": raw.user, "id": conversation_id}
@@ -325,22 +325,22 @@ def delete_conversation(where: Where, conversation_id: UUID) -> bool:
 
 
 def undelete_message(where: Where, message_id: UUID, *, models: Sequence[str] = MODELS) -> bool:
-    """Undo that a message was deleted softly; it is found as before. False when it is not deleted."""
+    """Undo the soft deletion of a message, which is found again; False when it is not deleted."""
     return _undelete(where, "message", message_id, models)
 
 
 def undelete_memory(where: Where, memory_id: UUID, *, models: Sequence[str] = MODELS) -> bool:
-    """Undo that a memory was deleted softly, as `undelete_message`."""
+    """Undo the soft deletion of a memory, which is found again; False when it is not deleted."""
     return _undelete(where, "memory", memory_id, models)
 
 
 def undelete_document(where: Where, document_id: UUID, *, models: Sequence[str] = MODELS) -> bool:
-    """Undo that a document was deleted softly; UsageError when another one has its path now."""
+    """Undo the soft deletion of a document; UsageError when another document has its path by now."""
     return _undelete(where, "document", document_id, models)
 
 
 def undelete_conversation(where: Where, conversation_id: UUID, *, models: Sequence[str] = MODELS) -> bool:
-    """Undo that a conversation was deleted softly; of its messages those that are deleted themselves stay so."""
+    """Undo the soft deletion of a conversation; messages that were deleted one by one stay deleted."""
     return _undelete(where, "conversation", conversation_id, models)
 
 
@@ -414,15 +414,15 @@ class _Open:
         return writing.pipelined(self.raw)  # type: ignore[no-any-return]
 
     def known(self, models: Sequence[str]) -> writing.State:
-        """What is written for this user."""
+        """The models and tables that are to be written for this user."""
         return writing.state(self.raw, self.user, models)
 
     def asked(self, models: Sequence[str]) -> Callable[[], writing.State]:
-        """The same, asked now and known when called."""
+        """`known` in two steps, for a pipeline: the statement is sent now, its result read when the value is called."""
         return writing.asked_state(self.raw, self.user, models)
 
     def unindex(self, passages: str, values: Mapping[str, Any]) -> None:
-        """Take out of the index what a statement names."""
+        """Take out of the index the sources that a statement names."""
         writing.remove(self.raw, self.user, [id for (id,) in self.run(passages, values)])
 
 

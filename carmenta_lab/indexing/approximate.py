@@ -22,7 +22,7 @@ class GraphMemoryWarning(UserWarning):
 
 @dataclass(frozen=True)
 class BuiltIndex:
-    """An approximate index as it lies on disk."""
+    """An approximate index on disk."""
 
     name: str
     table: str
@@ -31,7 +31,7 @@ class BuiltIndex:
     finished: bool  # not cut off while it was built
 
     def shown(self) -> str:
-        """Its method and size, in words."""
+        """The method and the size of the index, in words."""
         return f"{self.method}, {self.bytes / 1e6:.1f} MB" + ("" if self.finished else ", unfinished")
 
 
@@ -128,7 +128,7 @@ def _warn(
 
 
 def drop(owner: Engine, table: str, kind: IndexKind, user: UUID | None = None) -> None:
-    """Drop an index if it is there."""
+    """Drop an approximate index; nothing happens when it is not there."""
     with owner.begin() as connection:
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {SEARCH}.{name(table, kind, user)}")
 
@@ -161,7 +161,7 @@ def names_for(table: str, kind: IndexKind, user: UUID) -> list[str]:
 
 
 def present(session: Session, table: str, kind: IndexKind, user: UUID | None = None) -> bool:
-    """Whether a finished index is there."""
+    """Whether the index is there and was built to its end."""
     statement = text(
         "SELECT coalesce(bool_or(i.indisvalid), false) FROM pg_index i WHERE i.indexrelid = to_regclass(:n)"
     )
@@ -169,7 +169,7 @@ def present(session: Session, table: str, kind: IndexKind, user: UUID | None = N
 
 
 def size_bytes(session: Session, table: str, kind: IndexKind, user: UUID | None = None) -> int:
-    """Its size on disk; 0 when it is not there."""
+    """The size of the index on disk in bytes; 0 when it is not there."""
     statement = text("SELECT coalesce(pg_relation_size(to_regclass(:n)), 0)")
     return int(session.scalar(statement, {"n": f"{SEARCH}.{name(table, kind, user)}"}) or 0)
 

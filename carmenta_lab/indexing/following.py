@@ -18,7 +18,7 @@ Opens: TypeAlias = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
 
 
 class IndexChanges(NamedTuple):
-    """What came of it."""
+    """What `follow` did to the index."""
 
     sources: int  # that live, and are in the index now
     changes: int  # passages that came or went
@@ -33,7 +33,7 @@ _BESIDE = "AND EXISTS (SELECT FROM search.{table} e WHERE e.user_id = %(user)s A
 def known_passages(
     raw: psycopg.Connection[Any], user: UUID, wanted: Sequence[tuple[SourceKind, UUID]], what: State
 ) -> set[UUID]:
-    """The passages of these sources that have all their vectors, and codes where the user has them."""
+    """The passages of these sources that have all their vectors, and codes where the user has some."""
     tables = [*what.tables.values(), *(["token_codes"] if what.coded else [])]
     conditions = " ".join(_BESIDE.format(table=table) for table in tables)
     return {
@@ -52,7 +52,10 @@ def read_sources(
     models: Sequence[str],
     tokens: bool = False,
 ) -> tuple[Callable[[], PreparedSources], State]:
-    """Read what is needed to follow these sources; the first value embeds, without the connection."""
+    """The living sources and what is known of their passages; the function that is returned embeds them.
+
+    It needs no connection, so that no transaction is open while texts are embedded.
+    """
     what = state(raw, user, models)
     what = State(what.tables, what.coded or tokens)
     sources = list(read_living(raw, user, wanted).values())
@@ -74,11 +77,11 @@ def follow(
     tokens: bool = False,
     indexed: bool = True,
 ) -> IndexChanges:
-    """Make the index hold what these sources say now, and nothing of those that live no more.
+    """Make the index hold what these sources say now, and nothing of those that are deleted.
 
-    Read in one transaction, embedded outside of any, written in another together with what `last` does; what changed
-    in between is read again. Doing it twice changes nothing. `tokens` makes codes for a user who has none; unless
-    `indexed` the words are the caller's to index.
+    The sources are read in one transaction, embedded outside of any, and written in another, together with what `last`
+    does; those that changed in between are read again. Doing it twice changes nothing. `tokens` makes codes for a user
+    who has none; unless `indexed`, the words are left to the caller.
     """
     while True:
         with opens() as raw:
@@ -100,7 +103,7 @@ def settled(
     ready: PreparedSources,
     what: State,
 ) -> bool:
-    """Hold the sources, and tell whether they are what was embedded and what was known of them is there."""
+    """Lock the sources; whether they are still what was embedded, and their other passages still complete."""
     now = read_living(raw, user, wanted, hold=True)
     if now != {(each.kind, each.id): each for each in ready.sources}:
         return False

@@ -36,7 +36,7 @@ class HNSW:
             )
 
     def definition(self, rows: int, dim: int) -> str:
-        """Method, operand and options of CREATE INDEX."""
+        """The method, the operand and the options that CREATE INDEX is given."""
         operand = {
             "hnsw": f"((embedding::vector({dim})) vector_cosine_ops)",
             "halfvec": "(embedding halfvec_cosine_ops)",
@@ -45,7 +45,7 @@ class HNSW:
         return f"USING hnsw {operand} WITH (m = {self.m}, ef_construction = {self.ef_construction})"
 
     def memory_bytes(self, rows: int, dim: int) -> int:
-        """What the graph takes while it is built: `maintenance_work_mem` should hold it."""
+        """The bytes that the graph takes while it is built; `maintenance_work_mem` should hold them."""
         vector = {"hnsw": 4 * dim + 8, "halfvec": 2 * dim + 8, "binary": dim // 8 + 8}[self.kind]
         links = self.LINK * (2 * self.m + self.m / (self.m - 1))
         return int(rows * (self.NODE + links + vector))
@@ -67,12 +67,12 @@ class IVFFlat:
             raise UsageError(f"IVFFlat needs 1 to 32768 lists; found {self.lists}.")
 
     def definition(self, rows: int, dim: int) -> str:
-        """Method, operand and options of CREATE INDEX."""
+        """The method, the operand and the options that CREATE INDEX is given."""
         lists = self.lists or lists_for(rows)
         return f"USING ivfflat ((l2_normalize(embedding)::halfvec({dim})) halfvec_ip_ops) WITH (lists = {lists})"
 
     def memory_bytes(self, rows: int, dim: int) -> int:
-        """What its k-means takes: pgvector refuses to build where `maintenance_work_mem` is less.
+        """The bytes that its k-means takes; pgvector refuses to build where `maintenance_work_mem` is less.
 
         As in its ivfkmeans.c: a sample of 50 vectors a list, 10,000 at least, the bound of the distance of each to each
         centre, and the distances between centres.

@@ -25,7 +25,7 @@ BLOCK = 500
 
 
 class Indexed(NamedTuple):
-    """What came of it."""
+    """How much was made searchable."""
 
     sources: int
     passages: int  # that came, or went
@@ -92,7 +92,7 @@ FOLLOWED = """
 def lacking(
     raw: psycopg.Connection[Any], user: UUID, models: Sequence[str] = (DEFAULT_MODEL,)
 ) -> tuple[list[tuple[SourceKind, UUID]], set[UUID]]:
-    """The sources that the index does not hold as they are now, and those whose words have outlasted their passages."""
+    """The sources that the index does not hold as they are now, and the ids of those whose words were left behind."""
     what = state(raw, user, models)
     tables = [*what.tables.values(), *(["token_codes"] if what.coded else [])]
     found: list[tuple[SourceKind, UUID]] = []
@@ -143,7 +143,7 @@ def repair(
 
 
 def acting(database: Database, user_id: UUID) -> Opens:
-    """Opens transactions of the application for one user."""
+    """A function that opens transactions of the application for one user, each committed at its end."""
 
     @contextmanager
     def opens() -> Iterator[psycopg.Connection[Any]]:

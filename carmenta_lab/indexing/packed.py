@@ -37,7 +37,7 @@ _CONFLICTS: dict[OnConflict, str] = {
 
 
 class Columns(NamedTuple):
-    """What stands beside vectors, a value for each; ids are the bytes of their uuids."""
+    """The columns that stand beside vectors, a value for each vector; ids are the 16 bytes of their uuids."""
 
     users: Sequence[bytes]
     passages: Sequence[bytes]
@@ -46,7 +46,7 @@ class Columns(NamedTuple):
     units: Sequence[str]
 
     def part(self, block: slice) -> "Columns":
-        """A block of them."""
+        """The same columns for a slice of the rows."""
         return Columns(
             self.users[block], self.passages[block], self.sources[block], self.times[block], self.units[block]
         )
@@ -69,9 +69,11 @@ def write_vectors(
     vectors: NDArray[np.floating],
     on_conflict: OnConflict = "refuse",
 ) -> list[psycopg.Cursor[Any]]:
-    """Write rows of a model's table, a vector for each; the cursors count the rows that are new or changed.
+    """Insert rows into the table of a model's vectors, a vector each; returns cursors whose `rowcount` is written rows.
 
-    COPY does not write into a table with row-level security, and a temporary table would be written for nothing.
+    With `on_conflict="refuse"` an existing row is an error, with "keep" it stays and is not counted, with "update" it
+    is counted where its vector differs. COPY does not write into a table with row-level security, and a temporary table
+    would be written for nothing.
     """
     connection.adapters.register_dumper(_Packed, _PackedDumper)
     written = []

@@ -17,7 +17,7 @@ NOTHING: frozenset[UUID] = frozenset()
 
 
 class CutPassage(NamedTuple):
-    """A part of a source as it is searched; whatever differs in it makes another id."""
+    """A passage of a source, cut and not yet written; anything that differs in it gives another id."""
 
     id: UUID
     ordinal: int
@@ -26,12 +26,12 @@ class CutPassage(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """turn, memory or section."""
+        """The unit of the passage: turn, memory or section."""
         return UNITS[self.source.kind]
 
 
 class PreparedSources(NamedTuple):
-    """Sources with all that is written of them."""
+    """Sources with everything that is to be written of them: passages, vectors and vectors of tokens."""
 
     sources: tuple[Source, ...]
     passages: tuple[CutPassage, ...]  # of all of them, in their order
@@ -40,7 +40,7 @@ class PreparedSources(NamedTuple):
     tokens: Sequence[TokenEmbeddings] | None  # one for each of these; None when the bundled model was not asked
 
     def only(self, sources: Collection[Source]) -> "PreparedSources":
-        """The part that belongs to some of the sources."""
+        """What belongs to some of the sources."""
         if len(sources) == len(self.sources):
             return self
         rows = [row for row, passage in enumerate(self.embedded) if passage.source in sources]
@@ -54,7 +54,7 @@ class PreparedSources(NamedTuple):
 
 
 def cut(sources: Iterable[Source]) -> list[CutPassage]:
-    """The passages of sources; many at a time, as the tokenizer is slow with one."""
+    """The passages of these sources, in their order; best called with many, because the tokenizer is slow with one."""
     every = list(sources)
     found = []
     for one, texts in zip(every, pieces([(each.head, each.text) for each in every]), strict=True):
@@ -71,10 +71,10 @@ def make_ready(
     known: Collection[UUID] = NOTHING,
     given: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> PreparedSources:
-    """Cut and embed; passages that are `known` with their vectors already are not embedded again.
+    """Cut sources into passages and embed them; passages in `known` have their vectors and are not embedded again.
 
-    `given` are vectors that are at hand, a row for each passage: their models are not asked. The bundled model gives
-    the vectors of tokens in the same run, so that codes cost nothing more.
+    `given` are vectors that are at hand by model, a row for each passage; their models are not asked. The bundled model
+    gives the vectors of tokens in the same run, so that codes cost nothing more.
     """
     passages = cut(sources)
     new = [passage for passage in passages if passage.id not in known]

@@ -18,7 +18,7 @@ from carmenta_lab.records import Progress
 
 @dataclass
 class RebuildReport:
-    """What was there, and what was made again."""
+    """What a rebuild of `search` made again, and what it could not."""
 
     users: int = 0
     passages: int = 0
@@ -35,9 +35,9 @@ class RebuildReport:
 
 
 def irreplaceable(database: Database) -> dict[str, int]:
-    """Model -> its vectors, for registered models that have some and cannot be had here without a network.
+    """How many vectors each registered model has that cannot be computed here without a network, by model.
 
-    They were given by a folder: only its next load brings them again.
+    A folder brought them: only its next load brings them again.
     """
     with database.owner.connect() as connection:
         if connection.scalar(text("SELECT to_regclass('search.embedding_models')")) is None:

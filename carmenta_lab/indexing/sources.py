@@ -20,7 +20,7 @@ TABLES: Mapping[SourceKind, str] = {"message": "messages", "memory": "memories",
 
 
 class Source(NamedTuple):
-    """A row whose text is searched, as far as its passages depend on it."""
+    """A message, memory or document, as far as its passages depend on it."""
 
     kind: SourceKind
     id: UUID
@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
     @property
     def head(self) -> str:
-        """What stands before its text in a passage."""
+        """The text that stands before the source's own in each of its passages."""
         return header(self.created_at, self.shown)
 
 
@@ -82,9 +82,10 @@ _IDS: Mapping[str, Mapping[SourceKind, str]] = {
 def living(
     kind: SourceKind, which: str, revived: SourceKind | Literal["conversation"] | None = None, rest: str = ""
 ) -> str:
-    """The statement that reads sources of a kind as they are now, none that is deleted softly or below what is.
+    """The statement that reads sources of a kind as they are now, without those that are deleted softly.
 
-    With `revived` as if what is deleted softly of that kind were not.
+    Sources below something deleted softly are left out too. With `revived`, rows of that kind that are deleted softly
+    are read as if they were not.
     """
     conditions = "" if revived == kind else " AND s.deleted_at IS NULL"
     conditions += " AND c.deleted_at IS NULL" if kind == "message" and revived != "conversation" else ""
@@ -93,7 +94,7 @@ def living(
 
 
 def source(kind: SourceKind, row: tuple[Any, ...]) -> Source:
-    """What a row of `living` says."""
+    """The source that a row of `living` describes."""
     found = _Row._make(row)
     at = as_written(found.created_at, found.utc_offset)
     return Source(kind, found.id, found.content, at, found.language, found.shown, found.author)
@@ -102,7 +103,10 @@ def source(kind: SourceKind, row: tuple[Any, ...]) -> Source:
 def read_living(
     raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[SourceKind, UUID]], hold: bool = False
 ) -> Living:
-    """Those of the wanted sources that live; with `hold` nobody changes or deletes them until the transaction ends."""
+    """Those of the wanted sources that live.
+
+    With `hold` nobody can change or delete them until the transaction ends.
+    """
     found: Living = {}
     for kind, ids in by_kind(wanted).items():
         values = {"user": user, "ids": ids}
@@ -129,7 +133,7 @@ def below(
 
 
 def by_kind(wanted: Iterable[tuple[SourceKind, UUID]]) -> dict[SourceKind, list[UUID]]:
-    """The ids of each kind that there is."""
+    """The ids of these sources, by kind; kinds without any are left out."""
     found: dict[SourceKind, list[UUID]] = {}
     for kind, id in wanted:
         found.setdefault(kind, []).append(id)
@@ -137,5 +141,5 @@ def by_kind(wanted: Iterable[tuple[SourceKind, UUID]]) -> dict[SourceKind, list[
 
 
 def in_blocks(wanted: Sequence[tuple[SourceKind, UUID]], size: int) -> list[Sequence[tuple[SourceKind, UUID]]]:
-    """The same, so many at a time."""
+    """These sources in blocks of at most `size`, in their order."""
     return [wanted[start : start + size] for start in range(0, len(wanted), size)]

@@ -39,7 +39,7 @@ _INSERT = """
 
 
 class EncodedPassage(NamedTuple):
-    """A passage whose tokens are encoded."""
+    """A passage whose tokens have been embedded, as far as its codes depend on it."""
 
     user_id: UUID
     id: UUID
@@ -56,16 +56,16 @@ def lacking_codes(connection: psycopg.Connection[Any], users: Sequence[UUID]) ->
 def encode(
     connection: psycopg.Connection[Any],
     users: Sequence[UUID],
-    committed: Callable[[], None],
+    commit: Callable[[], None],
     progress: Callable[[str, int, int | None], object],
 ) -> tuple[int, int]:
-    """Encode what lacks codes; returns how many passages that were, and what all codes take on disk in bytes."""
+    """Write the codes of all passages that lack them; returns how many, and the bytes that all codes take on disk."""
     missing = lacking_codes(connection, users)
     done = 0
     if missing:
         bundled = load_embedder(DEFAULT_MODEL)
         done = encode_lacking(
-            connection, bundled, users, committed, lambda count: progress("encoding tokens", count, missing)
+            connection, bundled, users, commit, lambda count: progress("encoding tokens", count, missing)
         )
     return done, int(only(connection.execute("SELECT pg_total_relation_size('search.token_codes')")))
 
@@ -74,10 +74,10 @@ def encode_lacking(
     connection: psycopg.Connection[Any],
     embedder: Embedder,
     users: Sequence[UUID],
-    committed: Callable[[], None],
+    commit: Callable[[], None],
     progress: Callable[[int], object],
 ) -> int:
-    """Write the codes of passages that lack them; returns how many passages that were. Each block is a transaction."""
+    """Write the codes of passages that lack them, a block a transaction; returns how many passages that were."""
     statement = _LACKING.format(
         what=", ".join(f"p.{name}" for name in EncodedPassage._fields),
         rest="AND (p.user_id, p.id) > (%(user)s, %(id)s) ORDER BY p.user_id, p.id LIMIT %(block)s",
@@ -90,7 +90,7 @@ def encode_lacking(
         if not passages:
             return done
         write_codes(connection, passages, embedder.token_embeddings([passage.content for passage in passages]))
-        committed()
+        commit()
         progress(len(passages))
         user, id = passages[-1].user_id, passages[-1].id
         done += len(passages)
@@ -99,7 +99,7 @@ def encode_lacking(
 def write_codes(
     connection: psycopg.Connection[Any], passages: Sequence[EncodedPassage], tokens: Sequence[TokenEmbeddings]
 ) -> int:
-    """Write the codes of those passages that have none; returns how many."""
+    """Write the codes of those of these passages that have none; returns how many passages that were."""
     stop = _stop_words(connection, passages)
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS stage_codes ON COMMIT DROP AS SELECT * FROM search.token_codes WITH NO DATA"
@@ -117,7 +117,7 @@ def write_codes(
 def insert_codes(
     connection: psycopg.Connection[Any], user: UUID, passages: Sequence[CutPassage], tokens: Sequence[TokenEmbeddings]
 ) -> None:
-    """The codes of one user's passages, a row each: what the application writes; those that are there stay."""
+    """Write the codes of one user's passages as the application does, a row each; codes that are there stay."""
     encoded = [EncodedPassage(user, p.id, p.content, p.source.author, p.source.language) for p in passages]
     stop = _stop_words(connection, encoded)
     values = []

@@ -35,9 +35,9 @@ def table_name(model: str) -> str:
 
 
 def register(owner: Engine, model: str, dim: int) -> str:
-    """Make a model known and create its table, once; returns the table's name.
+    """Register a model and create the table of its vectors, once; returns the table's name.
 
-    DimensionMismatch when the model is known with another dimension.
+    DimensionMismatch when the model is registered with another dimension.
     """
     name = table_name(model)
     with owner.begin() as connection:
@@ -84,14 +84,14 @@ def embed_lacking(
     table: str,
     embedder: Embedder,
     users: Sequence[UUID],
-    committed: Callable[[], None],
+    commit: Callable[[], None],
     progress: Callable[[int], object],
     tokens: bool = False,
 ) -> tuple[int, int]:
-    """Embed what lacks a vector; returns how many passages that were, and how many of them got token codes.
+    """Embed the passages that lack a vector; returns how many, and how many of them got token codes.
 
-    Each block is a transaction. Rows are written in the order of users, which is the order in which they are read.
-    With `tokens` the model is asked once for both, so that codes cost little more.
+    Each block is a transaction. Rows are written in the order of users, which is the order in which they are read. With
+    `tokens` the model is asked once for both, so that codes cost little more.
     """
     statement = _lacking(
         ", ".join(f"p.{name}" for name in _Lacking._fields),
@@ -121,6 +121,6 @@ def embed_lacking(
             [row.unit for row in rows],
         )
         write_vectors(connection, table, beside, vectors)
-        committed()
+        commit()
         user, id = rows[-1].user_id, rows[-1].id
         done += len(rows)

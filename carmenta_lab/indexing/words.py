@@ -31,9 +31,9 @@ _LEFT_OVER = """
 
 
 def add(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[UUID]) -> None:
-    """Index passages that were written, and anew the passages of the messages that follow where these ask something.
+    """Index the words of new passages, and again those of messages that follow them where the new ones ask something.
 
-    In constant time but for one in `TAIL` passages, with which the words of the others are merged.
+    The cost is constant, except for one in `TAIL` passages, with which the words of the others are merged.
     """
     if passages:
         connection.execute("SELECT search.index_words(%s, %s)", (user, list(passages)), prepare=prepares(connection))
@@ -41,10 +41,10 @@ def add(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[UUID
 
 @contextmanager
 def removed(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[UUID]) -> Iterator[None]:
-    """Take passages out of the index, then run what deletes them or their sources, or deletes these softly.
+    """Take passages out of the index of words; the block deletes them or their sources, softly or for good.
 
-    Where they were deleted before, all words of the user are looked through once. Passages that take their place are
-    best added within as well: then what answers them is indexed anew once, not twice.
+    Where they were deleted before the block, all words of the user are read once. Passages that replace them are best
+    added within the block too: then what answers them is indexed once, not twice.
     """
     prepare, values = prepares(connection), (user, list(passages))
     answers = only(connection.execute("SELECT search.answers_to(%s, %s)", values, prepare=prepare))
@@ -55,24 +55,27 @@ def removed(connection: psycopg.Connection[Any], user: UUID, passages: Sequence[
 
 
 def left_over(connection: psycopg.Connection[Any], user: UUID) -> list[UUID]:
-    """Passages that went with their source and are still in the index: for `removed`, with nothing to run."""
+    """The ids of passages that were deleted with their source and whose words are still in the index; see `removed`."""
     return [id for (id,) in connection.execute(_LEFT_OVER, {"user": user})]
 
 
 def merge(connection: psycopg.Connection[Any], user: UUID) -> None:
-    """Merge what was added into the user's postings, before its time: a search then reads these alone."""
+    """Merge the words added last into the user's postings now, so that a search reads only these."""
     connection.execute("SELECT search.merge_words(%s)", (user,))
 
 
 def rebuild(connection: psycopg.Connection[Any], user: UUID) -> None:
-    """Index all passages of a user anew."""
+    """Index the words of all passages of a user from nothing."""
     connection.execute("SELECT search.rebuild_words(%s)", (user,))
 
 
-def rebuild_owed(connection: psycopg.Connection[Any], users: Sequence[UUID], committed: Callable[[], None]) -> int:
-    """Index anew the users whose passages and index differ; returns how many those are. Each is a transaction."""
+def rebuild_owed(connection: psycopg.Connection[Any], users: Sequence[UUID], commit: Callable[[], None]) -> int:
+    """Rebuild the index of words of users where it differs from their passages; returns how many users that were.
+
+    Each user is a transaction, which `commit` ends.
+    """
     owed = [user for (user,) in connection.execute(_OWED, {"users": list(users)}).fetchall()]
     for user in owed:
         rebuild(connection, user)
-        committed()
+        commit()
     return len(owed)

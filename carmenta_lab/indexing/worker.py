@@ -41,7 +41,7 @@ IDLE_SECONDS = 1.0
 
 
 class LeasedNote(NamedTuple):
-    """What a worker has taken."""
+    """A note that a worker has leased: a source that was written, changed or deleted by another client."""
 
     source_id: UUID
     kind: str
@@ -88,7 +88,7 @@ _FAILED = """
 
 
 def own_name() -> str:
-    """A name for a worker: where and as which process it runs."""
+    """A name for a worker: its host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

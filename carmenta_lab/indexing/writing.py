@@ -28,7 +28,7 @@ NOTED = f"SELECT set_config('{SETTING}', '', false)"
 
 
 class State(NamedTuple):
-    """What a user's index is made of."""
+    """What a user's index consists of, beside passages and words."""
 
     tables: dict[str, str]  # model -> table of its vectors, of the models that are asked for and known
     coded: bool  # whether passages of this user have codes of tokens
@@ -63,12 +63,12 @@ _FORGET = "DELETE FROM search.outbox WHERE user_id = %s AND source_id = ANY(%s) 
 
 
 def at_once(raw: psycopg.Connection[Any]) -> None:
-    """From here on nothing is noted, as the index follows in this transaction: until `noted_again`, or its end."""
+    """Write no notes for workers until `noted_again` or the end of the transaction: it writes the index itself."""
     _set(raw, AT_ONCE)
 
 
 def noted_again(raw: psycopg.Connection[Any]) -> None:
-    """What is written from here on in this transaction is noted again."""
+    """Write notes for workers again in the rest of this transaction."""
     _set(raw, "")
 
 
@@ -81,12 +81,12 @@ def _set(raw: psycopg.Connection[Any], value: str) -> None:
 
 
 def state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str]) -> State:
-    """What is to be written for a user."""
+    """The tables of vectors and codes that are to be written for a user."""
     return asked_state(raw, user, models)()
 
 
 def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str]) -> Callable[[], State]:
-    """The same in two steps, to travel with other statements of a pipeline: asked now, known when called."""
+    """`state` in two steps, for a pipeline: the statement is sent now, its result read when the value is called."""
     cursor = raw.execute(_STATE, {"user": user, "models": list(models)}, prepare=prepares(raw), binary=True)
 
     def known() -> State:
@@ -97,7 +97,7 @@ def asked_state(raw: psycopg.Connection[Any], user: UUID, models: Sequence[str])
 
 
 def add(raw: psycopg.Connection[Any], user: UUID, ready: PreparedSources, known: State) -> None:
-    """Write passages of sources that have none."""
+    """Index sources that have no passages yet: their passages, vectors, codes and words."""
     _insert(raw, user, ready.passages, _INSERT)
     add_vectors(raw, user, ready, known)
     words.add(raw, user, [passage.id for passage in ready.passages])
@@ -117,7 +117,7 @@ def _insert(raw: psycopg.Connection[Any], user: UUID, passages: Sequence[CutPass
 
 
 def add_vectors(raw: psycopg.Connection[Any], user: UUID, ready: PreparedSources, known: State) -> None:
-    """The vectors of what is embedded, for the models that are known, and codes where the user has them."""
+    """Write the vectors of the embedded passages, for models that are registered, and codes where the user has some."""
     passages = ready.embedded
     if not passages:
         return
@@ -154,7 +154,7 @@ def _delete(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> No
 
 
 def found(raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[SourceKind, UUID]]) -> dict[UUID, bool]:
-    """The passages of sources, and whether the index of words has each as its source is now."""
+    """The passages of these sources that are in the index, and whether their words are indexed as the source is now."""
     there: dict[UUID, bool] = {}
     for kind, ids in by_kind(wanted).items():
         values = {"user": user, "ids": ids}
@@ -172,10 +172,10 @@ def replace(
     removed: Collection[UUID] = (),
     indexed: bool = True,
 ) -> int:
-    """The index of these sources becomes what is ready, and nothing for those that are not; returns what changed.
+    """Make the index hold exactly the passages of `ready` for these sources; returns how many passages came or went.
 
-    Their rows are held (`read_living`). `removed` are those whose words may have outlasted their passages. Unless
-    `indexed` the words are the caller's to index, by `words.rebuild`.
+    The sources are held by the caller (`read_living`). `removed` are the ids of sources whose words may have outlasted
+    their passages. Unless `indexed`, the words are left to the caller, by `words.rebuild`.
     """
     there = found(raw, user, wanted)
     made = {passage.id for passage in ready.passages}
@@ -195,10 +195,10 @@ def replace(
 
 
 def forget_notes(raw: psycopg.Connection[Any], user: UUID, ids: Sequence[UUID]) -> None:
-    """The index follows these rows now; last of all, as notes are locked last."""
+    """Delete the notes of rows that the index now follows; to be called last, because notes are locked last."""
     raw.execute(_FORGET, (user, list(ids)), prepare=prepares(raw))
 
 
 def pipelined(raw: psycopg.Connection[Any]) -> Any:
-    """A block whose statements travel together, unless one is open already."""
+    """A pipeline of the driver, whose statements travel together; nothing new where one is open already."""
     return nullcontext() if raw.pgconn.pipeline_status != PipelineStatus.OFF else raw.pipeline()
