@@ -50,11 +50,11 @@ class ErasureReport:
 
     @property
     def total(self) -> int:
-        """All rows removed."""
+        """How many rows were removed from all tables."""
         return sum(self.rows.values())
 
     def table(self) -> Table:
-        """A row a table; below it where else the content may be."""
+        """A table with a row for each table that lost rows; below it the places where the content may still be."""
         rows = [[name, f"{count:,}"] for name, count in self.rows.items()]
         notes = [f"a file, to be deleted in object storage: {bucket or ''}/{key}" for bucket, key in self.objects]
         notes += [f"loaded from {origin}: another load would bring it back" for origin in self.origins]

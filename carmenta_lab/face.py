@@ -101,7 +101,7 @@ def search(
     """
     _whole("k", k)
     retriever = None if strategy is None else strategies.load(strategy)
-    with _session(where, question, late=retriever is not None) as (session, user_id, text):
+    with _session(where, question, searches_first=retriever is not None) as (session, user_id, text):
         if retriever is None:
             retriever = strategies.load(best_strategy(session, user_id))
         return with_texts(session, searched(session, retriever, _query(user_id, text, asked_at, language), k))
@@ -263,7 +263,7 @@ def explain(
     if asked is None or mine not in (None, asked.user_id):
         assert mine is not None
         asked, judged = Query("q", mine, question), None
-    with lab.user_session(asked.user_id, late=bool(retrievers)) as session:
+    with lab.user_session(asked.user_id, searches_first=bool(retrievers)) as session:
         if not retrievers:
             retrievers = strategies_of(["vector_exact", best_strategy(session, asked.user_id)])
         return explaining.explain(session, asked, retrievers, k, judged)
@@ -343,7 +343,7 @@ def index_lacking(lab: Database, person: Person, *, models: Sequence[str] = (DEF
 
 @contextmanager
 def _session(
-    where: Session | Database, question: Sequence[Any], late: bool = False
+    where: Session | Database, question: Sequence[Any], searches_first: bool = False
 ) -> Iterator[tuple[Session, UUID, str]]:
     """The session to read in, for whom it acts, and the text; one sentence for what was called in another way."""
     if isinstance(where, Session) and len(question) == 1:
@@ -353,7 +353,7 @@ def _session(
     elif isinstance(where, Database) and len(question) == 2:
         person, text = question
         one = user(where, person)
-        with where.user_session(one.id, late=late) as session:
+        with where.user_session(one.id, searches_first=searches_first) as session:
             yield session, one.id, _worded(text)
     else:
         given = ", ".join(type(one).__name__ for one in (where, *question))

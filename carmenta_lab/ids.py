@@ -27,16 +27,19 @@ class Ids:
         self.dataset = UUID(bytes=self._namespace)
 
     def of(self, kind: str, given: str) -> UUID:
-        """The uuid of one thing."""
+        """The uuid of a thing, by its kind and its id as given."""
         return UUID(bytes=self.key(kind, given))
 
     def key(self, kind: str, given: str) -> bytes:
-        """The 16 bytes of its uuid, as they travel."""
+        """The 16 bytes of that uuid, as binary COPY takes them."""
         return _uuid5(self._namespace, f"{kind}:{given}")
 
 
 def passage_key(
     source: bytes, unit: str, ordinal: int, content: str, created_at: datetime | None, author: str | None, language: str
 ) -> bytes:
-    """The uuid of a passage, in bytes: whatever differs in it makes another passage, so nothing of it can be stale."""
+    """The 16 bytes of the uuid of a passage.
+
+    Whatever differs in the passage gives another one, so none is ever stale.
+    """
     return _uuid5(source, f"{unit}:{ordinal}:{language}:{created_at!s}:{author}:{content}")

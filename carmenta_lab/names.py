@@ -118,13 +118,13 @@ def conversation_id(session: Session, user_id: UUID, name: str | UUID) -> UUID:
 
 
 def find_conversation(database: Database, user_id: UUID, name: str) -> UUID:
-    """The same in a session of its own."""
+    """The id of a user's living conversation, as `conversation_id` finds it, in a session of its own."""
     with database.user_session(user_id) as session:
         return conversation_id(session, user_id, name)
 
 
 class LoadedDataset(NamedTuple):
-    """A dataset that was loaded."""
+    """A loaded dataset, as a list shows it."""
 
     name: str
     origin: str  # its folder
@@ -143,7 +143,7 @@ def loaded_datasets(session: Session) -> list[LoadedDataset]:
 
 
 class KnownUser(NamedTuple):
-    """A user that a dataset brought."""
+    """A user that a dataset brought, as a list shows it."""
 
     name: str  # as the dataset gives it
     dataset: str

@@ -33,7 +33,7 @@ def evaluated(annotations: Mapping[str, str]) -> dict[str, Any]:
 
 
 def is_plain(kind: Any) -> bool:
-    """Whether it is a number, a truth value, a word, or one of several; each of them may be absent."""
+    """Whether a type is a number, a truth value, a text or a choice of these, or one of them or None."""
     members = _members(kind)
     return bool(members) and all(one in (bool, int, float, str) or get_origin(one) is Literal for one in members)
 

@@ -64,7 +64,7 @@ WEIGHED = "z:"
 
 @dataclass(frozen=True, slots=True)
 class HitText:
-    """What a hit says, as a person reads it."""
+    """The text of a hit, its source, author and time, as a person reads them."""
 
     source: str  # as the dataset gives it, else the uuid
     text: str  # without date and author

@@ -23,7 +23,7 @@ UNDRAWN = "<style>.jp-Mermaid:not(.jp-RenderedMermaid) { display: block; }</styl
 
 @dataclass(frozen=True)
 class ExecutedNotebook:
-    """One notebook that ran."""
+    """A notebook that was executed, and the error that ended it, if any."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ def find(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a notebook."""
+    """A parameter of a notebook: its type and its default, as they are written."""
 
     annotation: str  # its type as it is written, else that of its default
     default: str  # as it is written
@@ -213,7 +213,7 @@ def _index(done: Sequence[ExecutedNotebook], parameters: Mapping[str, str], out:
 
 
 class NotebookRow(NamedTuple):
-    """A notebook on the page."""
+    """The row of an executed notebook on the page index.html."""
 
     name: str
     title: str

@@ -15,7 +15,7 @@ import carmenta_lab as cl
 from carmenta_lab.context import assemble as assemble_below
 from carmenta_lab.errors import UnknownName, UsageError
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.late import LateConnection
+from carmenta_lab.postgres.postponed import PostponingConnection
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.vector import VectorSearch
 from carmenta_lab.schema.product.conversations import messages
@@ -209,9 +209,9 @@ def test_a_session_that_is_over_or_of_nobody_says_so(sample: Database, nora: cl.
 def _statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Each round trip: a statement alone, or a pipeline."""
     seen: list[str] = []
-    alone, execute = LateConnection.alone, psycopg.Cursor.execute
+    alone, execute = PostponingConnection.alone, psycopg.Cursor.execute
 
-    def noted_alone(self: LateConnection, *given: Any) -> Any:
+    def noted_alone(self: PostponingConnection, *given: Any) -> Any:
         with monkeypatch.context() as inner:
             inner.setattr(psycopg.Cursor, "execute", execute)
             seen.append("alone")
@@ -222,7 +222,7 @@ def _statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return execute(self, query, *given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(LateConnection, "alone", noted_alone)
+        patched.setattr(PostponingConnection, "alone", noted_alone)
         patched.setattr(psycopg.Cursor, "execute", noted)
         yield seen
 

@@ -38,7 +38,7 @@ from carmenta_lab.indexing.token_codes import insert_codes
 from carmenta_lab.indexing.vectors import register
 from carmenta_lab.names import find_conversation, find_user
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.postponed import postponing_connection
 from carmenta_lab.records import Query, Ranking
 from carmenta_lab.retrieval import search
 from carmenta_lab.retrieval.texts import texts
@@ -126,7 +126,7 @@ def test_what_is_written_is_found_in_that_session_and_in_the_next(own_sample: Da
             ),
             {"id": said.id},
         ).one()
-        raw = late_connection(session.connection())
+        raw = postponing_connection(session.connection())
         assert lacking(raw, NORA) == ([], set())  # codes of tokens included, as the sample has them
     assert row == (said.position, True, 0)
 
@@ -305,7 +305,7 @@ def test_a_long_document_is_embedded_anew_only_where_it_changed(
     assert counts[1] <= 2
     assert len(counts) == 2
     with database.user_session(user) as session:
-        raw = late_connection(session.connection())
+        raw = postponing_connection(session.connection())
         assert lacking(raw, user) == ([], set())
     assert ids(database, "one more at the end", ("bm25",), user)["bm25"] == {note.id}
 
@@ -384,7 +384,7 @@ def test_a_history_written_message_by_message_ranks_as_the_same_one_loaded(
                 id=of("message", line["message_id"]),
             )
             if line is messages[0]:  # from here on the user has codes of tokens
-                raw = late_connection(session.connection())
+                raw = postponing_connection(session.connection())
                 first = read_living(raw, NORA, [("message", of("message", line["message_id"]))])
                 ready = make_ready(list(first.values()))
                 assert ready.tokens

@@ -41,7 +41,7 @@ from carmenta_lab.indexing.kinds import HNSW, IndexKind
 from carmenta_lab.indexing.kinds import KINDS as INDEXES
 from carmenta_lab.postgres import Database, as_user
 from carmenta_lab.postgres.lab import Logins, open_migrated
-from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.postponed import postponing_connection
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval import routing, search
 from carmenta_lab.retrieval.evidence import Evidence
@@ -81,7 +81,7 @@ def test_searches_in_a_row_set_their_settings_once_and_the_next_statement_sees_n
     with graph.database.user_session(graph.user) as session:
         before = settings(session)
         first = search(session, strategy, graph.query, 5, graph.questions[0])
-        raw = late_connection(session.connection())
+        raw = postponing_connection(session.connection())
         held = raw.in_force
         assert held is not None
         assert search(session, strategy, graph.query, 5, graph.questions[0]) == first
@@ -94,13 +94,13 @@ def test_searches_in_a_row_set_their_settings_once_and_the_next_statement_sees_n
 
 def test_a_search_that_comes_first_is_a_transaction_of_its_own(graph: Graph) -> None:
     expected = graph.search(ROUTES["halfvec"], 0)
-    with graph.database.user_connection(graph.user, late=True) as connection:
-        raw = late_connection(connection)
+    with graph.database.user_connection(graph.user, searches_first=True) as connection:
+        raw = postponing_connection(connection)
         for status in ("IDLE", "INTRANS"):  # a second one begins it, for those that follow
             assert search(connection, ROUTES["halfvec"], graph.query, 10, graph.questions[0]) == expected
             assert raw.info.transaction_status.name == status
     with (
-        graph.database.user_connection(graph.other, late=True) as connection,
+        graph.database.user_connection(graph.other, searches_first=True) as connection,
         pytest.raises(UsageError, match="does not act for"),
     ):
         search(connection, ROUTES["halfvec"], graph.query, 10, graph.questions[0])

@@ -35,7 +35,7 @@ from carmenta_lab.ids import Ids
 from carmenta_lab.indexing import worker
 from carmenta_lab.indexing.lacking import repair
 from carmenta_lab.postgres import Database
-from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.postponed import postponing_connection
 from carmenta_lab.postgres.statement import compiled
 from carmenta_lab.records import Query
 from carmenta_lab.retrieval.search import search
@@ -127,7 +127,7 @@ def test_every_statement_of_the_application_names_its_user(
     assert len(every) > 50
     wrong = []
     with own_sample.user_session(NORA) as session:
-        raw = late_connection(session.connection())
+        raw = postponing_connection(session.connection())
         raw.execute("SET LOCAL enable_seqscan = on")
         for query, given in every.items():
             if not query.lstrip().upper().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")):
@@ -148,7 +148,7 @@ def test_every_helper_names_its_user(sample: Database, statement: Callable[[], A
 def test_a_statement_that_does_not_name_its_user_is_noticed(sample: Database) -> None:
     """A test of the test."""
     with sample.user_session(NORA) as session:
-        raw = late_connection(session.connection())
+        raw = postponing_connection(session.connection())
         assert unnamed(explained(raw, "SELECT content FROM carmenta.messages WHERE id = %s", (NORA,)))
         named = "SELECT content FROM carmenta.messages WHERE user_id = %s AND id = %s"
         assert not unnamed(explained(raw, named, (NORA, NORA)))

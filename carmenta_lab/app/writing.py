@@ -31,7 +31,7 @@ from carmenta_lab.indexing.ready import PreparedSources, make_ready
 from carmenta_lab.indexing.sources import TABLES, Source, living, read_living, source
 from carmenta_lab.postgres.connect import acting_for
 from carmenta_lab.postgres.copying import jsonb
-from carmenta_lab.postgres.late import LateConnection, prepares
+from carmenta_lab.postgres.postponed import PostponingConnection, prepares
 from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import SourceKind
 from carmenta_lab.schema.vector import Vector
@@ -402,7 +402,7 @@ _COUNTS = "DELETE FROM carmenta.token_counts WHERE user_id = %(user)s AND messag
 class _Open:
     """A transaction in which something is written."""
 
-    raw: LateConnection
+    raw: PostponingConnection
     user: UUID
 
     def run(self, statement: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:

@@ -33,8 +33,8 @@ from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.names import User
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.lab import embedded_logins
-from carmenta_lab.postgres.late import LateConnection
 from carmenta_lab.postgres.migrate import migrate, revisions
+from carmenta_lab.postgres.postponed import PostponingConnection
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.postgres.statement import compiled, driver, only
 from carmenta_lab.scale.filling import crowd_id, fill_crowd, filled, user_id
@@ -215,7 +215,7 @@ def _bare(
         yield write
 
 
-def _enter(raw: LateConnection, user: UUID) -> None:
+def _enter(raw: PostponingConnection, user: UUID) -> None:
     """What a transaction of the application begins with."""
     raw.execute(
         "SELECT set_config('role', 'carmenta_app', true), set_config('carmenta.user_id', %s, true), "

@@ -82,8 +82,8 @@ def nearest(database: Database, rows: int, repeats: int, seed: int) -> list[Resu
                 found.append(_result(name, alternate(limit, ours, repeats, warm_up=3), size, repeats))
                 if retriever is GRAPH:
                     openings: tuple[tuple[str, Opening], ...] = (
-                        ("search_connection", partial(database.user_connection, late=True)),
-                        ("search_session", partial(database.user_session, late=True)),
+                        ("search_connection", partial(database.user_connection, searches_first=True)),
+                        ("search_session", partial(database.user_session, searches_first=True)),
                     )
                     for title, opening in openings:
                         pair = alternate(limit, partial(_opened, one, GRAPH, opening), repeats, warm_up=3)

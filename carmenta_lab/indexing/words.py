@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from carmenta_lab.postgres.late import prepares
+from carmenta_lab.postgres.postponed import prepares
 from carmenta_lab.postgres.statement import only
 
 _OWED = """

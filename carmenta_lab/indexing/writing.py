@@ -18,7 +18,7 @@ from carmenta_lab.indexing.packed import Columns, write_vectors
 from carmenta_lab.indexing.ready import CutPassage, PreparedSources
 from carmenta_lab.indexing.sources import KINDS, UNITS, by_kind
 from carmenta_lab.indexing.token_codes import insert_codes
-from carmenta_lab.postgres.late import LateConnection, prepares
+from carmenta_lab.postgres.postponed import PostponingConnection, prepares
 from carmenta_lab.records import SourceKind
 from carmenta_lab.schema.search.outbox import AT_ONCE, SETTING
 
@@ -74,8 +74,8 @@ def noted_again(raw: psycopg.Connection[Any]) -> None:
 
 def _set(raw: psycopg.Connection[Any], value: str) -> None:
     setting = f"set_config('{SETTING}', '{value}', true)"
-    if isinstance(raw, LateConnection):
-        raw.late.append((setting, ()))  # with the next statement, or never if there is none
+    if isinstance(raw, PostponingConnection):
+        raw.postponed.append((setting, ()))  # with the next statement, or never if there is none
     else:
         raw.execute(f"SELECT {setting}")
 

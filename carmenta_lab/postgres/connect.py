@@ -22,7 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from carmenta_lab.errors import UsageError
 from carmenta_lab.postgres.hosts import Host
-from carmenta_lab.postgres.late import LateConnection, Setting, late_connection
+from carmenta_lab.postgres.postponed import PostponingConnection, Setting, postponing_connection
 from carmenta_lab.schema.base import APP, OWNER
 
 __all__ = ["Database", "HalfVector", "as_user", "engine", "open_database"]
@@ -34,7 +34,7 @@ ASK_AFTER_SECONDS = 1.0
 ACTING_FOR = "acting_for"
 """Under this name a session, and the connection it runs on, keep the user they were opened for."""
 
-LATE = "late"
+SEARCHES_FIRST = "searches_first"
 """Under this name a connection keeps whether a transaction's settings wait for its first statement."""
 
 
@@ -103,11 +103,11 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
     settings: list[str] = []  # of each transaction
 
     @event.listens_for(made, "do_connect")
-    def _connect(_: object, __: object, arguments: list[Any], named: dict[str, Any]) -> LateConnection:
-        return LateConnection.connect(*arguments, **named)
+    def _connect(_: object, __: object, arguments: list[Any], named: dict[str, Any]) -> PostponingConnection:
+        return PostponingConnection.connect(*arguments, **named)
 
     @event.listens_for(made, "connect")
-    def _register(connection: LateConnection, _: object) -> None:
+    def _register(connection: PostponingConnection, _: object) -> None:
         nonlocal known
         if known is None:
             known = _extensions(connection)
@@ -121,16 +121,16 @@ def engine(host: Host, role: str | None = None, **options: Any) -> Engine:
 
     @event.listens_for(made, "begin")
     def _enter(connection: Connection) -> None:
-        raw, options = late_connection(connection), connection.get_execution_options()
+        raw, options = postponing_connection(connection), connection.get_execution_options()
         user = options.get(ACTING_FOR)
         raw.enter([*((setting, ()) for setting in settings), *(() if user is None else _acting_for(user))])
-        if raw.late and not options.get(LATE):
+        if raw.postponed and not options.get(SEARCHES_FIRST):
             raw.settle()
 
     @event.listens_for(made, "before_cursor_execute")
     def _settle(connection: Connection, *_: object) -> None:
-        raw = late_connection(connection)
-        if raw.late:  # SQLAlchemy makes a cursor first, and begins then
+        raw = postponing_connection(connection)
+        if raw.postponed:  # SQLAlchemy makes a cursor first, and begins then
             raw.settle()
 
     event.listen(made, "checkout", _alive)
@@ -180,23 +180,26 @@ class Database:
             yield session
 
     @contextmanager
-    def user_connection(self, user_id: UUID, *, late: bool = False) -> Iterator[Connection]:
+    def user_connection(self, user_id: UUID, *, searches_first: bool = False) -> Iterator[Connection]:
         """A transaction of the application role that acts for one user until it ends, committed at the end.
 
-        `late` is for a block that searches first: nothing is sent before its first statement, and a search that comes
-        first is a transaction of its own, in one round trip; what follows may see what others committed since.
+        `searches_first` is for a block that begins with a search: nothing is sent before its first statement, and the
+        search is a transaction of its own, in one round trip; statements after it may see what others committed since.
         """
         if not isinstance(user_id, UUID):
             raise UsageError(f"a session is opened for the id of a user, a UUID, not for {user_id!r}: user() finds it.")
-        options = {ACTING_FOR: user_id, LATE: late}
+        options = {ACTING_FOR: user_id, SEARCHES_FIRST: searches_first}
         with self.app.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def user_session(self, user_id: UUID, *, late: bool = False) -> Iterator[Session]:
-        """The same as a session: its `commit` writes what is pending, the block's end commits."""
+    def user_session(self, user_id: UUID, *, searches_first: bool = False) -> Iterator[Session]:
+        """A session that acts for one user as `user_connection` does; the end of the block commits.
+
+        Its `commit` writes pending changes, and the transaction goes on. UsageError when `user_id` is no UUID.
+        """
         with (
-            self.user_connection(user_id, late=late) as connection,
+            self.user_connection(user_id, searches_first=searches_first) as connection,
             Session(connection, join_transaction_mode="rollback_only", info={ACTING_FOR: user_id}) as session,
         ):
             yield session
@@ -217,7 +220,7 @@ class Database:
 
 
 def open_database(owner: Host, app: Host) -> Database:
-    """Engines for a prepared database; nothing is checked or migrated here."""
+    """Engines for a database that is set up and migrated; nothing is checked here."""
     return Database(app.url.database or "", owner=engine(owner, OWNER), app=engine(app, APP), direct=not app.pooled)
 
 
@@ -250,7 +253,7 @@ def as_user(session: Session, user_id: UUID) -> Iterator[Session]:
 
 
 def acting_for(session: Session) -> UUID:
-    """For whom a session acts; UsageError when for nobody."""
+    """The id of the user for whom a session acts; UsageError when it acts for nobody."""
     known: UUID | None = session.info.get(ACTING_FOR)
     if known is None:
         named = session.scalar(text("SELECT nullif(current_setting('carmenta.user_id', true), '')"))

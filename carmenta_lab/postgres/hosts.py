@@ -16,13 +16,13 @@ POOLER_PORTS = (6432, 6543)
 
 @dataclass(frozen=True)
 class Host:
-    """A database and the way to it."""
+    """The address of a database, and how to connect to it."""
 
     url: URL  # driver postgresql+psycopg, hints taken out
     pooled: bool  # behind a transaction pooler: no prepared statements, no session state
 
     def connect_args(self) -> dict[str, object]:
-        """Arguments of `psycopg.connect` that the way demands."""
+        """The arguments of `psycopg.connect` that this address needs."""
         return {"prepare_threshold": None} if self.pooled else {}
 
     def shown(self) -> str:

@@ -36,7 +36,7 @@ class MigrationStep(NamedTuple):
 
     @property
     def down(self) -> bool:
-        """Whether rows go."""
+        """Whether the step goes down to an older revision, which drops rows."""
         return _position(self.branch, self.after) < _position(self.branch, self.before)
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ def revisions(branch: str) -> tuple[str, ...]:
 
 @cache
 def heads() -> Mapping[str, str]:
-    """Branch -> the newest revision of this program."""
+    """The newest revision of each branch in this program, by the branch."""
     return {branch: revisions(branch)[-1] for branch in BRANCHES}
 
 
@@ -120,7 +120,7 @@ def _position(branch: str, revision: str | None) -> int:
 
 
 def plan(before: Mapping[str, str], target: str) -> list[MigrationStep]:
-    """What a target means for a database at these revisions, in order; UsageError when another branch stands on it.
+    """The steps to a target from these revisions, in order; UsageError when another branch stands in the way.
 
     `search` and `lab` need the newest `product`, which is brought up with them and not taken down under them.
     """
@@ -144,7 +144,7 @@ def plan(before: Mapping[str, str], target: str) -> list[MigrationStep]:
 
 
 def planned(owner: Engine, target: str = "head") -> list[MigrationStep]:
-    """What `migrate` would do now."""
+    """The steps that `migrate` would do now, without doing them."""
     with owner.connect() as connection:
         return plan(current(connection), target)
 

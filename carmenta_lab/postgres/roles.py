@@ -82,7 +82,7 @@ def set_up(
 
 
 def check_server(connection: psycopg.Connection[Any]) -> None:
-    """Refuse a server that is too old."""
+    """Refuse a server that is too old: DatabaseUnsuitable names the version that is needed."""
     if connection.info.server_version < OLDEST_SERVER * 10_000:
         found = connection.info.parameter_status("server_version")
         raise DatabaseUnsuitable(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this server is {found}.")

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from carmenta_lab.postgres.late import LateConnection, late_connection, prepares
+from carmenta_lab.postgres.postponed import PostponingConnection, postponing_connection, prepares
 
 
 class _Compiler(PGCompiler_psycopg):
@@ -54,27 +54,30 @@ OtherT = TypeVar("OtherT", bound=tuple[Any, ...])
 
 
 def given(name: str, kind: TypeEngine[Any]) -> Any:
-    """A parameter in the place of a value: what takes a value of that kind takes it as well."""
+    """A parameter that is given when the statement is executed, usable where a value of that type is."""
     return bindparam(f"{PREFIX}{name}", None, type_=kind, required=False)
 
 
 def bound(value: Any, kind: TypeEngine[Any] | None = None) -> ColumnElement[Any]:
-    """A value, or what `given` made, as an expression."""
+    """A value, or a parameter made by `given`, as an expression of SQLAlchemy."""
     return value if isinstance(value, ColumnElement) else literal(value, kind)
 
 
 def packing(parameter: BindParameter[Any]) -> Callable[[Any], Any] | None:
-    """What makes a value of the parameter's type one that psycopg takes; None where it is taken as it is."""
+    """The function that turns a value of the parameter's type into one that psycopg takes.
+
+    None where none is needed.
+    """
     return parameter.type.dialect_impl(DIALECT).bind_processor(DIALECT)
 
 
-def driver(where: Where) -> LateConnection:
-    """The driver's connection, in the transaction of a session or a connection of an engine of ours."""
-    return late_connection(where.connection() if isinstance(where, Session) else where)
+def driver(where: Where) -> PostponingConnection:
+    """The driver's connection behind a session or connection of one of our engines, within its transaction."""
+    return postponing_connection(where.connection() if isinstance(where, Session) else where)
 
 
 def translated(error: psycopg.Error, where: Where, text: str) -> DBAPIError:
-    """What the server or the driver refuses, as SQLAlchemy raises it; a lost connection leaves its pool."""
+    """A block in which errors of the driver are raised as SQLAlchemy's; a lost connection is taken out of its pool."""
     connection = where.connection() if isinstance(where, Session) else where
     lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
     if lost:
@@ -87,13 +90,13 @@ def translated(error: psycopg.Error, where: Where, text: str) -> DBAPIError:
 
 
 def only(cursor: psycopg.Cursor[Any]) -> Any:
-    """The one value that a statement gives."""
+    """The one value of the one row that a statement returned."""
     [(value,)] = cursor.fetchall()
     return value
 
 
 class Compiled(NamedTuple):
-    """A statement as text for psycopg."""
+    """A compiled statement: its text for psycopg, and how its parameters are named and converted."""
 
     text: str
     own: Mapping[str, Any]  # the values that the statement has itself
@@ -102,7 +105,7 @@ class Compiled(NamedTuple):
 
 
 def compiled(statement: ClauseElement) -> Compiled:
-    """The text that a statement becomes, with what its values become."""
+    """Compile a statement into text for psycopg and the conversions of its parameters."""
     made = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
     assert isinstance(made, SQLCompiler)
     packs = {name: pack for name, one in made.binds.items() if (pack := packing(one)) is not None}
@@ -112,7 +115,7 @@ def compiled(statement: ClauseElement) -> Compiled:
     return Compiled(str(made), own, names, packs)
 
 
-def _ready_driver(where: Where) -> LateConnection:
+def _ready_driver(where: Where) -> PostponingConnection:
     """The driver's connection, what is pending in the session written."""
     if isinstance(where, Session):
         where.flush()
@@ -120,11 +123,11 @@ def _ready_driver(where: Where) -> LateConnection:
 
 
 class Statement:
-    """A statement that is not built before it is first used; what it gives is said by `Rows`, `Value` and `Change`.
+    """A statement that is built and compiled when it is first used; `Rows`, `Value` and `Change` say what it returns.
 
-    It runs in the transaction of a session, with the session's pending changes written first, or of a connection. On
-    direct connections the server prepares it at once; through a pooler nothing is prepared. Results travel in binary.
-    Whatever the server refuses is raised as `sqlalchemy.exc.DBAPIError`.
+    It runs in the transaction of a session, whose pending changes are written first, or of a connection. On direct
+    connections the server prepares it at once; through a pooler nothing is prepared. Results travel in binary. Whatever
+    the server refuses is raised as `sqlalchemy.exc.DBAPIError`.
     """
 
     def __init__(self, build: Callable[[], ClauseElement] | str) -> None:
@@ -138,18 +141,18 @@ class Statement:
 
     @property
     def text(self) -> str:
-        """As psycopg is given it."""
+        """The text that psycopg is given."""
         return self._ready.text
 
     def cursor(self, where: Where, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
-        """Execute it; the cursor has its rows and their count."""
+        """Execute the statement; the cursor has its rows and their count."""
         raw = _ready_driver(where)
         try:
             return self._sent(raw, values)
         except psycopg.Error as error:
             raise translated(error, where, self.text) from error
 
-    def _sent(self, raw: LateConnection, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+    def _sent(self, raw: PostponingConnection, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         text, own, names, packs = self._ready
         if own:
             found = dict(own)
@@ -161,7 +164,7 @@ class Statement:
 
 
 class Rows(Statement, Generic[RowT]):
-    """A statement that finds rows of one type."""
+    """A statement that returns rows of one type, a NamedTuple with its columns."""
 
     def __init__(self, row: type[RowT], build: Callable[[], ClauseElement] | str) -> None:
         super().__init__(build)
@@ -191,7 +194,7 @@ class Rows(Statement, Generic[RowT]):
 def both(
     where: Where, values: Mapping[str, Any], first: Rows[RowT], second: Rows[OtherT]
 ) -> tuple[list[RowT], list[OtherT]]:
-    """The rows of two statements of the same parameters, in one round trip together with what a transaction sets."""
+    """The rows of two statements with the same parameters, in one round trip together with postponed settings."""
     raw = _ready_driver(where)
     try:
         with raw.pipeline():
@@ -202,22 +205,22 @@ def both(
 
 
 class Value(Statement):
-    """A statement of one column."""
+    """A statement that returns one column."""
 
     def get(self, where: Where, values: Mapping[str, Any]) -> Any:
-        """The value in its first row; None when there is none."""
+        """The value in the first row; None when there is none."""
         for value, *_ in self.cursor(where, values):
             return value
         return None
 
     def each(self, where: Where, values: Mapping[str, Any]) -> list[Any]:
-        """The value in every row."""
+        """The value in each row."""
         return [value for value, *_ in self.cursor(where, values).fetchall()]
 
 
 class Change(Statement):
-    """A statement that changes rows."""
+    """A statement that inserts, updates or deletes rows."""
 
     def count(self, where: Where, values: Mapping[str, Any]) -> int:
-        """How many rows it changed."""
+        """Execute the statement; returns how many rows it changed."""
         return self.cursor(where, values).rowcount

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from carmenta_lab.indexing.vectors import table_name
-from carmenta_lab.postgres.late import Setting, prepares
+from carmenta_lab.postgres.postponed import Setting, prepares
 from carmenta_lab.postgres.statement import DIALECT, driver, packing, translated
 from carmenta_lab.retrieval.retriever import SqlRetriever
 from carmenta_lab.schema.base import SEARCH
@@ -129,7 +129,7 @@ def execute(connection: Connection, statement: Prepared, values: Mapping[str, An
         with raw.pipeline():
             first = raw.execute(around.before, prepare=prepare)
             cursor = raw.execute(text, values, prepare=prepare, binary=True)
-        raw.late = list(around.after)
+        raw.postponed = list(around.after)
         [(indexes, *_)] = first.fetchall()
         known = raw.in_force = _InForce(around, str(indexes))
         return cursor.fetchall(), known.indexes

@@ -24,7 +24,7 @@ from carmenta_lab.indexing.vectors import register, table_name
 from carmenta_lab.indexing.writing import UNNOTED
 from carmenta_lab.postgres.connect import Database
 from carmenta_lab.postgres.copying import copy
-from carmenta_lab.postgres.late import LateConnection
+from carmenta_lab.postgres.postponed import PostponingConnection
 from carmenta_lab.postgres.statement import driver
 from carmenta_lab.records import Query
 from carmenta_lab.scale.generate import DIM, MINUTES, START, favourites, near, said, sentence
@@ -166,7 +166,7 @@ def fill_passages(database: Database, sizes: Sequence[tuple[int, int]], seed: in
 
 
 @contextmanager
-def _writing(database: Database) -> Iterator[LateConnection]:
+def _writing(database: Database) -> Iterator[PostponingConnection]:
     """A transaction of the owner that leaves the index of words for later."""
     with database.owner.begin() as connection:
         raw = driver(connection)
@@ -175,7 +175,7 @@ def _writing(database: Database) -> Iterator[LateConnection]:
 
 
 def _write(
-    raw: LateConnection,
+    raw: PostponingConnection,
     table: str,
     user: UUID,
     block: Sequence[GeneratedPassage],

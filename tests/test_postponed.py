@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from carmenta_lab.postgres import Database
 from carmenta_lab.postgres.connect import engine
 from carmenta_lab.postgres.lab import Logins
-from carmenta_lab.postgres.late import late_connection
+from carmenta_lab.postgres.postponed import postponing_connection
 from carmenta_lab.postgres.roles import connect
 from carmenta_lab.postgres.statement import Rows, both, driver
 from carmenta_lab.schema.base import APP
@@ -35,26 +35,26 @@ def ann(database: Database) -> UUID:
 
 def test_a_transaction_begins_as_its_user_before_the_first_statement(database: Database, ann: UUID) -> None:
     with database.user_connection(ann) as connection:
-        raw = late_connection(connection)
-        assert not raw.late
+        raw = postponing_connection(connection)
+        assert not raw.postponed
         assert not raw.untouched
         assert raw.info.transaction_status.name == "INTRANS"
         assert connection.scalars(select(users.c.id)).all() == [ann]
     with database.user_session(ann) as session:
-        assert not late_connection(session.connection()).late
+        assert not postponing_connection(session.connection()).postponed
     with database.app_session() as session:
-        assert not late_connection(session.connection()).late
+        assert not postponing_connection(session.connection()).postponed
 
 
 def test_nothing_is_sent_before_the_first_statement_of_a_late_transaction(database: Database, ann: UUID) -> None:
-    with database.user_connection(ann, late=True) as connection:
-        raw = late_connection(connection)
+    with database.user_connection(ann, searches_first=True) as connection:
+        raw = postponing_connection(connection)
         assert raw.untouched
         assert raw.info.transaction_status.name == "IDLE"
         assert connection.scalars(select(users.c.id)).all() == [ann]
         assert not raw.untouched
         assert raw.info.transaction_status.name == "INTRANS"
-    assert raw.late == []
+    assert raw.postponed == []
 
 
 def test_a_connection_that_begins_by_itself_runs_as_the_role(database: Database, logins: Logins) -> None:
@@ -71,8 +71,8 @@ def test_a_connection_that_begins_by_itself_runs_as_the_role(database: Database,
 
 @pytest.mark.parametrize("way_in", ["execute", "cursor", "server cursor", "copy", "transaction", "pipeline"])
 def test_every_way_to_a_statement_acts_for_the_user(database: Database, ann: UUID, way_in: str) -> None:
-    with database.user_connection(ann, late=True) as connection:
-        raw = late_connection(connection)
+    with database.user_connection(ann, searches_first=True) as connection:
+        raw = postponing_connection(connection)
         if way_in == "execute":
             rows = raw.execute("SELECT id::text FROM carmenta.users").fetchall()
         elif way_in == "cursor":
@@ -93,22 +93,22 @@ def test_every_way_to_a_statement_acts_for_the_user(database: Database, ann: UUI
 
 
 def test_a_session_closed_within_its_block_leaves_nobody_to_the_next_borrower(database: Database, ann: UUID) -> None:
-    with database.user_connection(ann, late=True) as connection:
-        raw = late_connection(connection)
+    with database.user_connection(ann, searches_first=True) as connection:
+        raw = postponing_connection(connection)
         connection.close()
         pooled = database.app.raw_connection()
         assert pooled.driver_connection is raw
         assert raw.execute(str(WHO)).fetchall() == [("",)]
         pooled.close()
         with database.app_session() as session:
-            assert late_connection(session.connection()) is raw
+            assert postponing_connection(session.connection()) is raw
             assert session.scalar(WHO) == ""
             assert session.scalars(select(users.c.id)).all() == []
 
 
 def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(database: Database, ann: UUID) -> None:
-    with database.user_connection(ann, late=True) as connection:
-        raw = late_connection(connection)
+    with database.user_connection(ann, searches_first=True) as connection:
+        raw = postponing_connection(connection)
         assert raw.untouched
         first, rows = raw.alone(["set_config('work_mem', '8MB', true)"], b"SELECT id FROM carmenta.users", {})
         assert (first, rows) == (("8MB",), [(ann,)])
@@ -116,8 +116,8 @@ def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(da
         assert not raw.untouched
         assert connection.scalar(text("SELECT current_setting('work_mem')")) != "8MB"
         assert connection.scalars(select(users.c.id)).all() == [ann]
-    with database.user_connection(ann, late=True) as connection:
-        raw = late_connection(connection)
+    with database.user_connection(ann, searches_first=True) as connection:
+        raw = postponing_connection(connection)
         with pytest.raises(psycopg.Error, match="division by zero"):
             raw.alone([], b"SELECT 1/0", {})
         assert connection.scalars(select(users.c.id)).all() == [ann]
@@ -125,16 +125,16 @@ def test_a_statement_alone_is_a_transaction_of_its_own_that_acts_for_the_user(da
 
 def test_a_transaction_that_sees_one_moment_is_never_cut_up(database: Database, ann: UUID, logins: Logins) -> None:
     strict = replace(database, app=engine(logins.app, APP, isolation_level="REPEATABLE READ"))
-    with strict.user_connection(ann, late=True) as connection:
-        assert not late_connection(connection).untouched
+    with strict.user_connection(ann, searches_first=True) as connection:
+        assert not postponing_connection(connection).untouched
     strict.app.dispose()
     try:
         _default_isolation(
             logins, f"ALTER DATABASE \"{database.name}\" SET default_transaction_isolation = 'serializable'"
         )
         by_default = replace(database, app=engine(logins.app, APP))
-        with by_default.user_connection(ann, late=True) as connection:
-            assert not late_connection(connection).untouched
+        with by_default.user_connection(ann, searches_first=True) as connection:
+            assert not postponing_connection(connection).untouched
             assert connection.scalars(select(users.c.id)).all() == [ann]
         by_default.app.dispose()
     finally:
@@ -173,16 +173,16 @@ def test_what_is_late_waits_for_a_failed_transaction_to_be_rolled_back(database:
     memory = text("SELECT current_setting('work_mem')")
     with database.user_connection(ann) as connection:
         usual = connection.scalar(memory)
-        raw = late_connection(connection)
+        raw = postponing_connection(connection)
         raw.execute("SAVEPOINT before")
         raw.plain_cursor().execute("SET LOCAL work_mem = '9MB'")
-        raw.late = [(f"set_config('work_mem', '{usual}', true)", ())]
+        raw.postponed = [(f"set_config('work_mem', '{usual}', true)", ())]
         with pytest.raises(psycopg.Error, match="division by zero"):
             raw.plain_cursor().execute("SELECT 1/0")
         raw.execute("ROLLBACK TO before")
-        assert raw.late
+        assert raw.postponed
         assert connection.scalar(memory) == usual
-        assert not raw.late
+        assert not raw.postponed
 
 
 class Acting(NamedTuple):
@@ -200,7 +200,7 @@ BROKEN = Rows(Known, "SELECT id FROM carmenta.users WHERE id = %(least)s AND 1 /
 
 
 def test_two_statements_go_together_with_what_a_transaction_begins_with(database: Database, ann: UUID) -> None:
-    with database.user_session(ann, late=True) as session, driver(session).hearing() as heard:
+    with database.user_session(ann, searches_first=True) as session, driver(session).hearing() as heard:
         assert both(session, {"least": UUID(int=0)}, ACTING, KNOWN) == ([Acting(str(ann), APP)], [Known(ann)])
     assert [text for text, _ in heard][1:] == [ACTING.text, KNOWN.text]
     assert "set_config" in heard[0][0]
