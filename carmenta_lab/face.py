@@ -208,7 +208,7 @@ def strategy(name: str | Path, /, **parameters: Any) -> Retriever:
 
 
 def policy(name: str | Path, /, **parameters: Any) -> Policy:
-    """A context policy as a value, to be given wherever a policy is asked for; as `strategy`.
+    """A context policy as a value, to be given wherever a policy is asked for; printed, it is its configuration.
 
     `name` is one of `carmenta-lab policies`, or the path of a file of your own; `parameters` are those of `Policy`.
     UnknownName, which lists the known ones, for a name or a parameter that there is not; UsageError for a value of the

@@ -26,7 +26,7 @@ ID = re.compile(rb'"(\w+_id)"\s*:\s*("(?:[^"\\]|\\.)+")')
 
 
 class Unreadable(ValueError):
-    """Why a line is no record; `found` is what could be read of it."""
+    """Raised for a line that is no record, with the reason; `found` is what could be read of it."""
 
     def __init__(self, reason: str, found: dict[str, Any] | None = None) -> None:
         super().__init__(reason)

@@ -29,7 +29,7 @@ class GivenVectors:
     unit: bool  # whether every length is 1, as far as float16 can tell
 
     def rows(self, lines: Sequence[int]) -> NDArray[np.floating]:
-        """Unit vectors of those lines, shape (len(lines), dim)."""
+        """Unit vectors of these lines, shape (len(lines), dim)."""
         found: NDArray[np.floating] = _opened(self.path)[np.asarray(lines, np.int64) - 1]
         if self.unit:
             return found

@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"[-+−]?[\d.,]+")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in one place of a table."""
+    """One cell of a table: its text, and how it is shown."""
 
     text: str
     best: bool = False  # of its column
@@ -48,7 +48,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Heads, rows of texts or cells, a title above and notes below."""
+    """A table: heads, rows of texts or cells, a title above it and notes below it."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
@@ -57,12 +57,12 @@ class Table:
 
     @property
     def cells(self) -> list[list[Cell]]:
-        """The rows, every place a cell."""
+        """The rows with every value as a cell."""
         return [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in self.rows]
 
     @property
     def sides(self) -> list[Literal["left", "right"]]:
-        """Where each column is aligned: numbers to the right."""
+        """The side to which each column is aligned: right for numbers, else left."""
         columns = zip(*self.cells, strict=True) if self.rows else [() for _ in self.heads]
         texts = [[cell.text for cell in column if cell.text] for column in columns]
         return ["right" if found and all(map(_NUMBER.fullmatch, found)) else "left" for found in texts]
@@ -113,7 +113,7 @@ class Table:
 
 
 def screen() -> int:
-    """How many characters a line has."""
+    """The characters of a line on this terminal."""
     return get_terminal_size((WIDTH, 24)).columns
 
 

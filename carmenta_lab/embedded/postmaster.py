@@ -15,7 +15,7 @@ PID_FILE = "postmaster.pid"
 
 @dataclass(frozen=True)
 class Postmaster:
-    """What a data folder says of the server that was started on it last."""
+    """The server that was started on a data folder last, as the folder names it."""
 
     data: Path
     pid: int

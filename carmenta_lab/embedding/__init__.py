@@ -27,7 +27,7 @@ def load_embedder(name: str = DEFAULT_MODEL) -> Embedder:
 
 
 def at_hand(name: str) -> bool:
-    """Whether `load_embedder` gives this model without a network."""
+    """Whether `load_embedder` can load this model without a network."""
     if name == DEFAULT_MODEL:
         return True
     from carmenta_lab.embedding import catalogue

@@ -16,7 +16,7 @@ from carmenta_lab.settings import read_settings
 
 
 class UnknownModel(EmbeddingError, UsageError):
-    """A name that is no model's; the message says the nearest."""
+    """Raised for a name that is no model; the message suggests the nearest name."""
 
     def __init__(self, got: str, known: list[str]) -> None:
         folded = {name.lower(): name for name in known} | {name.split("/")[-1].lower(): name for name in known}
@@ -47,7 +47,7 @@ def load(name: str, bundled: str) -> Embedder:
 
 
 def cached(name: str) -> bool:
-    """Whether it is a fastembed model that is in the cache."""
+    """Whether this is a model of fastembed that lies in its cache."""
     known = {model["model"].lower(): model["model"] for model in TextEmbedding.list_supported_models()}
     if name.lower() not in known:
         return False

@@ -93,7 +93,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms strategies are compared."""
+    """The terms on which strategies are compared."""
 
     measures: tuple[Measure, ...]
     k: int  # hits a question
@@ -110,7 +110,7 @@ def compared(
     runs: dict[str, ExecutedRun],
     terms: Terms,
 ) -> Comparison:
-    """The comparison of retrievers that have run, by name, over the same questions."""
+    """The comparison of retrievers, given by title, that have run over the same questions."""
     scores = _scores(runs, retrievers, questions, terms.measures)
     everything = questions.qrels({"message", "memory", "document"})
     configs = {name: repr(retriever) for name, retriever in retrievers.items()}

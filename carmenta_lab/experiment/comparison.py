@@ -67,7 +67,7 @@ class Comparison:
         return [comparison_table(self), *changes_tables(self)]
 
     def tables(self) -> list[display.Table]:
-        """What is printed of it, and routes, paired differences, categories and users as well."""
+        """All tables of the comparison: the printed one, routes, paired differences, categories and users."""
         return comparison_tables(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def labelled(scores: pd.DataFrame, questions: Questions) -> pd.DataFrame:
 
 
 def quality(scores: pd.DataFrame, seed: int, resample: str) -> pd.DataFrame:
-    """strategy, measure, mean, low, high."""
+    """The frame of means: strategy, measure, mean, low, high."""
     rows = []
     for (strategy, measure), group in scores.groupby(["strategy", "measure"], sort=False):
         found = interval(group.value.tolist(), seed, group.user.tolist() if resample == "user" else None)
@@ -144,7 +144,10 @@ def quality(scores: pd.DataFrame, seed: int, resample: str) -> pd.DataFrame:
 
 
 def by(scores: pd.DataFrame, column: str, seed: int) -> pd.DataFrame:
-    """strategy, user or category, measure, mean, low, high, queries: drawn over the questions of each alone."""
+    """The frame of means by user or category: strategy, user or category, measure, mean, low, high, queries.
+
+    The interval of each is drawn over its questions alone.
+    """
     rows = []
     for (strategy, label, measure), group in scores.groupby(["strategy", column, "measure"], sort=False):
         found = interval(group.value.tolist(), seed)
@@ -153,10 +156,10 @@ def by(scores: pd.DataFrame, column: str, seed: int) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame, baseline: str, seed: int, resample: str) -> pd.DataFrame:
-    """strategy, baseline, measure, and DIFFERENCE: over the questions that both are judged on.
+    """The frame of paired differences: strategy, baseline, measure, and the columns DIFFERENCE.
 
-    `p` is that of the difference alone; `p_holm` is corrected for all strategies that were held against the baseline
-    by the same measure.
+    Each is over the questions that both are judged on. `p` is that of the difference alone; `p_holm` is corrected for
+    all strategies that were held against the baseline by the same measure.
     """
     base = scores[scores.strategy == baseline].set_index(["query_id", "measure"]).value
     others = scores[scores.strategy != baseline]
@@ -166,7 +169,7 @@ def differences(scores: pd.DataFrame, baseline: str, seed: int, resample: str) -
 
 
 def changes(scores: pd.DataFrame, before: pd.DataFrame, seed: int, resample: str) -> pd.DataFrame:
-    """strategy, measure, and DIFFERENCE: each strategy against itself in an earlier run.
+    """The frame of differences to an earlier run: strategy, measure, and the columns DIFFERENCE.
 
     `before` has strategy, query_id, measure, value; a strategy that is not in it has no row.
     """
@@ -195,14 +198,17 @@ def _paired(scores: pd.DataFrame, names: pd.Series, base: pd.Series, seed: int, 
 
 
 def corrected(differences: pd.DataFrame, family: str) -> pd.Series:
-    """`p` corrected by Holm for all rows of one family: a measure, or a budget."""
+    """The p-values corrected by Holm for all rows of one family: a measure, or a budget."""
     if differences.empty:
         return differences.p
     return differences.groupby(family, sort=False).p.transform(lambda chances: holm(chances.tolist()))
 
 
 def latency(runs: Mapping[str, ExecutedRun], retrievers: Mapping[str, Retriever], questions: Questions) -> pd.DataFrame:
-    """strategy, p50_ms, p95_ms, rows_returned, routes, indexes, coverage, recall_of_exact (None: all was exact)."""
+    """The frame of costs: strategy, p50_ms, p95_ms, rows_returned, routes, indexes, coverage, recall_of_exact.
+
+    `recall_of_exact` is None where every question was searched exactly.
+    """
     rows = []
     for name, executed in runs.items():
         p50, p95 = (float(np.percentile(list(executed.latency_ms.values()), p)) for p in (50, 95))
@@ -216,7 +222,10 @@ def latency(runs: Mapping[str, ExecutedRun], retrievers: Mapping[str, Retriever]
 
 
 def routes(runs: Mapping[str, ExecutedRun]) -> pd.DataFrame:
-    """strategy, route, queries, indexes of the plan (joined by commas), recall_of_exact (None: an exact route)."""
+    """The frame of routes: strategy, route, queries, indexes, recall_of_exact.
+
+    `indexes` are those of the plan, joined by commas; `recall_of_exact` is None for an exact route.
+    """
     rows = [
         (name, route, taken.questions, ", ".join(taken.indexes), taken.recall_of_exact)
         for name, executed in runs.items()

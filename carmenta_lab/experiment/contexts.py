@@ -42,7 +42,7 @@ _DATE = re.compile(r"^\[\d{4,}-\d\d-\d\d\] ")
 
 @dataclass(frozen=True)
 class JudgedText:
-    """A judged message, memory or document."""
+    """The text of a judged message, memory or document."""
 
     text: str
     config: str  # of text search, by its language
@@ -87,14 +87,14 @@ def share(
 
 
 class LexemesOf:
-    """Lexemes as PostgreSQL makes them, each text asked for once."""
+    """The content lexemes of texts as PostgreSQL makes them; each text is sent once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._known: dict[tuple[str, str], frozenset[str]] = {}
 
     def language(self, config: str) -> Lexemes:
-        """The lexemes under one text-search configuration."""
+        """The function that gives the lexemes under one text-search configuration."""
 
         def lexemes(said: str) -> frozenset[str]:
             if (config, said) not in self._known:
@@ -156,7 +156,7 @@ class ContextComparison:
         return display.html(self.tables()[:1])
 
     def tables(self) -> list[display.Table]:
-        """The evidence held, which is what is printed; what of all targets; the paired differences."""
+        """The tables: evidence held by policy and budget (the printed one), that of all targets, paired differences."""
         return contexts_tables(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def _asked(questions: Questions, drawn: int | None, seed: int) -> list[tuple[Que
 def contexts_of(
     database: Database, query: Query, titles: dict[str, Policy], budgets: Sequence[int], counts: TokenCounts
 ) -> dict[tuple[str, int], Context]:
-    """One question's contexts by policy and budget; read once a policy, searched once a strategy and k."""
+    """The contexts of one question by policy and budget; read once a policy, searched once a strategy and k."""
     found = {}
     with database.user_session(query.user_id) as session:
         searches = Searches(session, query)

@@ -29,7 +29,7 @@ SOURCES = {"message": messages, "memory": memories, "document": documents}
 
 @dataclass(frozen=True)
 class Part:
-    """One signal of one hit."""
+    """One signal of one hit, as it is and as it adds to the score."""
 
     name: str
     raw: float | None
@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class JudgedSource:
-    """A judged source of the question and the hit that found it, by strategy; None below the depth searched."""
+    """A relevant source of the question, and by strategy the hit that found it; None where none did within `depth`."""
 
     source_id: UUID
     source: str  # as the dataset gives it
@@ -141,7 +141,7 @@ def loaded_query(session: Session, query_id: str, dataset: str | None = None) ->
 
 
 class RelevantSource(NamedTuple):
-    """What is relevant to a question."""
+    """A source that is judged relevant to a question."""
 
     source_id: UUID
     kind: SourceKind
@@ -149,7 +149,7 @@ class RelevantSource(NamedTuple):
 
 
 def relevant_sources(session: Session, query: Query) -> list[RelevantSource]:
-    """What is relevant to a loaded question, the most relevant first; read by the owner."""
+    """The sources that are relevant to a loaded question, the most relevant first; read by the owner."""
     of_query = (queries.c.dataset_id == qrels.c.dataset_id) & (queries.c.query_id == qrels.c.query_id)
     rows = session.execute(
         select(qrels.c.source_id, qrels.c.source_kind, qrels.c.relevance)
@@ -169,7 +169,7 @@ def explain(
 ) -> Explanation:
     """Search by every strategy and set the results side by side; to be called within `as_user`.
 
-    `judged` are the relevant sources (see `relevant_sources`); None: the question is nobody's judged one.
+    `judged` are the relevant sources of the question (see `relevant_sources`); None when it is no judged question.
     """
     depth = max(k, DEPTH) if judged and k > 0 else k  # the search refuses what is no k
     rankings = {name: search(session, retriever, query, depth) for name, retriever in retrievers.items()}

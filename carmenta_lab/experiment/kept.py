@@ -32,7 +32,10 @@ SCORE_COLUMNS = (("run_id", "int4"), ("query_id", "text"), ("measure", "text"), 
 
 
 def store(database: Database, comparison: Comparison) -> dict[str, int]:
-    """Keep a comparison for later, to be compared, pooled and explained with SQL; strategy -> the id of its run."""
+    """Store a comparison in the schema `lab`, for SQL to pool and compare.
+
+    Returns the id of the run of each strategy.
+    """
     kept = {}
     with database.owner.begin() as connection:
         raw = driver(connection)
@@ -62,7 +65,7 @@ def store(database: Database, comparison: Comparison) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """What a file says about a comparison made before."""
+    """A comparison made before, as its JSON file says."""
 
     path: Path
     dataset: str
@@ -72,7 +75,7 @@ class EarlierRun:
     scores: pd.DataFrame  # strategy, query_id, measure, value
 
     def check(self, dataset: str, strategies: Sequence[str], measures: Sequence[str], k: int) -> None:
-        """UsageError where a comparison of these would have nothing to be compared with here."""
+        """UsageError unless a comparison of these can be compared with the earlier one."""
         if dataset != self.dataset:
             raise UsageError(f"{self.path} is a run on the dataset {self.dataset}; this one is on {dataset}.")
         if lacking := [measure for measure in measures if measure not in self.measures]:
@@ -87,7 +90,7 @@ class EarlierRun:
             raise UsageError(f"{self.path} has none of {', '.join(strategies)}; it has {', '.join(known)}.")
 
     def check_questions(self, questions: Questions) -> None:
-        """UsageError where the questions or their judgements are others than then."""
+        """UsageError when the questions or their judgements have changed since the earlier comparison."""
         if questions.fingerprint() != self.fingerprint:
             raise UsageError(
                 f"{self.path} was made with other questions or judgements than {questions.dataset} has now: "
@@ -96,7 +99,7 @@ class EarlierRun:
 
 
 def read_earlier(path: Path) -> EarlierRun:
-    """The run in a JSON file; UsageError when there is none."""
+    """The earlier comparison in a JSON file; UsageError when the file is missing or holds none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -21,23 +21,23 @@ SIMPLE = (bool, int, float, str)
 
 
 def strategies_of(given: Strategy | Sequence[Strategy]) -> dict[str, Retriever]:
-    """Title -> retriever, in the order given; one alone may stand without a list.
+    """The retrievers by their titles, in the order given; one alone may stand without a list.
 
-    A value is called by the strategy that it differs from by numbers or words, as `hybrid_rrf(depth=80)`, else by
-    its class. The same given twice is there once.
+    A value is titled by the strategy that it differs from by numbers or words, as `hybrid_rrf(depth=80)`, else by its
+    class. One that is given twice is there once.
     """
     return _titled(_each(given), registry.load, registry.title, registry.names)
 
 
 def sent(given: Strategy | Sequence[Strategy], chosen: Mapping[str, Retriever]) -> dict[str, str | Retriever]:
-    """Title -> what finds the strategy in another process: a name, a path, or the value where no name was given."""
+    """What another process finds the strategy by, by title: a name, a path, or the value where no name was given."""
     names = [os.fspath(one) for one in _each(given) if isinstance(one, str | Path)]
     named = {registry.title(name): name for name in names}
     return {title: named.get(title, retriever) for title, retriever in chosen.items()}
 
 
 def policies_of(given: PolicyGiven | Sequence[PolicyGiven]) -> dict[str, Policy]:
-    """Title -> policy, in the order given, as `strategies_of`."""
+    """The policies by their titles, in the order given; one alone may stand without a list."""
     return _titled(_each(given), policies.load, policies.title, policies.names)
 
 

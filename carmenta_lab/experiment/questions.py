@@ -16,7 +16,7 @@ from carmenta_lab.schema.search.passages import passages
 
 
 class Judged(NamedTuple):
-    """What somebody judged of a source for a question."""
+    """The judgement of one source for one question."""
 
     kind: SourceKind
     relevance: int  # 0: not relevant
@@ -24,7 +24,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Questions:
-    """What a run answers, and what it is judged by."""
+    """The questions of a dataset that a run answers, with their judgements."""
 
     dataset: str
     dataset_id: UUID
@@ -34,14 +34,14 @@ class Questions:
     passages: dict[UUID, int]  # passages of each user
 
     def qrels(self, kinds: set[SourceKind]) -> Qrels:
-        """Relevance of the targets of these kinds."""
+        """The relevance of the judged sources of these kinds, by question and source."""
         return {
             query: {source: relevance for source, (kind, relevance) in judged.items() if kind in kinds}
             for query, judged in self.judgements.items()
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal over the questions and their judgements: the same for the same, wherever loaded."""
+        """SHA-256 in hexadecimal over the questions and their judgements: equal wherever the same are loaded."""
         whole = sha256()
         for query in self.queries:
             judged = sorted(
@@ -51,7 +51,7 @@ class Questions:
         return whole.hexdigest()
 
     def coverage(self, kinds: set[SourceKind]) -> float:
-        """Share of the relevant targets that are of these kinds, and so can be found at all."""
+        """Share of the relevant sources that are of these kinds, 0..1: those that such a strategy can find at all."""
         every = [kind for judged in self.judgements.values() for kind, relevance in judged.values() if relevance > 0]
         return sum(kind in kinds for kind in every) / len(every) if every else 0.0
 
@@ -101,5 +101,5 @@ def read_questions(session: Session, dataset: str) -> Questions:
 
 
 def vectors_needed(models: Sequence[str | None]) -> tuple[str, ...]:
-    """The embedding models among them, each once."""
+    """The embedding models among these, each once."""
     return tuple(dict.fromkeys(model for model in models if model))

@@ -29,7 +29,10 @@ class EncodedQuestion(TypedDict, total=False):
 def encode(
     database: Database, retrievers: Mapping[str, Retriever], queries: Sequence[Query]
 ) -> dict[str, dict[str, EncodedQuestion]]:
-    """Strategy -> query id -> what the strategy needs of the question; strategies of one model share its vectors."""
+    """What each strategy needs of each question, by strategy and query id.
+
+    Strategies of one model share its vectors.
+    """
     plain = {name: r.model for name, r in retrievers.items() if "vector" in r.needs and "question" not in r.needs}
     vectors = {model: _vectors(model, queries) for model in vectors_needed([*plain.values()])}
     found: dict[str, dict[str, EncodedQuestion]] = {}
@@ -146,7 +149,7 @@ WARM_UP = 10
 
 @dataclass(frozen=True)
 class RouteUse:
-    """How some of the questions were searched."""
+    """How the questions that took one route were searched."""
 
     questions: int
     indexes: tuple[str, ...]  # of the plan of the first of them; empty: whole tables were read
@@ -155,7 +158,7 @@ class RouteUse:
 
 @dataclass(frozen=True)
 class ExecutedRun:
-    """A run with what it cost."""
+    """The run of one strategy, with its latencies and routes."""
 
     run: Run
     latency_ms: dict[str, float]  # per query: the search alone, its vector given and its transaction open
@@ -163,7 +166,7 @@ class ExecutedRun:
 
     @property
     def recall_of_exact(self) -> float | None:
-        """Mean over all questions that were searched approximately; None where none was."""
+        """Mean recall over all questions that were searched approximately, 0..1; None where none was."""
         known = [(taken.questions, taken.recall_of_exact) for taken in self.routes.values()]
         shares = [(questions, recall) for questions, recall in known if recall is not None]
         return sum(n * recall for n, recall in shares) / sum(n for n, _ in shares) if shares else None
@@ -203,9 +206,10 @@ def execute_in_turn(
     k: int,
     progress: Callable[[int], object] = lambda done: None,
 ) -> dict[str, ExecutedRun]:
-    """The same for several retrievers, each question by all of them before the next: latencies compare one by one.
+    """Search every question by all retrievers before the next question, so that latencies compare pairwise.
 
-    They share what is encoded. The first question of each user is searched once before its clock runs.
+    Like `execute`, for several retrievers, which share what is encoded. The first question of each user is searched
+    once before its clock runs.
     """
     rankings: dict[str, list[Ranking]] = {name: [] for name in retrievers}
     latency: dict[str, dict[str, float]] = {name: {} for name in retrievers}

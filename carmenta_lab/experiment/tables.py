@@ -51,7 +51,7 @@ def comparison_tables(result: "Comparison") -> list[Table]:
 
 
 def changes_tables(result: "Comparison") -> list[Table]:
-    """What has changed since an earlier run, if one was given."""
+    """The table of differences to an earlier run; none when no earlier run was given."""
     if (earlier := result.circumstances["earlier"]) is None:
         return []
     new = [name for name in result.strategies if name not in set(result.changes.strategy)]

@@ -10,7 +10,7 @@ from carmenta_lab.figures.page import INK, SMALL, TEXT, safe
 
 
 class IntervalRow(NamedTuple):
-    """One row, from the top."""
+    """One row of a figure of intervals, counted from the top."""
 
     name: str
     at: float

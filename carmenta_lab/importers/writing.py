@@ -34,14 +34,14 @@ COUNTED = {
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen when importing; each format looks at its own."""
+    """What can be chosen when importing; each format reads the options it knows."""
 
     adversarial: bool = True  # locomo: keep the questions that nothing answers, without judgements
     split: str = "test"  # beir: which file under qrels/
 
 
 class Format(NamedTuple):
-    """What a file of `formats/` declares."""
+    """A format that can be imported: what a file of `formats/` declares."""
 
     what: str  # the source, as it is named in messages: "LoCoMo's JSON"
     licence: str  # of the source, as the folder's README says it
@@ -49,7 +49,7 @@ class Format(NamedTuple):
 
 
 class Writer:
-    """Writes beside the folder and moves into its place at the end; a block that fails leaves nothing."""
+    """Writes a dataset folder beside its place and moves it there at the end; a block that fails leaves nothing."""
 
     def __init__(self, source: Path, folder: Path, form: str, what: str, licence: str) -> None:
         self.source, self.folder = source, folder
@@ -64,7 +64,10 @@ class Writer:
             raise UsageError(f"{folder} is there already and not empty: give a new folder.")
 
     def line(self, file: str, **fields: Any) -> None:
-        """One record, its empty fields left out, times in ISO 8601; ValueError when no dataset has such a file."""
+        """Write one record, its empty fields left out and times in ISO 8601.
+
+        ValueError when no dataset has such a file.
+        """
         if file not in COUNTED:
             raise ValueError(f"{file} is no file of a dataset; known: {', '.join(COUNTED)}.")
         kept = {name: value for name, value in fields.items() if value is not None and value != []}
@@ -74,13 +77,13 @@ class Writer:
         self._write(file, json.dumps(kept, ensure_ascii=not _whole(kept)))
 
     def judge(self, query_id: str, target_id: str, relevance: int = 1) -> None:
-        """One judgement."""
+        """Write one judgement."""
         if "qrels.tsv" not in self._files:
             self._open("qrels.tsv").write("query_id\ttarget_id\trelevance\n")
         self._write("qrels.tsv", f"{query_id}\t{target_id}\t{relevance}")
 
     def repaired(self, what: str) -> None:
-        """Say what was not as it should be, and what became of it."""
+        """Report something that was not as it should be, and what became of it."""
         self.repairs.append(what)
 
     def __enter__(self) -> Self:

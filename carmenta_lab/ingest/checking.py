@@ -151,9 +151,9 @@ _TAGS_OF_DOCUMENTS = """
 
 
 def check(task: Task, rejects: Sequence[Reject], *, fast: bool) -> tuple[list[Reject], dict[str, int]]:
-    """Take out of the stage what cannot be loaded; returns its rejects, and what was mended -> how often.
+    """Take out of the stage every line that cannot be loaded; returns these rejects, and the counts of mended values.
 
-    `rejects` are those of single lines. `fast` says that some messages are in the tables already.
+    `rejects` are the lines that could not be read as records. `fast` says that some messages are in the tables already.
     """
     raw = task.raw
     found: list[Reject] = []
@@ -247,7 +247,7 @@ AFTER_ARTIFACTS = (_unknown_tagged("artifact"),)
 
 
 def reject(connection: psycopg.Connection[Any], dataset: UUID, checks: Sequence[_TargetCheck]) -> list[Reject]:
-    """Take the lines that these checks find out of the stage."""
+    """Take out of the stage the lines that these checks find; returns them as rejects."""
     rejects = []
     for each in checks:
         statement = f"DELETE FROM stage_{each.table} s WHERE {each.condition} RETURNING s.line, {each.reason}"

@@ -136,7 +136,7 @@ class FastLoad:
 
     @property
     def written(self) -> _Written:
-        """What is in the tables."""
+        """The messages that are in the tables so far."""
         return self._writer.written
 
     def __enter__(self) -> Self:
@@ -146,7 +146,7 @@ class FastLoad:
         self._writer.close()
 
     def take(self, conversation: str, message: StagedMessage) -> None:
-        """One message of the conversation with this given id."""
+        """Take the next message of a conversation, named by its given id."""
         row, scan = message.row, self._task.scan
         if row.line % PAUSE_MESSAGES == 0 and self._writer.is_writing:
             time.sleep(PAUSE_SECONDS)
@@ -175,7 +175,7 @@ class FastLoad:
             self._complete(conversation)
 
     def finish(self) -> None:
-        """At the end of the file: what is open is complete, its last lines were rejected."""
+        """Write the conversations that are still open at the end of the file: their last lines were rejected."""
         for conversation in list(self._open):
             self._complete(conversation)
         self._send()
@@ -327,7 +327,7 @@ class _Writer:
 
 
 def whole_messages(messages: Sequence[MessageRow], pieces: Sequence[PassageRow]) -> list[WholeMessage]:
-    """The passages that are whole messages, of messages and the passages of the long ones."""
+    """The passages of these messages that are a whole message each, those of long ones included."""
     counts = Counter(piece.message_id for piece in pieces)
     short = [
         WholeMessage(m.line, m.user_id, m.passage_id, m.id, m.created_at) for m in messages if m.passage_id is not None

@@ -93,7 +93,7 @@ class LoadReport:
     token_bytes: int = 0  # what the codes of all passages take on disk
 
     def lines(self) -> list[str]:
-        """The report as a person reads it."""
+        """The report as lines of text, for a terminal."""
         found = [f"{self.dataset}: unchanged" if self.unchanged else f"{self.dataset}: loaded from {self.folder}"]
         for table, counts in self.changes.items():
             shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
@@ -459,13 +459,13 @@ _SEARCHED = {
 
 
 class Inventory(NamedTuple):
-    """What the tables have of a dataset, and what it lacks there."""
+    """What the tables hold of a dataset, and what its rows lack there."""
 
     rows: dict[str, int]
     lacking: dict[str, int]  # sources that are searched and have no passage, passages without a given vector
 
     def at_least(self, before: dict[str, Any]) -> bool:
-        """Whether nothing is missing that was there, of what `_asdict` said then."""
+        """Whether everything is there that an earlier inventory, given as its `_asdict`, found."""
         rows, lacking = before["rows"], before["lacking"]
         return all(self.rows.get(name, 0) >= count for name, count in rows.items()) and all(
             count <= lacking.get(name, 0) for name, count in self.lacking.items()
@@ -473,7 +473,7 @@ class Inventory(NamedTuple):
 
 
 def inventory(connection: psycopg.Connection[Any], dataset: UUID, models: Sequence[str]) -> Inventory:
-    """Count what is there; `models` are those whose vectors the folder gives."""
+    """Count the rows of a dataset and what they lack; `models` are those whose vectors the folder brings."""
     values = {"dataset": dataset, "units": list(UNITS)}
     rows = {name: _count(connection, f"SELECT count(*) FROM {which}", values) for name, which in _ROWS.items()}
     lacking = {

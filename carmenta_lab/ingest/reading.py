@@ -59,16 +59,16 @@ MAX_DURATION_S = 1e9  # thirty years
 
 
 class MessageWriter(Protocol):
-    """Takes the messages in the order of their file, and writes what it can past the stage."""
+    """Takes the messages in the order of their file, and writes those it can to the tables without the stage."""
 
     left: dict[str, None]
     """The conversations that came to the stage after all, by their given ids."""
 
     def take(self, conversation: str, message: StagedMessage) -> None:
-        """One message of the conversation with this given id."""
+        """Take the next message of a conversation, named by its given id."""
 
     def finish(self) -> None:
-        """The file is at its end."""
+        """Write what is left; called at the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Reader:
     _long: list[LongText] = field(default_factory=list)
 
     def read(self) -> None:
-        """Read every file."""
+        """Read all files of the folder into the stage."""
         described = list(self._records(Conversation))
         for _, c in described:
             self._described.setdefault((c.conversation_id, c.user_id), c)
@@ -119,7 +119,7 @@ class Reader:
         self.stage.finish()
 
     def describe(self, given: str) -> ConversationRow:
-        """The row of a conversation."""
+        """The row of a conversation, by its given id."""
         known = self._conversations[given]
         c = self._described.get((given, known.user))
         return ConversationRow(
@@ -132,7 +132,7 @@ class Reader:
         )
 
     def user_of(self, given: str) -> str:
-        """The given id of a conversation's user."""
+        """The given id of a conversation's user, by the conversation's given id."""
         return self._conversations[given].user
 
     def leave(self, message: StagedMessage) -> None:

@@ -24,16 +24,16 @@ WORKERS = 2
 
 
 class Changes(dict[str, dict[str, int]]):
-    """Table -> added, updated, deleted."""
+    """How many rows were added, updated and deleted, by table."""
 
     def count(self, table: str, added: int = 0, updated: int = 0, deleted: int = 0) -> None:
-        """Add to a table's counts."""
+        """Add to the counts of one table."""
         found = self.setdefault(table, {"added": 0, "updated": 0, "deleted": 0})
         for key, number in (("added", added), ("updated", updated), ("deleted", deleted)):
             found[key] += number
 
     def count_upserted(self, table: str, cursor: psycopg.Cursor[Any]) -> None:
-        """Add what a statement of `_upsert` has counted."""
+        """Add the counts that a statement made by `_upsert` returned."""
         [(added, updated)] = cursor.fetchall()
         self.count(table, added=added, updated=updated)
 
@@ -44,10 +44,10 @@ class Changes(dict[str, dict[str, int]]):
 
 
 def reconcile(task: Task) -> tuple[Changes, list[Reject]]:
-    """Bring the tables to match the stage; returns with it the lines whose targets are in no table.
+    """Bring the tables to match the stage; returns the changes, and rejects for lines whose targets are in no table.
 
-    Transactions end and begin here. Conversations are written whole, many a transaction, two transactions at a time:
-    a load that is cut off leaves no half conversation and goes on where it was.
+    Transactions end and begin here. Conversations are written whole, many a transaction, two transactions at a time: a
+    load that is cut off leaves no half conversation and goes on where it was.
     """
     raw, changes = task.raw, Changes()
     if task.is_reload:
@@ -76,7 +76,7 @@ def reconcile(task: Task) -> tuple[Changes, list[Reject]]:
 
 @dataclass(frozen=True)
 class LoadedTable:
-    """A table of which a folder decides these columns beside the key, and the rows of the stage that fill it."""
+    """A table that a folder fills: the columns it decides beside the key, and the staged rows they come from."""
 
     name: str
     columns: tuple[str, ...]
@@ -84,12 +84,12 @@ class LoadedTable:
     expressions: Mapping[str, str] = field(default_factory=dict)  # by column, where it is not the stage's own
 
     def insert(self, **values: str) -> str:
-        """INSERT where no row can be there; `values` fill the placeholders of `rows`."""
+        """The INSERT for when no row can be there yet; `values` fill the placeholders of `rows`."""
         names = ", ".join(self.columns)
         return f"INSERT INTO carmenta.{self.name} AS t (user_id, id, {names}) {self._select(**values)}"
 
     def upsert(self, **values: str) -> str:
-        """INSERT that updates only rows that differ, and counts the added and the updated."""
+        """The INSERT that updates only rows that differ, and returns the counts of added and updated ones."""
         return _upsert(self.insert(**values), "id", self.columns)
 
     def _select(self, **values: str) -> str:
@@ -499,7 +499,7 @@ def _write_versions(task: Task, changes: Changes) -> None:
 
 
 class LinkTable(NamedTuple):
-    """A table of what hangs on others, how its rows are found in the stage, and which of them are the folder's."""
+    """A table of links between rows: how they are found in the stage, and which of those there are the folder's."""
 
     name: str
     columns: tuple[str, ...]  # all, beside the user
@@ -686,7 +686,7 @@ def write_given(
     messages: Sequence[WholeMessage],
     on_conflict: OnConflict = "refuse",
 ) -> list[psycopg.Cursor[Any]]:
-    """Write the vectors of these passages; the cursors count the rows that are new or changed."""
+    """Write the vectors that the folder brings for these messages; see `write_vectors` for the cursors."""
     if not messages:
         return []
     columns = Columns(
@@ -701,7 +701,7 @@ def write_given(
 
 
 def write_staged_vectors(connection: psycopg.Connection[Any], given: FolderVectors) -> int:
-    """Write the vectors of all messages in the stage; returns how many are new or others."""
+    """Write the vectors that the folder brings for all staged messages; returns how many were added or changed."""
     written = 0
     for messages in _staged(connection):
         written += sum(cursor.rowcount for cursor in write_given(connection, given, messages, on_conflict="update"))

@@ -47,14 +47,14 @@ _TYPES = {
 
 
 class UserRow(NamedTuple):
-    """A user, as the first line that names them."""
+    """A user, as the first line that names them has it."""
 
     id: Key
     external_id: str
 
 
 class ConversationRow(NamedTuple):
-    """A conversation, described or not."""
+    """A conversation, whether `conversations.jsonl` describes it or a message only names it."""
 
     id: Key
     user_id: Key
@@ -306,17 +306,17 @@ class StageTable:
 
     @cached_property
     def columns(self) -> dict[str, str]:
-        """Name -> type of what is copied."""
+        """The SQL type of each column that is copied, by its name."""
         return {name: _sql_type(hint) for name, hint in get_type_hints(self.row, include_extras=True).items()}
 
     @property
     def definition(self) -> str:
-        """The columns as CREATE TABLE wants them."""
+        """The columns as CREATE TABLE takes them."""
         found = [f"{name} {kind}" for name, kind in self.columns.items()]
         return ", ".join([*found, self.computed] if self.computed else found)
 
     def copy(self, connection: psycopg.Connection[Any], schema: str, rows: Sequence[StageRow]) -> None:
-        """Put rows into the table of this schema; a uuid goes as its bytes."""
+        """Copy rows into the table of this schema; uuids travel as their bytes."""
         columns = [(name, "bytea" if kind == "uuid" else kind) for name, kind in self.columns.items()]
         copy(connection, sql.Identifier(schema, f"stage_{self.name}"), columns, rows)
 
@@ -381,7 +381,7 @@ class StagedMessage(NamedTuple):
 
 
 def passages(texts: Sequence[LongText]) -> Iterator[PassageRow]:
-    """The passages of texts; many at a time, as the tokenizer is slow with one."""
+    """The passages of long texts; best called with many, because the tokenizer is slow with one."""
     for text, cut in zip(texts, pieces([(each.head, each.record.text) for each in texts]), strict=True):
         record = text.record
         author = record.author if isinstance(record, Message) else None
@@ -417,25 +417,25 @@ class Stage:
         self._written: Future[None] | None = self._writer.submit(self._make)
 
     def add(self, row: StageRow) -> None:
-        """Put one row into the table of its type."""
+        """Add a row to the staging table of its type."""
         rows = self._rows[type(row)]
         rows.append(row)
         if len(rows) >= BATCH_ROWS:
             self._flush(type(row))
 
     def finish(self) -> None:
-        """Copy what is left and let the planner know."""
+        """Copy the rows that are left, and update the statistics of the planner."""
         for row in TABLES:
             self._flush(row)
         self._wait()
         self.connection.execute(f"ANALYZE {_ANALYZED}")
 
     def stop(self) -> None:
-        """Let the thread end what it is at, and write no more: the connection is the caller's again."""
+        """Stop the thread after the batch it is at; the connection is the caller's again."""
         self._writer.shutdown(cancel_futures=True)
 
     def drop(self) -> None:
-        """Remove the tables."""
+        """Drop the schema with the staging tables."""
         self.stop()
         self.connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
         self.connection.execute("RESET search_path")
@@ -469,7 +469,7 @@ class FolderVectors:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be loaded, what is known of it, and over which connections."""
+    """One load: the folder, what is known of it, and the connections to load it over."""
 
     name: str
     folder: Path
@@ -503,7 +503,7 @@ class Task:
         self.connection.begin()
 
     def claim(self, connection: psycopg.Connection[Any]) -> None:
-        """Say that this dataset is being loaded: until the load ends its content is unknown."""
+        """Mark the dataset as being loaded: until the load ends, its content counts as unknown."""
         connection.execute(
             "INSERT INTO lab.datasets (id, name, origin) VALUES (%s, %s, %s) "
             "ON CONFLICT (id) DO UPDATE SET origin = excluded.origin, content_hash = NULL, held = '{}'",
@@ -511,12 +511,12 @@ class Task:
         )
 
     def written(self, messages: int) -> None:
-        """Tell how far it is."""
+        """Report progress: that many more messages are written."""
         self.progress("writing", messages, self.scan.messages)
 
     @contextmanager
     def another(self) -> Iterator[psycopg.Connection[Any]]:
-        """A transaction of its own that finds the stage."""
+        """A transaction on a connection of its own that finds the staging tables by their names."""
         with self.engine.begin() as worker:
             other = driver(worker)
             other.execute(_in_schema(self.schema, local=True))

@@ -130,7 +130,10 @@ def empty(database: Database) -> None:
 
 @contextmanager
 def filled(database: Database, sizes: Sequence[tuple[int, int]], seed: int, words: bool = False) -> Iterator[str]:
-    """Users (number, rows) and nobody else until the end of the block; gives the table of their vectors."""
+    """A block in which there are these users, given as (number, rows), and nobody else.
+
+    Gives their table of vectors.
+    """
     empty(database)
     try:
         yield fill_passages(database, sizes, seed, words)
@@ -250,7 +253,7 @@ def _crowd(messages: int) -> list[str]:
 
 
 def fill_crowd(database: Database, messages: int) -> None:
-    """Fill an empty schema with the rows of fifty users, and let the planner know."""
+    """Fill an empty schema with the rows of fifty users, and update the statistics of the planner."""
     with database.owner.begin() as connection:
         connection.exec_driver_sql(UNNOTED, (True,))
         for statement in _crowd(messages):

@@ -74,7 +74,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Questions answered a second by clients that ask at once, as threads with a connection each."""
+    """Questions answered a second by clients that ask at once, each a thread with its own connection."""
 
     rows: int
     user_rows: int
@@ -85,7 +85,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Storage:
-    """What a method keeps on disk beside the passages, and how long it took to make."""
+    """The disk space that a method takes beside the passages, and the time it took to make."""
 
     rows: int
     method: str
@@ -95,7 +95,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Scale:
-    """All that was measured, and under what."""
+    """All results of one measurement of scale, and its circumstances."""
 
     searched: tuple[Latency, ...]
     served: tuple[Throughput, ...]
@@ -108,13 +108,13 @@ class Scale:
         return tuple({(row.rows, row.user_rows, row.method): row for row in self.searched}.values())
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
+        """Write the results as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> Scale:
-    """What was saved."""
+    """The results in a JSON file that `save` wrote."""
     found = json.loads(path.read_text(encoding="utf-8"))
     return Scale(
         tuple(Latency(**row) for row in found["searched"]),
@@ -125,7 +125,7 @@ def read(path: Path) -> Scale:
 
 
 def kept(name: str = "scale") -> Path:
-    """Where the full run's results are kept."""
+    """The path at which the results of the full run are kept."""
     return resources.datasets() / "benchmarks" / f"{name}.json"
 
 
