@@ -252,7 +252,7 @@ def edit_message(
     content_for_llm: str | None = None,
     models: Sequence[str] = MODELS,
 ) -> None:
-    """Replace the text of a living message; its compressed text goes with the old one, unless a new one is given."""
+    """Replace the text of a living message; its compressed text is dropped, unless a new one is given."""
     about = {"role": "user", "text": text, "parts": parts, "content_for_llm": content_for_llm}
     line = _checked(checked.Message, {**_SAID, **about})
     beside = {"parts": jsonb(line.parts), "content_for_llm": line.content_for_llm or None}
