@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from carmenta_lab.postgres import Database
-from carmenta_lab.schema.vercel import PLACES
+from carmenta_lab.schema.vercel import COLUMN_MAPPINGS
 
 HERE = Path(__file__).parent
 GENERATIONS = {"first": ("vercel_first.sql", "vercel_both.sql"), "second": ("vercel_second.sql", "vercel_both.sql")}
@@ -36,7 +36,7 @@ def test_every_column_of_a_generation_has_a_place_that_exists(database: Database
         theirs = {tuple(row) for row in session.execute(TYPES, {"schema": scratch})}
         ours = {f"{table}.{column}" for table, column in session.execute(COLUMNS, {"schema": "carmenta"})}
         session.execute(text(f"DROP SCHEMA {scratch} CASCADE"))
-    places = [place for place in PLACES if place.generation in (generation, "both")]
+    places = [place for place in COLUMN_MAPPINGS if place.generation in (generation, "both")]
     plain = set()
     for table, column, kind in theirs:
         short, bracket, size = kind.partition("(")
@@ -48,7 +48,7 @@ def test_every_column_of_a_generation_has_a_place_that_exists(database: Database
 
 def test_no_column_is_placed_twice() -> None:
     for generation in GENERATIONS:
-        named = [(p.table, p.column) for p in PLACES if p.generation in (generation, "both")]
+        named = [(p.table, p.column) for p in COLUMN_MAPPINGS if p.generation in (generation, "both")]
         assert len(named) == len(set(named))
 
 
@@ -68,7 +68,7 @@ def test_a_conversation_from_there_fits_into_the_places(database: Database) -> N
                         "original_text": "a", "suggested_text": "b", "is_resolved": True},
         "streams": {"id": uuid4(), "conversation_id": chat},
     }  # fmt: skip
-    placed = {target for place in PLACES for target in place.targets}
+    placed = {target for place in COLUMN_MAPPINGS for target in place.targets}
     with database.owner_session() as session:
         for table, row in values.items():
             if table != "users":

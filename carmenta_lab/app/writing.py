@@ -145,8 +145,8 @@ def write_message(
             for file in attachments:
                 raw.run(_ATTACHMENT, {"user": raw.user, "id": uuid4(), "message": key, **_file(file)})
             writing.add(raw.raw, raw.user, ready, known())
-        [(place,)] = placed
-        return WrittenRow(key, place)
+        [(assigned,)] = placed
+        return WrittenRow(key, assigned)
 
 
 def write_memory(

@@ -10,8 +10,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from carmenta_lab.schema import words
+from carmenta_lab.schema.identifiers import APP, LAB, OWNER, PRODUCT, SEARCH
 from carmenta_lab.schema.letters import INDEXED_CHARACTERS, LANGUAGES
-from carmenta_lab.schema.places import APP, LAB, OWNER, PRODUCT, SEARCH
 
 __all__ = ["APP", "INDEXED_CHARACTERS", "LAB", "LANGUAGES", "OWNER", "PRODUCT", "SEARCH", "Base"]
 

@@ -1,5 +1,6 @@
 """How is a text cut into the words people really write? SQL functions, linear in its length."""
 
+from carmenta_lab.schema.identifiers import PRODUCT
 from carmenta_lab.schema.letters import (
     AND_BLANK,
     BESIDE,
@@ -25,7 +26,6 @@ from carmenta_lab.schema.letters import (
     STOP,
     UNSPACED,
 )
-from carmenta_lab.schema.places import PRODUCT
 
 _SAFE = "SET search_path = pg_catalog, pg_temp"
 _STEPS = ("composed", "folded", "spaced", "other_words", "fitting", "cut", "forms")

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
-    """A column there and what becomes of it here."""
+class ColumnMapping(NamedTuple):
+    """A column of the ai-chatbot schema, and the columns here that hold what it holds."""
 
     generation: str  # "first", "second"; a column that both have stands once, as "both"
     table: str
@@ -20,8 +20,10 @@ _TIME = "there without a zone; read as UTC"
 _OLD = "the first generation's table, with the later one's places"
 
 
-def _table(generation: str, table: str, *columns: tuple[str, str, str, str]) -> tuple[Place, ...]:
-    return tuple(Place(generation, table, name, kind, tuple(to.split()), note) for name, kind, to, note in columns)
+def _table(generation: str, table: str, *columns: tuple[str, str, str, str]) -> tuple[ColumnMapping, ...]:
+    return tuple(
+        ColumnMapping(generation, table, name, kind, tuple(to.split()), note) for name, kind, to, note in columns
+    )
 
 
 _MESSAGE_ID = ("id", "uuid", "messages.id", _KEY)
@@ -34,7 +36,7 @@ _VOTE = (
     ("isUpvoted", "boolean", "votes.is_upvoted", ""),
 )
 
-PLACES = (
+COLUMN_MAPPINGS = (
     *_table(
         "both", "User",
         ("id", "uuid", "users.id", _KEY),

@@ -1,8 +1,8 @@
 """Which words of a text are searched, and which does a question ask for? SQL functions that cut both alike."""
 
 from carmenta_lab.schema.cutting import KEPT, PURE, SHORT, TEXTS, VECTOR, function
+from carmenta_lab.schema.identifiers import PRODUCT
 from carmenta_lab.schema.letters import AND_BLANK, GROUPED, HYPHEN, HYPHENS, LETTER, NUMBER, PART, SEAM
-from carmenta_lab.schema.places import PRODUCT
 
 _PHRASE = VECTOR.replace("to_tsvector", "phraseto_tsquery")
 

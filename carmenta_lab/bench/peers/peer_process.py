@@ -18,7 +18,7 @@ from carmenta_lab.bench.peers.peer_run import MARK
 INSTALL_SECONDS, RUN_SECONDS = 1_200, 3_600
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class PeerLoad(msgspec.Struct, frozen=True):
     """What a peer says first: it has loaded the rows, built its graph, and chosen its breadth."""
 
     version: str
@@ -34,7 +34,7 @@ class Round(msgspec.Struct, frozen=True):
     spent_ms: list[float]
 
 
-T = TypeVar("T", Loaded, Round)
+T = TypeVar("T", PeerLoad, Round)
 
 
 class Missing(Exception):
@@ -71,9 +71,9 @@ class Process:
     process: subprocess.Popen[str]
     errors: Path
 
-    def loaded(self) -> Loaded:
+    def loaded(self) -> PeerLoad:
         """What it says first."""
-        return self._said(Loaded)
+        return self._said(PeerLoad)
 
     def _said(self, kind: type[T]) -> T:
         assert self.process.stdout is not None

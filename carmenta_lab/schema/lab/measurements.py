@@ -100,7 +100,7 @@ class Qrel(Base):
     relevance: Mapped[int] = mapped_column(comment="0 = not relevant; larger is better.")
 
 
-class Loaded(Base):
+class LoadedRow(Base):
     """What a dataset put into a table that does not keep where its rows come from."""
 
     __tablename__ = "loaded"
@@ -161,7 +161,7 @@ datasets: Table = Dataset.__table__  # type: ignore[assignment]
 loaded_users: Table = LoadedUser.__table__  # type: ignore[assignment]
 queries: Table = LabQuery.__table__  # type: ignore[assignment]
 qrels: Table = Qrel.__table__  # type: ignore[assignment]
-loaded: Table = Loaded.__table__  # type: ignore[assignment]
+loaded: Table = LoadedRow.__table__  # type: ignore[assignment]
 runs: Table = LabRun.__table__  # type: ignore[assignment]
 hits: Table = LabHit.__table__  # type: ignore[assignment]
 scores: Table = LabScore.__table__  # type: ignore[assignment]
