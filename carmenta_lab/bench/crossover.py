@@ -53,7 +53,7 @@ class Crossover(Result):
     bytes: int = 0
 
     def to_json(self) -> dict[str, object]:
-        """As plain values."""
+        """The result as plain values, for JSON."""
         return super().to_json() | {"recall": self.recall, "bytes": self.bytes}
 
 

@@ -45,7 +45,7 @@ class Growth(Result):
     exponent: float = float("nan")  # of the rows of all users
 
     def to_json(self) -> dict[str, object]:
-        """As plain values."""
+        """The result as plain values, for JSON."""
         return super().to_json() | {"exponent": self.exponent}
 
 

@@ -32,7 +32,7 @@ class Result:
         return self.limit_ms / self.ours_ms
 
     def to_json(self) -> dict[str, object]:
-        """As plain values."""
+        """The result as plain values, for JSON."""
         return {
             "limit": self.limit_ms,
             "ours": self.ours_ms,

@@ -42,7 +42,7 @@ def ablation(found: Ablation) -> Page:
 
 
 def ablation_by_category(found: Ablation) -> Page:
-    """The same by kind of question: the difference as a number on its shade, bold where the interval leaves out 0."""
+    """The loss without each part by category of question: a number on its shade, bold where the interval excludes 0."""
     counts = found.categories.groupby("category", sort=False).queries.max()
     order = found.table.without
     by_both = found.categories.set_index(["without", "category"])

@@ -46,7 +46,7 @@ class Columns(NamedTuple):
     units: Sequence[str]
 
     def part(self, block: slice) -> "Columns":
-        """The same columns for a slice of the rows."""
+        """The columns of a slice of the rows."""
         return Columns(
             self.users[block], self.passages[block], self.sources[block], self.times[block], self.units[block]
         )

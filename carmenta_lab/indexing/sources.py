@@ -103,7 +103,7 @@ def source(kind: SourceKind, row: tuple[Any, ...]) -> Source:
 def read_living(
     raw: psycopg.Connection[Any], user: UUID, wanted: Iterable[tuple[SourceKind, UUID]], hold: bool = False
 ) -> Living:
-    """Those of the wanted sources that live.
+    """The living ones of the wanted sources, by kind and id.
 
     With `hold` nobody can change or delete them until the transaction ends.
     """

@@ -59,7 +59,7 @@ class Peer(Result):
     missing: str = ""  # why it could not be run
 
     def to_json(self) -> dict[str, object]:
-        """As plain values; null where nothing was measured."""
+        """The result as plain values, for JSON; null where nothing was measured."""
         found = super().to_json() | {
             "recall": self.recall,
             "ours_recall": self.ours_recall,

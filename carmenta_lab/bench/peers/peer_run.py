@@ -40,7 +40,7 @@ class Hnswlib:
         self.vectors = vectors
 
     def build(self) -> None:
-        """With one thread a core."""
+        """Build the graph with one thread a core."""
         import hnswlib
 
         vectors = self.vectors
