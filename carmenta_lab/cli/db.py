@@ -201,11 +201,11 @@ def migrate_(
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
     confirm: Confirm = "",
 ) -> None:
-    """Migrate up or down to a revision. All three branches (product, search, lab), or one.
+    """Migrate up or down to a revision. Takes all three branches (product, search, lab), or one.
 
     Example: `carmenta-lab db migrate product@head`
 
-    Going down drops rows. Where these cannot be made again, the database's name must confirm it:
+    Going down drops rows. If these cannot be made again, confirm with the database's name:
     `carmenta-lab db migrate base --confirm carmenta`
     """
     if sql:
@@ -238,7 +238,7 @@ def migrate_(
 def maintain(
     months: Annotated[int, typer.Option(help="How many months after this one get a partition.", min=0, max=120)] = 3,
 ) -> None:
-    """Make the next partitions of `events`. This month's too, where it is missing; a second run changes nothing.
+    """Make the next partitions of `events`. Includes this month's if it is missing; a second run changes nothing.
 
     Example: `carmenta-lab db maintain --months 6`
     """
@@ -257,7 +257,7 @@ def rebuild(
         bool, typer.Option("--tokens", help="Make token codes for all users, not only for those who have some.")
     ] = False,
 ) -> None:
-    """Drop and rebuild the schema `search`. Passages, words, vectors, token codes and approximate indexes.
+    """Drop and rebuild the schema `search`. It has passages, words, vectors, token codes and approximate indexes.
 
     Example: `carmenta-lab db rebuild`
     """

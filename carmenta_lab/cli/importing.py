@@ -26,7 +26,7 @@ def import_set(
     ] = False,
     split: Annotated[str, typer.Option(help="beir: which file of qrels/ has the judgements.")] = "test",
 ) -> None:
-    """Make a dataset folder from other files. From LoCoMo, LongMemEval, BEIR, or a format of your own.
+    """Make a dataset folder from other files. Reads LoCoMo, LongMemEval, BEIR, or a format of your own.
 
     Example: `carmenta-lab import locomo locomo10.json data/locomo`
     """

@@ -99,7 +99,7 @@ def _needs(strategy: str) -> str:
 
 
 def _question(module: str) -> str:
-    """What a strategy's or policy's file says of itself."""
+    """The question of a strategy or policy: the first paragraph of its module's docstring."""
     said = getdoc(import_module(module)) or ""
     return " ".join(said.partition("\n\n")[0].split())
 

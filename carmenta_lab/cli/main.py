@@ -281,7 +281,7 @@ def bench(
     dask: Dask = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:
-    """Measure our speed beside a limit. Both do their work in one run, in a database of its own.
+    """Measure our speed beside a limit. Both run in turns, in a database of their own on the embedded server.
 
     A ratio of 1.3 means that ours takes 30 % longer than the limit. The last column says what the limit is.
 

@@ -1,4 +1,4 @@
-"""What the command line shows while something takes longer than a second: on standard error, so pipes stay clean."""
+"""Progress bars for what takes longer than a second, on standard error, so that standard output has results only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ Step = Callable[[str, int, int | None], object]
 
 @contextmanager
 def steps(title: str) -> Iterator[Step]:
-    """Bars by stage; what is called back says the stage, how many more are done, and how many there are."""
+    """A bar for each stage; call the function given with the stage, how many more are done, and how many in all."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -44,7 +44,7 @@ def loading(
     models: tuple[str, ...] = (DEFAULT_MODEL,),
     tokens: bool = False,
 ) -> LoadReport:
-    """Load a folder with bars; rejects go to a file under the home folder."""
+    """Load a folder with progress bars; rejects are written to a file in the home folder."""
     with steps("loading") as progress:
         return load(
             database,

@@ -24,7 +24,7 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Index what other clients wrote. Also what they changed or deleted. Any number of workers may run at once.
+    """Index the changes of other clients. New, changed and deleted rows; any number of workers may run at once.
 
     Ctrl-C and SIGTERM stop it after the current block. Example: `carmenta-lab worker --once`
     """
