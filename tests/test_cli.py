@@ -235,7 +235,7 @@ def test_a_loaded_question_is_explained_with_the_ranks_of_its_evidence(command: 
     assert any(isinstance(rank, int) for e in found["evidence"] for rank in e["ranks"].values())
     code, out, _ = command(*words)
     assert code == 0
-    assert "where the evidence stands (of the first 200)" in out
+    assert "ranks of the evidence (of the first 200)" in out
     assert "evidence in green" in out
 
 

@@ -1,4 +1,4 @@
-"""`carmenta-lab compare`: strategies on the judged questions of a dataset, as tables, as JSON, and as a gate."""
+"""`carmenta-lab compare`: strategies on the judged questions of a dataset, as tables, JSON or a gate."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,17 +19,19 @@ def compare(
     strategies: Annotated[
         str,
         typer.Option(
-            help="Names or paths, separated by commas; all of `carmenta-lab strategies` when not given.",
+            help="Names or paths, separated by commas. When not given: all of `carmenta-lab strategies`.",
             autocompletion=strategy_lists,
         ),
     ] = "",
-    measures: Annotated[str, typer.Option(help="ndcg@K, recall@K, success@K, mrr, ap.")] = "ndcg@10,recall@10",
-    k: Annotated[int, typer.Option(help="Depth of the rankings, 1 to 1000.")] = 10,
+    measures: Annotated[
+        str, typer.Option(help="Of ndcg@K, recall@K, success@K, mrr and ap, separated by commas.")
+    ] = "ndcg@10,recall@10",
+    k: Annotated[int, typer.Option(help="Hits for each question, 1 to 1000.")] = 10,
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="The strategy others are paired with (the first named, else vector_exact), or the JSON file of an "
-            "earlier run, with which every strategy is paired question by question."
+            help="The strategy that the others are compared with, or the JSON file of an earlier run: then each "
+            "strategy is compared with itself. When not given: the first strategy named, else vector_exact."
         ),
     ] = None,
     fail_if_worse: Annotated[
@@ -37,7 +39,10 @@ def compare(
         typer.Option(help="Exit with 1 when a measure is lower than the baseline's by more than this, 0 to 1."),
     ] = None,
     resample: Annotated[
-        Literal["query", "user"], typer.Option(help="What intervals are drawn over: query or user.")
+        Literal["query", "user"],
+        typer.Option(
+            help="What the bootstrap draws for intervals: single questions (query), or all questions of a user (user)."
+        ),
     ] = "query",
     grid: Grid = None,
     workers: Workers = None,
@@ -46,13 +51,13 @@ def compare(
         Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
     ] = None,
 ) -> None:
-    """Compare strategies on the judged questions of a dataset, which is loaded first where needed.
+    """Compare strategies on judged questions. The dataset is loaded first if needed.
 
     Example: `carmenta-lab compare --dataset sample --strategies vector_exact,hybrid_rrf --json result.json`
 
-    Over parameters of strategies: `carmenta-lab compare --strategies bm25 --grid k1=0.9,1.2 --grid b=0.4,0.75`
+    With several values of a parameter: `carmenta-lab compare --strategies bm25 --grid k1=0.9,1.2 --grid b=0.4,0.75`
 
-    As a gate: `carmenta-lab compare --baseline result.json --fail-if-worse 0.02`
+    To fail when quality dropped: `carmenta-lab compare --baseline result.json --fail-if-worse 0.02`
     """
     from carmenta_lab import strategies as registry
     from carmenta_lab.cli.tables import show

@@ -1,4 +1,4 @@
-"""The command that compares context policies by the evidence they hold."""
+"""`carmenta-lab compare-contexts`: policies compared by the judged evidence that their contexts hold."""
 
 import json
 from pathlib import Path
@@ -19,18 +19,27 @@ def compare_contexts(
     policies: Annotated[
         str,
         typer.Option(
-            help="Names or paths, separated by commas; all of `carmenta-lab policies` when not given.",
+            help="Names or paths, separated by commas. When not given: all of `carmenta-lab policies`.",
             autocompletion=policy_lists,
         ),
     ] = "",
-    budgets: Annotated[str, typer.Option(help="Tokens, separated by commas.")] = "500,1000,2000,4000,8000",
-    baseline: Annotated[str | None, typer.Option(help="The policy others are paired with; the first named.")] = None,
-    counter: Annotated[str | None, typer.Option(help="How tokens are counted: the bundled tokenizer's.")] = None,
+    budgets: Annotated[str, typer.Option(help="Budgets in tokens, separated by commas.")] = "500,1000,2000,4000,8000",
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The policy that the others are compared with. When not given: the first one."),
+    ] = None,
+    counter: Annotated[
+        str | None,
+        typer.Option(
+            help="How tokens are counted: a tiktoken encoding such as o200k_base. When not given: by the bundled "
+            "tokenizer."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file; - prints it.")
     ] = None,
 ) -> None:
-    """Compare policies by the share of the judged evidence that their contexts hold, at every budget.
+    """Compare context policies. Measures the share of judged evidence that their contexts hold, at each budget.
 
     Example: `carmenta-lab compare-contexts --policies mission_order,retrieved_first --budgets 2000,4000`
     """

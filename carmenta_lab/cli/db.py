@@ -29,12 +29,16 @@ from carmenta_lab.postgres.statement import driver
 from carmenta_lab.schema.base import OWNER
 from carmenta_lab.settings import read_settings
 
-app = typer.Typer(help="The server and the schema.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Manage the server and the database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.command()
 def up() -> None:
-    """Start the embedded server (or reach the one by URL) and migrate where needed.
+    """Start the server and migrate if needed. With CARMENTA_DATABASE_URL, connects to that server instead.
 
     Example: `carmenta-lab db up`
     """
@@ -50,13 +54,17 @@ def down() -> None:
     """
     settings = read_settings()
     if settings.database_url:
-        raise UsageError("CARMENTA_DATABASE_URL names a server that is not ours to stop; unset it first.")
-    typer.echo("stopped" if embedded.stop(settings.home_folder) else "was not running")
+        raise UsageError(
+            "CARMENTA_DATABASE_URL names a server that carmenta-lab did not start and does not stop; unset it first."
+        )
+    typer.echo("stopped" if embedded.stop(settings.home_folder) else "it was not running")
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False) -> None:
-    """Say what is there, without starting anything.
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")] = False,
+) -> None:
+    """Show server, revisions and datasets. Starts and changes nothing.
 
     Example: `carmenta-lab db status`
     """
@@ -90,9 +98,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
 
 @app.command()
 def url(
-    role: Annotated[Literal["app", "owner"], typer.Option(help="app (row-level security binds it) or owner.")] = "app",
+    role: Annotated[
+        Literal["app", "owner"],
+        typer.Option(help="app, which sees one user's rows at a time, or owner, which sees all."),
+    ] = "app",
 ) -> None:
-    """Print a URL for other clients, its password included.
+    """Print the database's URL, for other clients. It holds the password.
 
     Example: `psql "$(carmenta-lab db url)"`
     """
@@ -102,7 +113,9 @@ def url(
     typer.echo(host.url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
-Confirm = Annotated[str, typer.Option(help="The database's name; asked for where it is not given.")]
+Confirm = Annotated[
+    str, typer.Option(help="The database's name, to confirm that rows may go. When not given, it is asked for.")
+]
 
 COUNTED = {
     "datasets": "lab.datasets",
@@ -111,7 +124,7 @@ COUNTED = {
     "conversations": "carmenta.conversations",
     "messages": "carmenta.messages",
 }
-"""What is counted before it goes -> its table."""
+"""What is counted before it is dropped -> its table."""
 
 
 def _counted(database: Database, schemas: Collection[str]) -> str:
@@ -145,7 +158,7 @@ def reset(
     confirm: Confirm = "",
     empty: Annotated[bool, typer.Option("--empty", help="Leave the database empty instead of migrating anew.")] = False,
 ) -> None:
-    """Drop the schemas carmenta, search and lab with everything in them, and migrate anew.
+    """Drop everything and migrate anew. Everything in the schemas carmenta, search and lab is lost.
 
     Example: `carmenta-lab db reset --confirm carmenta`
     """
@@ -180,16 +193,19 @@ def _has_owner(logins: Logins) -> bool:
 @app.command("migrate")
 def migrate_(
     target: Annotated[
-        str, typer.Argument(help="head, base, product@head, search@base, ..., or a revision of a branch.")
+        str,
+        typer.Argument(
+            help="head (newest), base (none), one branch as in product@head, or a revision such as search_2."
+        ),
     ] = "head",
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead of running it.")] = False,
     confirm: Confirm = "",
 ) -> None:
-    """Bring the schema to a revision: all branches (product, search, lab), or one.
+    """Migrate up or down to a revision. Takes all three branches (product, search, lab), or one.
 
     Example: `carmenta-lab db migrate product@head`
 
-    What goes down loses rows. Where they could not be made again, the database's name is asked for, or given:
+    Going down drops rows. If these cannot be made again, confirm with the database's name:
     `carmenta-lab db migrate base --confirm carmenta`
     """
     if sql:
@@ -205,9 +221,11 @@ def migrate_(
         lost = _counted(database, schemas)
         if any(step.branch == "search" and step.after is None for step in down):
             given = _vectors_lost(database)
-            lost = "; ".join(filter(None, (lost, given and f"vectors that only their folder gives again: {given}")))
+            lost = "; ".join(
+                filter(None, (lost, given and f"vectors that only a load of their folder brings back: {given}"))
+            )
         if lost:
-            typer.echo(f"going down takes rows of {logins.owner.shown()} along: {lost}.")
+            typer.echo(f"going down drops rows of {logins.owner.shown()}: {lost}.")
             _confirmed(logins.owner.url.database or "", confirm)
         done = migrate(database.owner, target)
     for step in done:
@@ -218,11 +236,9 @@ def migrate_(
 
 @app.command()
 def maintain(
-    months: Annotated[
-        int, typer.Option(help="How many months after this one have a partition ready.", min=0, max=120)
-    ] = 3,
+    months: Annotated[int, typer.Option(help="How many months after this one get a partition.", min=0, max=120)] = 3,
 ) -> None:
-    """Make the partitions of events that are missing, this month's and those ahead; doing it twice changes nothing.
+    """Make the next partitions of `events`. Includes this month's if it is missing; a second run changes nothing.
 
     Example: `carmenta-lab db maintain --months 6`
     """
@@ -238,10 +254,10 @@ def maintain(
 def rebuild(
     confirm: Confirm = "",
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Token codes for everybody, not only for users who have some.")
+        bool, typer.Option("--tokens", help="Make token codes for all users, not only for those who have some.")
     ] = False,
 ) -> None:
-    """Drop what is searched and build it again: passages, words, vectors, token codes, approximate indexes.
+    """Drop and rebuild the schema `search`. It has passages, words, vectors, token codes and approximate indexes.
 
     Example: `carmenta-lab db rebuild`
     """
@@ -260,14 +276,21 @@ def rebuild(
 
 @app.command()
 def index(
-    kind: Annotated[IndexKind, typer.Option(help="halfvec, hnsw (as floats), binary (signs) or ivfflat.")] = "halfvec",
-    user: Annotated[str | None, typer.Option(help="Over this user's rows alone: for one who has many.")] = None,
-    model: Annotated[str, typer.Option(help="Whose vectors.")] = DEFAULT_MODEL,
-    drop_it: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,
-    concurrently: Annotated[bool, typer.Option(help="Let others write meanwhile; takes about twice as long.")] = False,
+    kind: Annotated[
+        IndexKind,
+        typer.Option(
+            help="halfvec (a graph in half precision), hnsw (a graph of floats), binary (signs) or ivfflat (lists)."
+        ),
+    ] = "halfvec",
+    user: Annotated[str | None, typer.Option(help="Only over this user's rows.")] = None,
+    model: Annotated[str, typer.Option(help="The embedding model whose vectors are indexed.")] = DEFAULT_MODEL,
+    drop_it: Annotated[bool, typer.Option("--drop", help="Drop the index instead of building it.")] = False,
+    concurrently: Annotated[
+        bool, typer.Option(help="Let others write during the build, which takes about twice as long.")
+    ] = False,
     memory: Annotated[int | None, typer.Option(help="maintenance_work_mem of the build, in MB.", min=1)] = None,
 ) -> None:
-    """Build an approximate index over the vectors of a model, after a load; `vector_KIND` searches through it.
+    """Build an approximate index. It is over the vectors of one model; the strategy `vector_KIND` uses it.
 
     Example: `carmenta-lab db index --kind halfvec --memory 512`
     """

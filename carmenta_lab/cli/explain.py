@@ -22,26 +22,32 @@ EVIDENCE = "bold green"
 
 
 def explain(
-    query: Annotated[str, typer.Argument(help="The question, or the id of a loaded one, whose evidence is shown.")],
+    query: Annotated[
+        str,
+        typer.Argument(help="A question in words, or the id of a loaded question, whose evidence is then shown too."),
+    ],
     user: Annotated[
-        str | None, typer.Option(help="The user, as the dataset gives it, or a uuid; a loaded question has its own.")
+        str | None,
+        typer.Option(help="The user: the id that the dataset gives, or a uuid. Not needed for a loaded question."),
     ] = None,
     strategies: Annotated[
         str,
         typer.Option(
-            help="Names or paths of strategies, separated by a comma; two stand side by side best. When not given: "
-            "vector_exact and the best measured one that the user's data allow.",
+            help="One or more names or paths, separated by commas; two fit the screen best. When not given: "
+            "vector_exact and the best measured strategy that the user's data allow.",
             autocompletion=strategy_lists,
         ),
     ] = "",
-    k: Annotated[int, typer.Option(help="Hits of each strategy, 1 to 1000.")] = 5,
+    k: Annotated[int, typer.Option(help="The number of hits of each strategy, 1 to 1000.")] = 5,
     dataset: Annotated[
         str | None,
-        typer.Option(help="The dataset of the user or question, where several fit.", autocompletion=dataset_names),
+        typer.Option(
+            help="The dataset of the user or question, when several datasets have it.", autocompletion=dataset_names
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")] = False,
 ) -> None:
-    """Show what two strategies find for a question, which signals put it there, and at which ranks the evidence is.
+    """Explain the hits of one question. Shows strategies side by side, what each signal adds, the evidence's ranks.
 
     Example: `carmenta-lab explain nora-q15 --strategies vector_exact,hybrid_rrf --dataset sample`
 
@@ -68,7 +74,7 @@ def explain(
     if found.judged:
         console.print(_evidence(found))
     else:
-        console.print("no loaded question of this user has this id, so nothing is known about its evidence")
+        console.print("this is no loaded question of the user, so its evidence is not known")
 
 
 def _hits(found: "Explanation") -> Table:
@@ -112,7 +118,9 @@ def _evidence(found: "Explanation") -> Table:
     """A row a judged source: its rank and parts in each strategy."""
     names = list(found.tops)
     columns = [Column(f"rank in {name}", overflow="fold") for name in names]
-    title = f"where the evidence stands (of the first {found.depth})" if found.evidence else "nothing answers it"
+    title = (
+        f"ranks of the evidence (of the first {found.depth})" if found.evidence else "no source answers this question"
+    )
     table = Table("source", "relevance", "text", *columns, show_lines=True, expand=True, title=title)
     for e in found.evidence:
         cells = []

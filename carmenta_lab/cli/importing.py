@@ -1,4 +1,4 @@
-"""`carmenta-lab import`: what others published, or a user exported, as a dataset folder."""
+"""`carmenta-lab import`: published sets and exports of users become dataset folders."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +14,19 @@ def import_set(
     form: Annotated[
         str,
         typer.Argument(
-            metavar="FORMAT", help=f"{FORMATS}, or the path of a .py file with another.", autocompletion=format_names
+            metavar="FORMAT",
+            help=f"{FORMATS}, or the path of a .py file with a format of your own.",
+            autocompletion=format_names,
         ),
     ],
-    source: Annotated[Path, typer.Argument(help="The JSON file; for beir the folder.")],
-    folder: Annotated[Path, typer.Argument(help="The dataset folder to make; it must not exist or be empty.")],
+    source: Annotated[Path, typer.Argument(help="The file to read; for beir, the folder.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset folder to make. It must not exist, or be empty.")],
     without_adversarial: Annotated[
         bool, typer.Option("--without-adversarial", help="locomo: leave out the questions that nothing answers.")
     ] = False,
-    split: Annotated[str, typer.Option(help="beir: the file under qrels/ that says what is relevant.")] = "test",
+    split: Annotated[str, typer.Option(help="beir: which file of qrels/ has the judgements.")] = "test",
 ) -> None:
-    """Make a dataset folder of what others have: LoCoMo, LongMemEval, BEIR, or a format of one's own.
+    """Make a dataset folder from other files. Reads LoCoMo, LongMemEval, BEIR, or a format of your own.
 
     Example: `carmenta-lab import locomo locomo10.json data/locomo`
     """

@@ -14,7 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else 
 
 
 def datasets(as_json: Json = False) -> None:
-    """List the datasets that are loaded, and those that lie under data/ and are not.
+    """List datasets, loaded or not. Those that are not loaded are found under data/.
 
     Example: `carmenta-lab datasets`
     """
@@ -44,11 +44,11 @@ def datasets(as_json: Json = False) -> None:
 
 def users(
     dataset: Annotated[
-        str | None, typer.Argument(help="Only those of this loaded dataset.", autocompletion=dataset_names)
+        str | None, typer.Argument(help="Only the users of this loaded dataset.", autocompletion=dataset_names)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the users that datasets brought: what `--user` of other commands takes.
+    """List the users of loaded datasets. Their names are what `--user` takes.
 
     Example: `carmenta-lab users sample`
     """
@@ -61,7 +61,7 @@ def users(
 
 
 def strategies(as_json: Json = False) -> None:
-    """List the retrieval strategies: the question that each asks, and what it needs beside the rows.
+    """List the retrieval strategies. For each: its question, and what a load must write for it.
 
     Example: `carmenta-lab strategies`
     """
@@ -75,7 +75,7 @@ def strategies(as_json: Json = False) -> None:
 
 
 def policies(as_json: Json = False) -> None:
-    """List the context policies: the question that each asks, and the strategy that it searches with.
+    """List the context policies. For each: its question, and the strategy that it searches with.
 
     Example: `carmenta-lab policies`
     """
@@ -99,7 +99,7 @@ def _needs(strategy: str) -> str:
 
 
 def _question(module: str) -> str:
-    """What a strategy's or policy's file says of itself."""
+    """The question of a strategy or policy: the first paragraph of its module's docstring."""
     said = getdoc(import_module(module)) or ""
     return " ".join(said.partition("\n\n")[0].split())
 

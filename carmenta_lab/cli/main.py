@@ -1,4 +1,4 @@
-"""The command line: `carmenta-lab COMMAND`; errors are one sentence, exit code 2 for usage and 1 for failure."""
+"""The command line: `carmenta-lab COMMAND`. An error is one sentence; exit code 2 is wrong usage, 1 is failure."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 
 def _version(asked: bool) -> None:
-    """Print the version and end."""
+    """Print the version and exit."""
     if asked:
         from importlib.metadata import version
 
@@ -59,24 +59,28 @@ app.command()(schema)
 app.command("compare-contexts")(compare_contexts)
 app.command()(worker)
 
-User = Annotated[str, typer.Option(help="The user, as the dataset gives it, or a uuid.")]
+User = Annotated[str, typer.Option(help="The user: the id that the dataset gives, or a uuid.")]
 InDataset = Annotated[
     str | None,
-    typer.Option("--dataset", help="The dataset of the user, where several have one.", autocompletion=dataset_names),
+    typer.Option(
+        "--dataset",
+        help="The dataset of the user, when several datasets have a user of this id.",
+        autocompletion=dataset_names,
+    ),
 ]
 Strategy = Annotated[
     str | None,
     typer.Option(
-        help="One of `carmenta-lab strategies`, or the path of a file of your own; the best measured one that the "
-        "user's data allow when not given.",
+        help="A name from `carmenta-lab strategies`, or the path of a file of your own. When not given: the best "
+        "measured strategy that the user's data allow.",
         autocompletion=strategy_names,
     ),
 ]
 PolicyName = Annotated[
     str | None,
     typer.Option(
-        help="One of `carmenta-lab policies`, or the path of a file of your own; the best measured one that the "
-        "user's data allow when not given.",
+        help="A name from `carmenta-lab policies`, or the path of a file of your own. When not given: the best "
+        "measured policy that the user's data allow.",
         autocompletion=policy_names,
     ),
 ]
@@ -94,18 +98,22 @@ def _parameters(given: list[str]) -> dict[str, str]:
 
 @app.command()
 def run(
-    notebooks: Annotated[list[str] | None, typer.Argument(help="Names such as 03_retrieval; all when none.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value; lists as a,b,c.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the executed notebooks and index.html.")] = Path("runs"),
+    notebooks: Annotated[
+        list[str] | None, typer.Argument(help="Names such as 03_retrieval. When not given: all.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", help="A parameter, as name=value; a list is a,b,c. Repeatable.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the executed notebooks and index.html.")] = Path("runs"),
     grid: Grid = None,
     workers: Workers = None,
     dask: Dask = None,
 ) -> None:
-    """Execute notebooks: the executed files, an HTML page of each, and an index.html.
+    """Execute notebooks. Writes the executed files, an HTML page of each, and an index.html.
 
     Example: `carmenta-lab run 03_retrieval -p k=20 -p strategies=vector_exact,hybrid_rrf --out runs`
 
-    Over parameters, each combination in a folder of its own: `carmenta-lab run 03_retrieval --grid k=5,10 --workers 2`
+    Several values of a parameter: `carmenta-lab run 03_retrieval --grid k=5,10 --workers 2`, each in its own folder.
     """
     from carmenta_lab import runner
     from carmenta_lab.experiment.workers import executor
@@ -131,16 +139,20 @@ def load(
         str,
         typer.Argument(help="A dataset under data/ by name, or the path of a folder.", autocompletion=dataset_names),
     ],
-    name: Annotated[str | None, typer.Option(help="The dataset's name; the folder's unless given.")] = None,
+    name: Annotated[str | None, typer.Option(help="The dataset's name. When not given: the folder's name.")] = None,
     reject_scope: Annotated[
-        Literal["line", "conversation"] | None, typer.Option(help="What a bad line takes along; as at the last load.")
+        Literal["line", "conversation"] | None,
+        typer.Option(
+            help="Whether a bad line is left out alone or with its whole conversation. When not given: as in the "
+            "last load, and alone in the first."
+        ),
     ] = None,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Also write codes of single tokens, for `evidence` and `late_interaction`.")
+        bool, typer.Option("--tokens", help="Also write token codes, which `evidence` and `late_interaction` need.")
     ] = False,
     as_json: lists.Json = False,
 ) -> None:
-    """Bring the database to match a dataset folder; twice changes nothing.
+    """Load a dataset folder. Rows are added, updated and deleted to match it; loading it again changes nothing.
 
     Example: `carmenta-lab load ./my-chats --name chats`
     """
@@ -164,11 +176,11 @@ def search(
     query: Annotated[str, typer.Argument(help="The question.")],
     user: User,
     strategy: Strategy = None,
-    k: Annotated[int, typer.Option(help="How many hits, 1 to 1000.")] = 10,
+    k: Annotated[int, typer.Option(help="The number of hits, 1 to 1000.")] = 10,
     dataset: InDataset = None,
     as_json: lists.Json = False,
 ) -> None:
-    """Find what a user's rows say about a question.
+    """Search a user's data for a question. Finds messages, memories and documents.
 
     Example: `carmenta-lab search "which allergy does Saga have" --user nora --strategy vector_exact`
     """
@@ -179,7 +191,7 @@ def search(
     from carmenta_lab.strategies import load as load_strategy
 
     if strategy:
-        load_strategy(strategy)  # so that a name that is none needs no server
+        load_strategy(strategy)  # so that an unknown name is told before a server starts
     with open_lab() as lab:
         found = find_user(lab, user, dataset)
         if not strategy:
@@ -217,14 +229,18 @@ app.command("import")(import_set)
 @app.command()
 def context(
     user: User,
-    query: Annotated[str, typer.Option(help="The question the context is for.")],
-    conversation: Annotated[str | None, typer.Option(help="The conversation it is asked in; the latest.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Tokens, the question's included.")] = None,
+    query: Annotated[str, typer.Option(help="The question that the context is for.")],
+    conversation: Annotated[
+        str | None, typer.Option(help="The conversation in which it is asked. When not given: the latest.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="The most tokens, the question included. When not given: the policy's.")
+    ] = None,
     policy: PolicyName = None,
     dataset: InDataset = None,
     as_json: lists.Json = False,
 ) -> None:
-    """Show what a language model would see: profile, conversation, memories, question; and what was left out.
+    """Show what a language model would see. Lists profile, conversation, hits and question, and what was left out.
 
     Example: `carmenta-lab context --user nora --query "what did we decide about the roof" --budget 2000`
     """
@@ -248,7 +264,7 @@ class _WithBenches(TyperCommand):
         from carmenta_lab.bench import benches
 
         lines = [f"- `{one.name}`{' (long)' if one.long else ''}: {one.summary}" for one in benches().values()]
-        self.epilog = "\n".join(("Benches; the long ones run only when they are named:", "", *lines))
+        self.epilog = "\n".join(("Benches; those marked (long) run only when they are named:", "", *lines))
         super().format_help(ctx, formatter)
 
 
@@ -256,16 +272,18 @@ class _WithBenches(TyperCommand):
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Such as search; all that are not long when none.", autocompletion=bench_names),
+        typer.Argument(help="Names of benches. When not given: all that are not long.", autocompletion=bench_names),
     ] = None,
-    rows: Annotated[int | None, typer.Option(help="Rows to measure with.", min=100)] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="The number of rows to measure with. When not given: each bench's own.", min=100)
+    ] = None,
     workers: Workers = None,
     dask: Dask = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
 ) -> None:
-    """Measure speed against the bare limit, both in one run; in a database of its own on the embedded server.
+    """Measure our speed beside a limit. Both run in turns, in a database of their own on the embedded server.
 
-    A ratio of 1.3: ours takes 30 % longer than the limit, which the last column names.
+    A ratio of 1.3 means that ours takes 30 % longer than the limit. The last column says what the limit is.
 
     Example: `carmenta-lab bench search --rows 5000`
     """
@@ -283,7 +301,7 @@ def bench(
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Turn what is foreseeable into a sentence on standard error and an exit code."""
+    """Turn the errors that can be expected into one sentence on standard error and an exit code."""
     import psycopg
     from sqlalchemy.exc import DBAPIError
 
@@ -295,7 +313,7 @@ def _one_sentence() -> Iterator[None]:
     except (DBAPIError, psycopg.Error) as error:
         origin = getattr(error, "orig", error)
         first = str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
-        print(f"carmenta-lab: the database refused or was lost: {first}", file=sys.stderr)  # noqa: T201
+        print(f"carmenta-lab: the database refused the statement or the connection was lost: {first}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""

@@ -1,4 +1,4 @@
-"""What the command line shows while something takes longer than a second: on standard error, so pipes stay clean."""
+"""Progress bars for what takes longer than a second, on standard error, so that standard output has results only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from carmenta_lab.settings import read_settings
 
 @contextmanager
 def progress_bars(title: str) -> Iterator[Progress]:
-    """A bar for every stage of a command, on standard error; gives what the command calls with its progress."""
+    """A bar for each stage; call what is given with the stage, how many more are done, and how many in all."""
     columns = (
         rich_progress.SpinnerColumn(),
         rich_progress.TextColumn("{task.description}"),
@@ -43,7 +43,7 @@ def loading(
     models: tuple[str, ...] = (DEFAULT_MODEL,),
     tokens: bool = False,
 ) -> LoadReport:
-    """Load a folder with bars; rejects go to a file under the home folder."""
+    """Load a folder with progress bars; rejects are written to a file in the home folder."""
     with progress_bars("loading") as progress:
         return load(
             database,

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def schema(
-    domain: Annotated[str | None, typer.Option(help="One domain, such as memory; all when not given.")] = None,
+    domain: Annotated[str | None, typer.Option(help="One domain, such as memory. When not given: all.")] = None,
     format: Annotated[  # noqa: A002
         Literal["mermaid", "dbml", "sql", "table"],
-        typer.Option(help="A diagram, DBML, SQL, or a table of domains with the rows they hold and their helpers."),
+        typer.Option(
+            help="A Mermaid diagram, DBML, SQL, or a table that counts each domain's rows and lists its helpers."
+        ),
     ] = "mermaid",
 ) -> None:
-    """Show the schema; only `table` needs the database.
+    """Print the schema. Only the format `table` needs the database.
 
     Example: `carmenta-lab schema --domain memory --format mermaid`
     """

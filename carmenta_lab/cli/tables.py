@@ -16,6 +16,6 @@ def show(tables: Iterable[Table]) -> None:
 
 
 def bench_table(results: Sequence[Result]) -> Table:
-    """Ours against the limit."""
+    """The table of bench results: ours beside the limit."""
     rows = [[r.name, str(r.rows), f"{r.limit_ms:.2f}", f"{r.ours_ms:.2f}", f"{r.ratio:.2f}", r.what] for r in results]
     return Table(["bench", "rows", "limit ms", "ours ms", "ratio", "the limit"], rows)

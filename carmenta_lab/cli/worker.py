@@ -1,4 +1,4 @@
-"""`carmenta-lab worker`: have the index follow what other clients wrote, until it is stopped."""
+"""`carmenta-lab worker`: index what other clients wrote, until it is stopped."""
 
 import signal
 from datetime import timedelta
@@ -10,14 +10,23 @@ import typer
 
 
 def worker(
-    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
-    name: Annotated[str | None, typer.Option(help="Its name in the leases; host and process unless given.")] = None,
-    lease: Annotated[float, typer.Option(help="Seconds that a block may take before others may take it.", min=1)] = 300,
-    model: Annotated[list[str] | None, typer.Option(help="Whose vectors are written; the bundled model.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Exit when nothing is left to do.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="The worker's name in its leases. When not given: the host and the process.")
+    ] = None,
+    lease: Annotated[
+        float, typer.Option(help="Seconds after which another worker may take over a block of notes.", min=1)
+    ] = 300,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The embedding model whose vectors are written. Repeatable. When not given: the bundled one."
+        ),
+    ] = None,
 ) -> None:
-    """Index what other clients wrote, changed or deleted; any number of workers may run at once.
+    """Index the changes of other clients. New, changed and deleted rows; any number of workers may run at once.
 
-    Ctrl-C and SIGTERM end it after the block it is at. Example: `carmenta-lab worker --once`
+    Ctrl-C and SIGTERM stop it after the current block. Example: `carmenta-lab worker --once`
     """
     from carmenta_lab.embedding import DEFAULT_MODEL
     from carmenta_lab.indexing.worker import WorkerReport, run
@@ -43,6 +52,6 @@ def worker(
         done = run(lab, once=once, name=name, models=models, stop=stop, progress=tell, lease=timedelta(seconds=lease))
     tell(done)
     typer.echo(
-        f"{done.notes} notes done, {done.sources} sources indexed, {done.passages} passages came or went, "
+        f"{done.notes} notes done, {done.sources} sources indexed, {done.passages} passages added or removed, "
         f"{done.failed} attempts failed"
     )

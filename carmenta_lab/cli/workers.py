@@ -7,12 +7,20 @@ import typer
 
 from carmenta_lab.errors import UsageError
 
-Workers: TypeAlias = Annotated[int | None, typer.Option("--workers", help="Processes of this machine to spread over.")]
+Workers: TypeAlias = Annotated[
+    int | None, typer.Option("--workers", help="Spread the work over this many processes of this machine.")
+]
 Dask: TypeAlias = Annotated[
-    str | None, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786.")
+    str | None,
+    typer.Option(
+        "--dask", metavar="ADDRESS", help="Spread the work over a Dask cluster: its scheduler, such as tcp://host:8786."
+    ),
 ]
 Grid: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--grid", metavar="NAME=A,B", help="Values to try, all combinations; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--grid", metavar="NAME=A,B", help="A parameter and the values to try; repeat it to try all combinations."
+    ),
 ]
 
 

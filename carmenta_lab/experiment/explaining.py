@@ -82,7 +82,9 @@ class Explanation:
                 [e.source, str(e.relevance), e.text, *(str(hit.rank) if hit else "" for hit in e.hits.values())]
                 for e in self.evidence
             ]
-            title = f"evidence, and its ranks among the first {self.depth}" if ranks else "nothing answers it"
+            title = (
+                f"evidence, and its ranks among the first {self.depth}" if ranks else "no source answers this question"
+            )
             found.append(Table(["source", "relevance", "text", *self.tops], ranks, title))
         return found
 
