@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 import pytest
@@ -48,14 +49,21 @@ CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Join Filter", "Hash Cond"
 
 @contextmanager
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]]:
-    """Text and parameters of what the application's role executes on the driver, whoever asks for it."""
+    """Text and parameters of what the application's role executes on the driver, whoever asks for it.
+
+    A connection has that role by its login, or by what its transactions begin with.
+    """
     seen: list[tuple[str, Any]] = []
+    applications: WeakSet[psycopg.Connection[Any]] = WeakSet()
     execute, executemany = psycopg.Cursor.execute, psycopg.Cursor.executemany
 
     def note(cursor: psycopg.Cursor[Any], query: Any, given: Any) -> None:
-        if cursor.connection.info.user == "carmenta_app":
-            said = query.decode() if isinstance(query, bytes) else query
-            seen.append((said if isinstance(said, str) else said.as_string(cursor), given))
+        said = query.decode() if isinstance(query, bytes) else query
+        said = said if isinstance(said, str) else said.as_string(cursor)
+        if cursor.connection.info.user == "carmenta_app" or "set_config('role', 'carmenta_app'" in said:
+            applications.add(cursor.connection)
+        if cursor.connection in applications:
+            seen.append((said, given))
 
     def one(self: Any, query: Any, params: Any = None, **more: Any) -> Any:
         note(self, query, params)

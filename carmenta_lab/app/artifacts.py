@@ -12,37 +12,24 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
-    column,
+    case,
     delete,
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
-    table,
+    union_all,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Session, aliased
 
 from carmenta_lab.postgres.statement import Change, Rows, given
-from carmenta_lab.schema.base import PRODUCT
 from carmenta_lab.schema.product.artifacts import Artifact, ArtifactFolder, ArtifactReference, ArtifactTag, Suggestion
 from carmenta_lab.schema.product.conversations import Conversation, Message, Tag
 from carmenta_lab.schema.product.knowledge import Document
-
-RELATIONS = table(
-    "artifact_relations",
-    column("user_id", Uuid()),
-    column("from_kind"),
-    column("from_id", Uuid()),
-    column("relation"),
-    column("to_kind"),
-    column("to_id", Uuid()),
-    column("direction"),
-    schema=PRODUCT,
-)
-"""The view in which every reference stands twice."""
 
 
 class Version(NamedTuple):
@@ -157,23 +144,42 @@ _DELETE_FROM = Change(lambda: delete_versions_from_statement(_USER, _ARTIFACT, _
 
 def relations_statement(user_id: UUID, artifact_id: UUID, limit: int) -> Select[Any]:
     """The statement of `relations`: both directions, without what is deleted or belongs to a deleted conversation."""
-    around, found = aliased(Conversation), RELATIONS.c
+    around, reference = aliased(Conversation), ArtifactReference
+    targets = {
+        "artifact": reference.target_artifact_id,
+        "conversation": reference.conversation_id,
+        "message": reference.message_id,
+        "document": reference.document_id,
+    }
+    refers = select(
+        case(*((id.is_not(None), kind) for kind, id in targets.items())).label("kind"),
+        func.coalesce(*targets.values()).label("id"),
+        reference.relation,
+        literal("refers").label("direction"),
+    ).where(reference.user_id == user_id, reference.artifact_id == artifact_id)
+    referred = select(literal("artifact"), reference.artifact_id, reference.relation, literal("referred")).where(
+        reference.user_id == user_id, reference.target_artifact_id == artifact_id
+    )
+    found = union_all(refers, referred).subquery("found").c
+
+    def end(entity: Any, kind: str) -> ColumnElement[bool]:
+        return and_(found.kind == kind, entity.user_id == user_id, entity.id == found.id)
+
     return (
-        select(found.to_kind.label("kind"), found.to_id.label("id"), found.relation, found.direction)
-        .where(found.user_id == user_id, found.from_id == artifact_id, found.from_kind == "artifact")
-        .outerjoin(Conversation, _end(found, Conversation, "conversation"))
-        .outerjoin(Message, _end(found, Message, "message"))
-        .outerjoin(around, (around.user_id == Message.user_id) & (around.id == Message.conversation_id))
-        .outerjoin(Document, _end(found, Document, "document"))
+        select(found.kind, found.id, found.relation, found.direction)
+        .outerjoin(Conversation, end(Conversation, "conversation"))
+        .outerjoin(Message, end(Message, "message"))
+        .outerjoin(around, (around.user_id == user_id) & (around.id == Message.conversation_id))
+        .outerjoin(Document, end(Document, "document"))
         .where(
             _lives(user_id, artifact_id),
-            or_(found.to_kind != "artifact", _lives(user_id, found.to_id)),
+            or_(found.kind != "artifact", _lives(user_id, found.id)),
             Conversation.deleted_at.is_(None),
             Message.deleted_at.is_(None),
             around.deleted_at.is_(None),
             Document.deleted_at.is_(None),
         )
-        .order_by(found.direction, found.to_kind, found.to_id)
+        .order_by(found.direction, found.kind, found.id)
         .limit(limit)
     )
 
@@ -182,11 +188,6 @@ def _lives(user_id: UUID, artifact_id: Any) -> ColumnElement[bool]:
     """Whether an artifact is there and not deleted, which it is in all its versions at once."""
     version = aliased(Artifact)
     return exists().where(version.user_id == user_id, version.id == artifact_id, version.deleted_at.is_(None))
-
-
-def _end(found: Any, entity: Any, kind: str) -> ColumnElement[bool]:
-    """The row at the other end, when it is of that kind."""
-    return and_(found.to_kind == kind, entity.user_id == found.user_id, entity.id == found.to_id)
 
 
 def relations(session: Session, user_id: UUID, artifact_id: UUID, limit: int = 100) -> list[Relation]:
