@@ -46,4 +46,6 @@ def _place(error: BaseException, file: str) -> str:
         return f"{file}:{own[-1].lineno}"
     if isinstance(error, SyntaxError):  # of the file itself: nothing of it was executed
         return f"{error.filename or file}:{error.lineno or 1}"
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else file
+    if not frames or frames[-1].filename.startswith("<frozen"):  # the file could not even be read as Python
+        return file
+    return f"{frames[-1].filename}:{frames[-1].lineno}"
